@@ -1,0 +1,31 @@
+# Everything a person does here is one of these.
+PYTHON := .venv/bin/python
+
+.PHONY: run demo test check bench soak lock clean
+
+run: .venv/ready            ## a running exchange with the console chat
+	@$(PYTHON) -m encryptotel run --console --data data
+
+demo: .venv/ready           ## the main job without a person, proven by tone
+	@$(PYTHON) -m encryptotel demo
+
+test: .venv/tests-ready     ## everything the tests need, then the tests
+	@sh tools/test.sh
+
+soak: .venv/tests-ready     ## the long campaigns
+	@SOAK=1 $(PYTHON) -m pytest tests -m soak
+
+bench: .venv/tests-ready    ## speed, as ratios within one run
+	@$(PYTHON) -m bench
+
+lock:                       ## renew the pinned versions from pyproject.toml
+	@sh tools/lock.sh
+
+clean:
+	rm -rf .venv .cache build *.egg-info
+
+.venv/ready: pyproject.toml requirements.lock tools/setup.sh
+	@sh tools/setup.sh
+
+.venv/tests-ready: .venv/ready requirements-test.lock tools/peers.sh
+	@sh tools/setup.sh test

@@ -1,0 +1,1 @@
+"""People: the conversation, and the thin front ends that carry it."""

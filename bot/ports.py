@@ -1,0 +1,125 @@
+"""What the conversation needs from the rest of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from nlp.commands import Call, Understanding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Who is talking: a name, and the extension that is theirs."""
+
+    name: str
+    extension: str
+    region: str = "US"
+    timezone: str = "UTC"
+
+
+class OperatorError(Exception):
+    """A command cannot be done. `id` is stable, for programs; the text says what to do next."""
+
+    def __init__(self, id: str, message: str) -> None:  # the public name of it
+        super().__init__(message)
+        self.id = id
+        self.message = message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A call that was begun: who is called over which line, and who is called back."""
+
+    call_id: str
+    to: str
+    line: str
+    back: str
+
+
+class Step(StrEnum):
+    """A step of a call, as people hear of it."""
+
+    RINGING = "ringing"
+    ANSWERED = "answered"
+    JOINED = "joined"
+    NOTICE = "notice"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One step of one call. `peer` for ringing and answered, `text` for a notice or how it
+    ended, `seconds` the time both sides were joined."""
+
+    call_id: str
+    step: Step
+    peer: str = ""
+    text: str = ""
+    seconds: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActiveCall:
+    """A call going on, for people to choose from."""
+
+    call_id: str
+    caller: str
+    callee: str
+    seconds: int
+    joined: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineState:
+    """A trunk: up or down, and what it last said."""
+
+    name: str
+    zone: str
+    numbers: Sequence[str]
+    up: bool
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhoneState:
+    """An extension and how many devices it has registered."""
+
+    extension: str
+    name: str
+    devices: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """How the exchange is doing."""
+
+    addresses: Mapping[str, str]
+    lines: Sequence[LineState]
+    phones: Sequence[PhoneState]
+    calls: Sequence[ActiveCall]
+
+
+class Operator(Protocol):
+    """One method a command: may they, do it, answer. Raises `OperatorError`."""
+
+    async def call(self, person: Person, command: Call) -> Placed:
+        """Call somebody and call the person back."""
+
+    async def hang_up(self, person: Person, call_id: str) -> None:
+        """End one of the person's calls."""
+
+    def active_calls(self, person: Person) -> Sequence[ActiveCall]:
+        """The person's calls going on, the latest last."""
+
+    def state(self, person: Person) -> State:
+        """How the exchange is doing."""
+
+    def follow(self, person: Person, tell: Callable[[Progress], None]) -> Callable[[], None]:
+        """Tell of the person's calls from now on; the result stops it."""
+
+
+Understand = Callable[[str, Person], Awaitable[Understanding]]
+"Text to commands, with what is known of the person."

@@ -1,0 +1,3 @@
+from encryptotel.cli import main
+
+main()

@@ -1,0 +1,352 @@
+"""The program as a whole: the only place where its parts are wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bot.dialogue import Dialogue, describe
+from bot.ports import Person
+from bot.replies import Reply
+from encryptotel import certificates
+from encryptotel.certificates import Certificates
+from encryptotel.config import Config
+from encryptotel.control import Control
+from encryptotel.demo import carrier
+from encryptotel.demo.phone import Behaviour, Phone, plays
+from encryptotel.directory import Directory
+from encryptotel.errors import UserError
+from encryptotel.gatekeeper import Gatekeeper
+from encryptotel.journal import Journal
+from encryptotel.language import Language
+from encryptotel.operator import Operator
+from nlp.commands import Understanding
+from nlp.context import Context
+from pbx.events import AddressBanned, DeviceRegistered, DeviceUnregistered, Event, TrunkChanged
+from pbx.exchange import Exchange, Settings
+from pbx.media.speech import Speaker
+from pbx.media.tones import tone
+from pbx.ports import SavedBinding
+from pbx.sip.digest import Credentials
+from pbx.sip.transport import Transport
+from store.database import Database
+from store.journal import close_interrupted, live_bindings
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 5.0
+"Seconds calls get to end by themselves when the program is told to stop."
+DATABASE, SOCKET, CERTIFICATES = "encryptotel.db", "control.sock", "tls"
+DEMO_TONE = tone(1.0, 440.0)
+
+
+class StartError(UserError):
+    """The program cannot start; the text says what to do."""
+
+
+class App:
+    """One running EncryptoTel. `start`, then `stop`; `addresses` says where it serves."""
+
+    def __init__(self, config: Config, data: Path) -> None:
+        self.config = config
+        self.data = data
+        self.addresses: dict[str, str] = {}
+        self.notes: list[str] = []
+        "What the person who started it should know, such as ports that were taken."
+        self.demo_behaviour: Behaviour = plays(DEMO_TONE)
+        self.carrier_then: Behaviour = carrier.echoes
+        self.demo_phones: dict[str, Phone] = {}
+        self.carrier: Phone | None = None
+        self.database = Database(data / DATABASE)
+        self.directory = Directory(config, self.database)
+        self.journal = Journal(self.database)
+        self.language = Language()
+        self.exchange: Exchange
+        self.operator: Operator
+        self.certificates: Certificates
+        self.person = Person(
+            name=config.owner.name,
+            extension=config.owner.extension,
+            region=config.owner.region,
+            timezone=config.owner.timezone,
+        )
+        self._control = Control(
+            data / SOCKET,
+            {
+                "status": self._do_status,
+                "say": self._do_say,
+                "reload": self._do_reload,
+                "trace": self._do_trace,
+            },
+        )
+        self._warming: asyncio.Task[None] | None = None
+        self._said: dict[str, Dialogue] = {}
+        self._background: set[asyncio.Task[None]] = set()
+
+    # ── life ────────────────────────────────────────────────────────────────────────────
+    async def start(self) -> None:
+        """Bring everything up. Raises `StartError`, `StoreError`, OSError."""
+        config = self.config
+        advertise = config.exchange.advertise or _own_address(config.exchange.host)
+        names = certificates.names_for(config.exchange.host, advertise, config.exchange.domain)
+        self.certificates, _ = await asyncio.gather(
+            asyncio.to_thread(certificates.ensure, self.data / CERTIFICATES, names),
+            self.database.open(),
+        )
+        await self._control.start()
+        await close_interrupted(self.database, datetime.now(UTC))
+        await self.directory.load()
+        self.exchange = Exchange(
+            _settings(config, advertise),
+            self.directory,
+            Gatekeeper(config.limits, config.calls.max_duration, self.directory.trunks),
+            self._take,
+        )
+        self.operator = Operator(self.exchange, self.addresses)
+        self.journal.start()
+        await self._listen()
+        if config.demo.carrier:
+            await self._start_carrier()
+        self.exchange.start([_saved(row) for row in await self._saved_bindings()])
+        for number in config.demo.phones:
+            await self._start_demo_phone(number)
+        self._warming = asyncio.ensure_future(self.language.warm_up())
+
+    async def stop(self) -> None:
+        """Drain and close everything."""
+        for phone in self.demo_phones.values():
+            await phone.stop()
+        await self.exchange.stop(DRAIN_SECONDS)
+        if self.carrier is not None:
+            await self.carrier.stop()
+        await self._control.stop()
+        await self.journal.close()
+        await self.database.close()
+        self.language.close()
+
+    def dialogue(self, push: Any) -> Dialogue:
+        """A conversation of the owner; `push` gets what happens later."""
+        return Dialogue(self.person, self.operator, self.understand, push)
+
+    async def understand(self, text: str, person: Person) -> Understanding:
+        """Text to commands, with what the exchange knows."""
+        context = Context(
+            now=datetime.now(UTC),
+            timezone=person.timezone,
+            region=person.region,
+            lines=[trunk.zone for trunk in self.directory.trunks()],
+            extensions=[extension.number for extension in self.directory.extensions()],
+        )
+        return await self.language.understand(text, context)
+
+    # ── parts ───────────────────────────────────────────────────────────────────────────
+    async def _listen(self) -> None:
+        """Open the SIP ports; where one is taken take a free one and say so."""
+        section = self.config.exchange
+        wanted: tuple[tuple[Transport, int], ...] = (
+            ("udp", section.udp_port),
+            ("tcp", section.tcp_port),
+            ("tls", section.tls_port),
+        )
+        for transport, port in wanted:
+            context = self.certificates.server_context() if transport == "tls" else None
+            listen = partial(self.exchange.listen, transport, tls=context)
+            try:
+                address = await listen((section.host, port))
+            except OSError as error:
+                if not section.free_ports:
+                    raise StartError(
+                        f"{transport.upper()} port {port} on {section.host} is not free "
+                        f"({error.strerror or error}); choose another in [exchange], or set "
+                        f"free_ports = true"
+                    ) from error
+                address = await listen((section.host, 0))
+                self.notes.append(
+                    f"{transport.upper()} port {port} was taken; using {address[1]} instead"
+                )
+            self.addresses[transport] = f"{address[0]}:{address[1]}"
+
+    async def _start_carrier(self) -> None:
+        speaker = Speaker(self.config.media.voice)
+        self.carrier = Phone(
+            carrier.answers(speaker, self.carrier_then), rtp_ports=(45_000, 48_998)
+        )
+        self.directory.demo_trunks = carrier.trunks(await self.carrier.listen())
+        await self.directory.load()
+
+    async def _start_demo_phone(self, number: str) -> None:
+        """A built-in phone for an extension that has no device of its own."""
+        extension = self.directory.extension(number)
+        if extension is None or self.exchange.registrar.bindings(number):
+            return
+        phone = Phone(self.demo_behaviour, ring_seconds=1.0)
+        await phone.listen()
+        host, port = self.addresses["udp"].rsplit(":", 1)
+        status = await phone.register(
+            (_reachable(host), int(port)),
+            Credentials(username=number, secret=extension.secret),
+            self.config.exchange.domain,
+        )
+        if status == 200:
+            self.demo_phones[number] = phone
+
+    def _take(self, event: Event) -> None:
+        """Every event of the exchange: to the journal, to people, and to the log."""
+        self.journal.take(event)
+        self.operator.take(event)
+        match event:
+            case TrunkChanged():
+                log.info(
+                    "trunk %s is %s: %s", event.trunk, "up" if event.up else "down", event.detail
+                )
+            case AddressBanned():
+                log.warning("%s is banned for %.0f s: %s", event.host, event.seconds, event.reason)
+            case DeviceRegistered(refreshed=False):
+                log.info(
+                    "%s registered from %s:%s:%d",
+                    event.extension,
+                    event.transport,
+                    event.remote_host,
+                    event.remote_port,
+                )
+                self._yield_to_real_phone(event)
+            case DeviceUnregistered():
+                log.info("%s: a phone is gone (%s)", event.extension, event.reason)
+            case _:
+                pass
+
+    def _yield_to_real_phone(self, event: DeviceRegistered) -> None:
+        """The built-in phone of an extension steps aside once the person has their own."""
+        phone = self.demo_phones.get(event.extension)
+        if phone is not None:
+            del self.demo_phones[event.extension]
+            task = asyncio.ensure_future(phone.stop())
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _saved_bindings(self) -> Sequence[Any]:
+        return await live_bindings(self.database, datetime.now(UTC))
+
+    # ── for the command line ────────────────────────────────────────────────────────────
+    async def _do_status(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        state = self.operator.state(self.person)
+        return {
+            "running": True,
+            "addresses": dict(self.addresses),
+            "lines": [
+                {
+                    "name": line.name,
+                    "zone": line.zone,
+                    "numbers": list(line.numbers),
+                    "up": line.up,
+                    "detail": line.detail,
+                }
+                for line in state.lines
+            ],
+            "phones": [
+                {"extension": phone.extension, "name": phone.name, "devices": phone.devices}
+                for phone in state.phones
+            ],
+            "calls": [
+                {
+                    "id": call.call_id,
+                    "from": call.caller,
+                    "to": call.callee,
+                    "seconds": call.seconds,
+                    "joined": call.joined,
+                }
+                for call in state.calls
+            ],
+            "text": describe(state),
+        }
+
+    async def _do_say(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """One message of the owner; every caller shares one conversation."""
+        news: list[Reply] = []
+        dialogue = self._said.get("owner")
+        if dialogue is None:
+            dialogue = self._said["owner"] = self.dialogue(news.append)
+        replies = await dialogue.hear(str(request.get("text", "")))
+        return {
+            "replies": [
+                {"text": reply.text, **({"call": reply.call_id} if reply.call_id else {})}
+                for reply in replies
+            ]
+        }
+
+    async def _do_reload(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        await self.directory.load()
+        self.exchange.refresh()
+        return {"reloaded": True}
+
+    async def _do_trace(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        lines = self.exchange.trace(str(request.get("call", "")))
+        return {
+            "lines": [
+                {
+                    "at": line.at.isoformat(),
+                    "sent": line.sent,
+                    "peer": line.peer,
+                    "summary": line.summary,
+                    "text": line.text,
+                }
+                for line in lines
+            ]
+        }
+
+
+def _settings(config: Config, advertise: str) -> Settings:
+    first, last = config.media.rtp_ports
+    return Settings(
+        domain=config.exchange.domain,
+        advertise=advertise,
+        media_host=config.exchange.host,
+        rtp_first=first,
+        rtp_last=last,
+        region=config.owner.region,
+        voice=config.media.voice,
+        ring_timeout=config.calls.ring_timeout,
+        silence_timeout=config.media.silence_timeout,
+        max_duration=config.calls.max_duration,
+        max_calls=config.calls.max_calls,
+        requests_per_second=config.guard.requests_per_second,
+        failures=config.guard.failures,
+        ban_seconds=config.guard.ban_seconds,
+    )
+
+
+def _saved(row: Any) -> SavedBinding:
+    return SavedBinding(
+        extension=row.extension,
+        contact=row.contact,
+        transport=row.transport,
+        remote_host=row.remote_host,
+        remote_port=row.remote_port,
+        expires=row.expires,
+        user_agent=row.user_agent,
+        call_id=row.call_id,
+        cseq=row.cseq,
+    )
+
+
+def _own_address(host: str) -> str:
+    """The address peers should use: `host`, or when that is "any" the one that the machine
+    would leave by. Nothing is sent."""
+    if host not in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def _reachable(host: str) -> str:
+    return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104

@@ -1,0 +1,186 @@
+"""`encryptotel check`: everything that can be wrong before a call, tried one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from encryptotel import certificates
+from encryptotel.config import Config
+from encryptotel.control import is_running
+from encryptotel.directory import Directory
+from encryptotel.language import Language
+from nlp.context import Context
+from pbx.calls.apps.script import ScriptError, load
+from pbx.media.speech import Speaker, SpeechError
+from pbx.ports import Trunk
+from pbx.sip.message import Request
+from pbx.sip.stack import Stack
+from pbx.sip.transaction import ServerTransaction
+from pbx.sip.transport import Flow
+from pbx.trunks import TrunkLink
+from store.database import Database
+
+TRUNK_SECONDS = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One thing tried: what came of it and, when it failed, what to do."""
+
+    what: str
+    outcome: str
+    failed: bool = False
+
+    def line(self) -> str:
+        return f"{'✗' if self.failed else '✓'} {self.what}: {self.outcome}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"what": self.what, "outcome": self.outcome, "ok": not self.failed}
+
+
+async def check_all(config: Config, data: Path) -> list[Result]:
+    """Try everything; the results in order."""
+    results = [Result(what="configuration", outcome="reads well")]
+    database = Database(data / "encryptotel.db")
+    directory = Directory(config, database)
+
+    async def tables() -> str:
+        await asyncio.to_thread(data.mkdir, 0o700, True, True)
+        await database.open()
+        await directory.load()
+        return f"{database.path}, {len(directory.extensions())} extensions"
+
+    results.append(await _try("database", tables))
+    results += await _ports(config, data)
+    results.append(await _try("certificates", lambda: _certificates(config, data)))
+    results.append(await _try("voice", lambda: _voice(config)))
+    results.append(await _try("language", _language))
+    for extension in directory.extensions():
+        if extension.script:
+            script = extension.script
+            results.append(await _try(f"script {script}", partial(_script, script)))
+    results += await _trunks(directory)
+    await database.close()
+    return results
+
+
+async def _try(what: str, work: Callable[[], Awaitable[str]]) -> Result:
+    try:
+        return Result(what=what, outcome=await work())
+    except (OSError, SpeechError, ScriptError, ValueError) as error:
+        return Result(what=what, outcome=str(error), failed=True)
+
+
+async def _ports(config: Config, data: Path) -> list[Result]:
+    section = config.exchange
+    if await is_running(data / "control.sock"):
+        return [Result(what="ports", outcome="in use by the exchange that is running")]
+    results = []
+    for name, kind, port in (
+        ("UDP", socket.SOCK_DGRAM, section.udp_port),
+        ("TCP", socket.SOCK_STREAM, section.tcp_port),
+        ("TLS", socket.SOCK_STREAM, section.tls_port),
+    ):
+        with socket.socket(socket.AF_INET6 if ":" in section.host else socket.AF_INET, kind) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind((section.host, port))
+                results.append(Result(what=f"{name} port {port}", outcome="free"))
+            except OSError as error:
+                advice = (
+                    "a free one will be used"
+                    if section.free_ports
+                    else f"end what uses it, or change {name.lower()}_port in [exchange]"
+                )
+                results.append(
+                    Result(
+                        what=f"{name} port {port}",
+                        outcome=f"{error.strerror}; {advice}",
+                        failed=not section.free_ports,
+                    )
+                )
+    return results
+
+
+async def _certificates(config: Config, data: Path) -> str:
+    section = config.exchange
+    names = certificates.names_for(section.host, section.advertise, section.domain)
+    files = await asyncio.to_thread(certificates.ensure, data / "tls", names)
+    found = x509.load_pem_x509_certificate(await asyncio.to_thread(files.certificate.read_bytes))
+    days = (found.not_valid_after_utc - datetime.now(UTC)).days
+    return f"good for {days} days; phones should trust {files.ca}"
+
+
+async def _voice(config: Config) -> str:
+    pcm = await Speaker(config.media.voice).say("The voice works.")
+    return f"{config.media.voice} speaks ({len(pcm) / 16000:.1f} s)"
+
+
+async def _language() -> str:
+    language = Language()
+    try:
+        understood = await language.understand("hang up", Context(now=datetime.now(UTC)))
+    finally:
+        language.close()
+    if not understood.commands:
+        raise ValueError("the model does not understand “hang up”; install the package again")
+    return "understands"
+
+
+async def _script(reference: str) -> str:
+    await asyncio.to_thread(load, reference)
+    return "can be loaded"
+
+
+async def _trunks(directory: Directory) -> list[Result]:
+    trunks = directory.trunks()
+    if not trunks:
+        return [Result(what="trunks", outcome="none; calls stay inside ([[trunk]] adds one)")]
+    stack = Stack(_Nobody())
+    await stack.transports.listen_udp(("0.0.0.0", 0))  # noqa: S104  # replies come to any of ours
+    try:
+        return list(await asyncio.gather(*(_trunk(trunk, stack) for trunk in trunks)))
+    finally:
+        await stack.close()
+
+
+async def _trunk(trunk: Trunk, stack: Stack) -> Result:
+    settled: asyncio.Future[tuple[bool, str]] = asyncio.get_running_loop().create_future()
+
+    def on_state(_: Trunk, up: bool, detail: str) -> None:
+        if not settled.done():
+            settled.set_result((up, detail))
+
+    link = TrunkLink(trunk, stack, on_state)
+    link.start()
+    what = f"trunk {trunk.name}"
+    try:
+        async with asyncio.timeout(TRUNK_SECONDS):
+            up, detail = await settled
+    except TimeoutError:
+        up, detail = False, f"{trunk.host}:{trunk.port} does not answer over {trunk.transport}"
+    finally:
+        await link.stop()
+    if up:
+        return Result(what=what, outcome=detail)
+    advice = "check username and password" if "40" in detail else "check host, port and transport"
+    return Result(what=what, outcome=f"{detail}; {advice} in [[trunk]]", failed=True)
+
+
+class _Nobody:
+    """The user of a stack that only asks."""
+
+    def admits(self, request: Request, flow: Flow) -> bool:
+        return False
+
+    def on_request(self, transaction: ServerTransaction) -> None:
+        transaction.reply(403)

@@ -1,0 +1,498 @@
+"""The command line. Every command takes `--json`; every failure is one clear line and exit 1."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from encryptotel.errors import UserError
+
+app = typer.Typer(
+    help="A personal PBX that you talk to.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+extensions = typer.Typer(help="Phones and scripts of the exchange.", no_args_is_help=True)
+trunks = typer.Typer(help="Lines to the telephone network.", no_args_is_help=True)
+routes = typer.Typer(help="Which extension an incoming number rings.", no_args_is_help=True)
+app.add_typer(extensions, name="extension")
+app.add_typer(trunks, name="trunk")
+app.add_typer(routes, name="route")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The configuration; DATA/config.toml if not given.")
+]
+DataOption = Annotated[
+    Path,
+    typer.Option("--data", envvar="ENCRYPTOTEL_DATA", help="Folder for database, keys, socket."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+DATA = Path("data")
+
+T = TypeVar("T")
+
+
+def main() -> None:
+    """The `encryptotel` command."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except UserError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except Exception as error:
+        explain = getattr(error, "format_message", None)
+        if explain is None:
+            raise
+        _fail(f"{explain()} (see --help)", 2)  # the command line was wrong, says typer
+
+
+def _fail(message: str, code: int = 1) -> None:
+    print(f"encryptotel: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    import uvloop
+
+    return uvloop.run(work)
+
+
+def _show(data: Any, as_json: bool, text: Callable[[], str]) -> None:
+    print(json.dumps(data, ensure_ascii=False) if as_json else text())
+
+
+# ── the program ─────────────────────────────────────────────────────────────────────────────
+@app.command()
+def run(
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+    console: Annotated[bool, typer.Option("--console", help="Chat at this terminal.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the exchange in the foreground until SIGTERM or Ctrl-C.
+
+    Without a configuration one is made in DATA, with three extensions and the demo carrier.
+    """
+    from encryptotel.serve import serve
+
+    loaded = _load_or_make(config, data)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _run(serve(loaded, data, console=console, as_json=as_json))
+
+
+@app.command()
+def init(
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+    demo: Annotated[bool, typer.Option(help="With the toy carrier and built-in phones.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a commented configuration with fresh secrets."""
+    from encryptotel.config import fresh
+
+    path = config or data / "config.toml"
+    if path.exists():
+        raise UserError(f"{path} exists; remove it first, or edit it")
+    _write_private(path, fresh(demo=demo))
+    _show(
+        {"config": str(path)},
+        as_json,
+        lambda: f"wrote {path}\nnext: encryptotel run --config {path} --data {data}",
+    )
+
+
+@app.command()
+def demo(
+    as_json: JsonOption = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the log.")] = False,
+) -> None:
+    """Place the white paper's call between headless phones and prove that both sides hear."""
+    from encryptotel.demo.show import show
+
+    logging.basicConfig(level="INFO" if verbose else "ERROR")
+    proof = _run(show(quiet=as_json))
+    if as_json:
+        print(json.dumps(proof))
+    if not proof["passed"]:
+        raise UserError("the demo did not hear what it should have heard")
+
+
+@app.command()
+def check(
+    config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
+) -> None:
+    """Try the configuration, ports, certificates, voice, language and trunks; say what to do."""
+    from encryptotel.check import check_all
+
+    results = _run(check_all(_load_or_make(config, data, make=False), data))
+    _show(
+        {"checks": [result.to_json() for result in results]},
+        as_json,
+        lambda: "\n".join(result.line() for result in results),
+    )
+    if any(result.failed for result in results):
+        raise typer.Exit(1)
+
+
+# ── talking to a running exchange ───────────────────────────────────────────────────────────
+@app.command()
+def say(
+    text: Annotated[str, typer.Argument(help="What you would type into the chat.")],
+    data: DataOption = DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Say something to a running exchange, as its owner."""
+    answer = _ask(data, {"do": "say", "text": text})
+    _show(answer, as_json, lambda: "\n".join(reply["text"] for reply in answer["replies"]))
+
+
+@app.command()
+def status(data: DataOption = DATA, as_json: JsonOption = False) -> None:
+    """How the running exchange is doing."""
+    answer = _ask(data, {"do": "status"})
+
+    def text() -> str:
+        addresses = "  ".join(f"{name} {place}" for name, place in answer["addresses"].items())
+        return f"{answer['text']}\n  {addresses}"
+
+    _show(answer, as_json, text)
+
+
+# ── the journal ─────────────────────────────────────────────────────────────────────────────
+@app.command()
+def calls(
+    data: DataOption = DATA,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """The latest calls, newest first."""
+    from encryptotel.reports import call_table, calls_json
+
+    found = _run(_with_database(data, lambda database: calls_json(database, limit)))
+    _show({"calls": found}, as_json, lambda: call_table(found))
+
+
+@app.command()
+def trace(
+    call: Annotated[str, typer.Argument(help="The beginning of a call's id, or “last”.")],
+    data: DataOption = DATA,
+    full: Annotated[bool, typer.Option("--full", help="Whole messages, secrets masked.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """A call's SIP messages as a ladder."""
+    from encryptotel.reports import trace_of_call, trace_text
+
+    found = _run(_with_database(data, lambda database: trace_of_call(database, data, call)))
+    if found is None:
+        raise UserError(f"there is no call {call}; `encryptotel calls` lists them")
+    _show(found, as_json, lambda: trace_text(found, full=full))
+
+
+# ── the directory ───────────────────────────────────────────────────────────────────────────
+@extensions.command("add")
+def extension_add(
+    number: str,
+    name: Annotated[str, typer.Option(help="Whose it is.")] = "",
+    srtp: Annotated[str, typer.Option(help="require, offer or off.")] = "offer",
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Add an extension; prints what to enter in a softphone."""
+    from encryptotel.reports import phone_settings, settings_text
+    from pbx.media.srtp import SrtpPolicy
+
+    if srtp not in list(SrtpPolicy):
+        raise UserError(f"--srtp is one of {', '.join(SrtpPolicy)}")
+    loaded = _load_or_make(config, data)
+    extension = _edit(
+        loaded, data, lambda directory: directory.add_extension(number, name, SrtpPolicy(srtp))
+    )
+    found = phone_settings(extension, loaded, data, _addresses(data))
+    _show(found, as_json, lambda: settings_text(found))
+
+
+@extensions.command("show")
+def extension_show(
+    number: str, config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
+) -> None:
+    """What to enter in a softphone for an extension."""
+    from encryptotel.reports import phone_settings, settings_text
+
+    loaded = _load_or_make(config, data, make=False)
+    extension = _edit(loaded, data, lambda directory: _found(directory.extension(number), number))
+    found = phone_settings(extension, loaded, data, _addresses(data))
+    _show(found, as_json, lambda: settings_text(found))
+
+
+@extensions.command("remove")
+def extension_remove(
+    number: str, config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
+) -> None:
+    """Remove an extension that was added at run time."""
+    loaded = _load_or_make(config, data, make=False)
+    _edit(loaded, data, lambda directory: directory.remove_extension(number))
+    _show({"removed": number}, as_json, lambda: f"extension {number} is removed")
+
+
+@extensions.command("list")
+def extension_list(
+    config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
+) -> None:
+    """All extensions."""
+    loaded = _load_or_make(config, data, make=False)
+    found = _edit(loaded, data, lambda directory: _now(directory.extensions()))
+    rows = [{"number": e.number, "name": e.name, "srtp": e.srtp, "script": e.script} for e in found]
+    _show(
+        {"extensions": rows},
+        as_json,
+        lambda: "\n".join(f"{row['number']:<6} {row['name'] or row['script']}" for row in rows),
+    )
+
+
+@trunks.command("add")
+def trunk_add(
+    name: str,
+    zone: Annotated[str, typer.Option(help="What people call the line: US, UK, DE.")],
+    host: Annotated[str, typer.Option(help="The carrier's host name or address.")],
+    port: int = 5060,
+    transport: Annotated[str, typer.Option(help="udp, tcp or tls.")] = "udp",
+    number: Annotated[list[str] | None, typer.Option(help="Your number there; repeatable.")] = None,
+    username: str = "",
+    password: Annotated[
+        str, typer.Option(envvar="ENCRYPTOTEL_TRUNK_PASSWORD", help="Better as the variable.")
+    ] = "",
+    register: Annotated[bool, typer.Option("--register", help="Register there.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a trunk."""
+    from pydantic import ValidationError
+
+    from encryptotel.config import TrunkSection
+    from store.tables import TrunkRow
+
+    try:
+        section = TrunkSection.model_validate(
+            {
+                "name": name,
+                "zone": zone.upper(),
+                "host": host,
+                "port": port,
+                "transport": transport,
+                "numbers": tuple(number or ()),
+                "username": username,
+                "password": password,
+                "register": register,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise UserError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    row = TrunkRow(
+        name=section.name,
+        zone=section.zone,
+        host=section.host,
+        port=section.port,
+        transport=section.transport,
+        numbers=" ".join(section.numbers),
+        username=section.username,
+        secret=section.password,
+        register_there=section.register_there,
+    )
+    loaded = _load_or_make(config, data)
+    _edit(loaded, data, lambda directory: directory.add_trunk(row))
+    _show({"added": name}, as_json, lambda: f"trunk {name} is added; `encryptotel status` shows it")
+
+
+@trunks.command("remove")
+def trunk_remove(
+    name: str, config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
+) -> None:
+    """Remove a trunk that was added at run time."""
+    loaded = _load_or_make(config, data, make=False)
+    _edit(loaded, data, lambda directory: directory.remove_trunk(name))
+    _show({"removed": name}, as_json, lambda: f"trunk {name} is removed")
+
+
+@trunks.command("list")
+def trunk_list(
+    config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
+) -> None:
+    """All trunks (without the demo carrier's)."""
+    loaded = _load_or_make(config, data, make=False)
+    found = _edit(loaded, data, lambda directory: _now(directory.trunks()))
+    rows = [
+        {"name": t.name, "zone": t.zone, "host": t.host, "port": t.port, "numbers": list(t.numbers)}
+        for t in found
+    ]
+    _show(
+        {"trunks": rows},
+        as_json,
+        lambda: (
+            "\n".join(
+                f"{row['name']:<16} {row['zone']:<4} {row['host']}:{row['port']}" for row in rows
+            )
+            or "no trunks"
+        ),
+    )
+
+
+@routes.command("add")
+def route_add(
+    number: Annotated[str, typer.Argument(help="An incoming +E.164 number, or “*”.")],
+    to: Annotated[str, typer.Argument(help="The extension it rings.")],
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Let an incoming number ring an extension."""
+    loaded = _load_or_make(config, data)
+    _edit(loaded, data, lambda directory: directory.add_route(number, to))
+    _show({"number": number, "to": to}, as_json, lambda: f"{number} rings {to}")
+
+
+# ── the language ────────────────────────────────────────────────────────────────────────────
+@app.command()
+def parse(
+    text: Annotated[list[str] | None, typer.Argument(help="Messages; else standard input.")] = None,
+    now: Annotated[str, typer.Option(help="ISO 8601; the present if not given.")] = "",
+    tz: Annotated[str, typer.Option(help="The person's time zone.")] = "UTC",
+    region: Annotated[str, typer.Option(help="Country of numbers written without +.")] = "US",
+    contacts: Annotated[Path | None, typer.Option(help="JSON: name → number.")] = None,
+    lines: Annotated[str, typer.Option(help="Zones of the trunks.")] = "US,UK,DE,FR",
+) -> None:
+    """What the bot understands of each message: one JSON object a line."""
+    from nlp.context import Context
+    from nlp.understand import Understander
+
+    try:
+        moment = datetime.fromisoformat(now) if now else datetime.now(UTC)
+    except ValueError as error:
+        raise UserError(f"--now {now!r} is not an ISO 8601 time") from error
+    context = Context(
+        now=moment if moment.tzinfo else moment.replace(tzinfo=UTC),
+        timezone=tz,
+        region=region.upper(),
+        contacts=_contacts(contacts),
+        lines=[zone.strip().upper() for zone in lines.split(",") if zone.strip()],
+    )
+    understander = Understander.load()
+    for message in text or (line.rstrip("\n") for line in sys.stdin):
+        understood = understander.understand(message, context)
+        print(json.dumps(understood.to_json(), ensure_ascii=False), flush=True)
+
+
+# ── parts ───────────────────────────────────────────────────────────────────────────────────
+def _load_or_make(config: Path | None, data: Path, *, make: bool = True) -> Any:
+    """The configuration; a fresh one for trying out where there is none and none was named."""
+    from encryptotel.config import fresh, load
+
+    path = config or data / "config.toml"
+    if make and config is None and not path.exists():
+        _write_private(path, fresh(demo=True))
+    return load(path)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def _contacts(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} should hold one JSON object of name → number")
+    return {str(name): str(number) for name, number in found.items()}
+
+
+def _ask(data: Path, request: dict[str, Any]) -> dict[str, Any]:
+    from encryptotel.control import ask
+
+    answer = asyncio.run(ask(data / "control.sock", request))
+    if "error" in answer:
+        raise UserError(answer["error"])
+    return answer
+
+
+def _addresses(data: Path) -> dict[str, str]:
+    """Where the running exchange serves; empty when none runs."""
+    from encryptotel.control import NotRunning
+
+    try:
+        return dict(_ask(data, {"do": "status"})["addresses"])
+    except NotRunning:
+        return {}
+
+
+async def _with_database(data: Path, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    from store.database import Database
+
+    database = Database(data / "encryptotel.db")
+    if not database.path.exists():
+        raise UserError(f"{data} has no database yet; `encryptotel run --data {data}` makes one")
+    await database.open()
+    try:
+        return await work(database)
+    finally:
+        await database.close()
+
+
+def _edit(config: Any, data: Path, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    """Do something with the directory in the database, and let a running exchange know."""
+    from encryptotel.control import NotRunning
+    from encryptotel.directory import Directory
+    from store.database import Database
+
+    async def edit() -> T:
+        database = Database(data / "encryptotel.db")
+        await database.open()
+        try:
+            directory = Directory(config, database)
+            await directory.load()
+            return await work(directory)
+        finally:
+            await database.close()
+
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    result = _run(edit())
+    with contextlib.suppress(NotRunning):  # the next start reads it
+        _ask(data, {"do": "reload"})
+    return result
+
+
+async def _now(value: T) -> T:
+    return value
+
+
+async def _found(value: T | None, number: str) -> T:
+    if value is None:
+        raise UserError(f"there is no extension {number}")
+    return value
+
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -1,0 +1,257 @@
+"""The configuration file: every option, its default and its bounds.
+
+`config.example.toml` explains them to people; a test keeps the two in step.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from encryptotel.errors import UserError
+from pbx.media.srtp import SrtpPolicy
+
+MAX_CONFIG = 1_048_576
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Number = Annotated[str, Field(pattern=r"^\d{2,6}$")]
+E164 = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$")]
+
+
+class ConfigError(UserError):
+    """The configuration cannot be used; the text says where and why."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class ExchangeSection(Section):
+    name: str = "EncryptoTel"
+    domain: str = Field("encryptotel.local", pattern=r"^[A-Za-z0-9.\-]+$", max_length=200)
+    host: str = "127.0.0.1"
+    advertise: str = ""
+    udp_port: Port = 5060
+    tcp_port: Port = 5060
+    tls_port: Port = 5061
+    free_ports: bool = True
+
+
+class MediaSection(Section):
+    rtp_ports: tuple[int, int] = (30_000, 39_998)
+    silence_timeout: float = Field(60, gt=0)
+    voice: str = "en-us"
+
+    @field_validator("rtp_ports")
+    @classmethod
+    def _ordered(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not 1024 <= value[0] < value[1] <= 65_534:
+            raise ValueError("needs two ports between 1024 and 65534, the smaller first")
+        return value
+
+
+class CallsSection(Section):
+    ring_timeout: float = Field(30, gt=0, le=300)
+    max_calls: int = Field(500, ge=1)
+    max_duration: float = Field(14_400, gt=0)
+
+
+class OwnerSection(Section):
+    name: str = "Owner"
+    extension: Number = "101"
+    region: str = Field("US", pattern=r"^[A-Z]{2}$")
+    timezone: str = "UTC"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is not a time zone; write it like Europe/Berlin")
+        return value
+
+
+class LimitsSection(Section):
+    trunk_calls_at_once: int = Field(4, ge=0)
+    trunk_calls_per_hour: int = Field(60, ge=0)
+    countries: tuple[str, ...] = ()
+    premium_numbers: bool = False
+
+
+class GuardSection(Section):
+    requests_per_second: float = Field(50, gt=0)
+    failures: int = Field(10, ge=1)
+    ban_seconds: float = Field(300, ge=0)
+
+
+class LogSection(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class ExtensionSection(Section):
+    number: Number
+    name: str = Field("", max_length=80)
+    secret: str = Field("", max_length=128, repr=False)
+    srtp: SrtpPolicy = SrtpPolicy.OFFER
+    script: str = ""
+
+
+class TrunkSection(Section):
+    name: str = Field(pattern=r"^[A-Za-z0-9_\-]{1,40}$")
+    zone: str = Field(pattern=r"^[A-Z]{2,3}$")
+    host: str
+    port: Port = 5060
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    numbers: tuple[E164, ...] = ()
+    username: str = ""
+    password: str = Field("", repr=False)
+    register_there: bool = Field(False, alias="register")
+    dial: str = Field("+{number}", pattern=r"^[^@<>\s]*\{number\}[^@<>\s]*$")
+    srtp: SrtpPolicy = SrtpPolicy.OFF
+    max_calls: int = Field(20, ge=1)
+    verify_tls: bool = True
+    ca_file: str = ""
+
+
+class RouteSection(Section):
+    number: str = Field(pattern=r"^(\*|\+[1-9]\d{6,14})$")
+    to: Number
+
+
+class DemoSection(Section):
+    carrier: bool = False
+    phones: tuple[Number, ...] = ()
+
+
+class Config(BaseSettings):
+    """The whole file. Environment variables win: `ENCRYPTOTEL_EXCHANGE__UDP_PORT=5070`."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="ENCRYPTOTEL_", env_nested_delimiter="__"
+    )
+
+    exchange: ExchangeSection = ExchangeSection()
+    media: MediaSection = MediaSection()
+    calls: CallsSection = CallsSection()
+    owner: OwnerSection = OwnerSection()
+    limits: LimitsSection = LimitsSection()
+    guard: GuardSection = GuardSection()
+    log: LogSection = LogSection()
+    demo: DemoSection = DemoSection()
+    extension: tuple[ExtensionSection, ...] = ()
+    trunk: tuple[TrunkSection, ...] = ()
+    route: tuple[RouteSection, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @field_validator("extension")
+    @classmethod
+    def _complete(cls, value: tuple[ExtensionSection, ...]) -> tuple[ExtensionSection, ...]:
+        numbers = [extension.number for extension in value]
+        doubled = {number for number in numbers if numbers.count(number) > 1}
+        if doubled:
+            raise ValueError(f"extension {', '.join(sorted(doubled))} is there twice")
+        for extension in value:
+            if not extension.secret and not extension.script:
+                raise ValueError(f"extension {extension.number} needs a secret (or a script)")
+        return value
+
+    @field_validator("trunk")
+    @classmethod
+    def _named_once(cls, value: tuple[TrunkSection, ...]) -> tuple[TrunkSection, ...]:
+        names = [trunk.name for trunk in value]
+        if len(set(names)) < len(names):
+            raise ValueError("two trunks have the same name")
+        return value
+
+
+def load(path: Path) -> Config:
+    """Read a file. Raises `ConfigError` with one clear line."""
+    try:
+        if path.stat().st_size > MAX_CONFIG:
+            raise ConfigError(f"{path} is larger than a configuration can be")
+        data = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    try:
+        return Config(**data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "there is no such option; see config.example.toml"
+        raise ConfigError(f"{path}: {place}: {message}") from error
+
+
+def new_secret() -> str:
+    """A SIP password that can be typed into a phone: 80 bits in unmistakable letters."""
+    alphabet = "abcdefghjkmnpqrstuvwxyz23456789"
+    return "".join(secrets.choice(alphabet) for _ in range(16))
+
+
+def fresh(*, demo: bool) -> str:
+    """The text of a new configuration with three extensions and fresh secrets."""
+    people = (("101", "Alice"), ("102", "Bob"), ("103", "Carol"))
+    extensions = "\n".join(
+        f'[[extension]]\nnumber = "{number}"\nname = "{name}"\nsecret = "{new_secret()}"\n'
+        for number, name in people
+    )
+    phones = '["101", "102"]' if demo else "[]"
+    return f"""\
+# EncryptoTel's configuration. Every option, explained: config.example.toml
+
+[exchange]
+host = "127.0.0.1"         # "0.0.0.0" serves your network: softphones on other machines
+domain = "encryptotel.local"
+udp_port = 5060
+tcp_port = 5060
+tls_port = 5061
+free_ports = true          # when a port is taken use a free one and say which
+
+[owner]                    # you, at the console
+extension = "101"          # rung when a command does not say where to call you back
+region = "US"              # country of numbers written without +
+timezone = "UTC"
+
+[limits]                   # for calls that leave through a trunk
+trunk_calls_at_once = 4
+trunk_calls_per_hour = 60
+countries = []             # empty = the countries of your own lines
+
+# The phones. `encryptotel extension add 104 --name Dan` adds one while the exchange runs.
+{extensions}
+# The way to the telephone network: uncomment and fill in what your carrier gave you.
+#[[trunk]]
+#name = "carrier-us"
+#zone = "US"
+#host = "sip.example.com"
+#numbers = ["+12025550100"]
+#username = "account"
+#password = "password"
+#register = true
+
+#[[route]]                 # which extension an incoming number rings
+#number = "+12025550100"
+#to = "101"
+
+[demo]                     # a toy telephone network and built-in phones, to try things out
+carrier = {str(demo).lower()}
+phones = {phones}
+"""

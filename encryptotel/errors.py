@@ -1,0 +1,5 @@
+"""The root of errors that people see as one line."""
+
+
+class UserError(Exception):
+    """Something the person can mend; the text says what."""

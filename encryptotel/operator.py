@@ -1,0 +1,190 @@
+"""The operator: one method a command. Chat, command line and later REST and keypad go through
+it, so that a feature exists once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from bot.ports import (
+    ActiveCall,
+    LineState,
+    OperatorError,
+    Person,
+    PhoneState,
+    Placed,
+    Progress,
+    State,
+    Step,
+)
+from nlp.commands import Call, Party
+from pbx.calls.call import Call as RunningCall
+from pbx.calls.numbers import spoken, to_e164
+from pbx.events import (
+    CallAnswered,
+    CallEnded,
+    CallNotice,
+    CallStarted,
+    Event,
+    LegAnswered,
+    LegRinging,
+)
+from pbx.exchange import Exchange
+from pbx.ports import CallRefused
+from pbx.vocabulary import CallState
+
+_NOT_YET = {
+    "at": "I cannot place calls at a later time yet, so I did nothing. Ask again when it is time.",
+    "hide_number": "I cannot hide your number yet, so I did not call.",
+    "record": "I cannot record calls yet, so I did not call.",
+    "video": "I can only place sound calls from here; video works from phone to phone.",
+}
+
+
+class Operator:
+    """Implements `bot.ports.Operator` on an exchange."""
+
+    def __init__(self, exchange: Exchange, addresses: dict[str, str]) -> None:
+        self._exchange = exchange
+        self._addresses = addresses
+        self._followers: dict[str, list[Callable[[Progress], None]]] = {}
+        self._users: dict[str, str] = {}
+        self._joined: dict[str, datetime] = {}
+
+    # ── commands ────────────────────────────────────────────────────────────────────────
+    async def call(self, person: Person, command: Call) -> Placed:
+        """Call the party of a command and call the person, or whom they named, back."""
+        for slot, sorry in _NOT_YET.items():
+            if getattr(command, slot):
+                raise OperatorError(f"call.{slot}_unavailable", sorry)
+        if len(command.to) != 1:
+            raise OperatorError("call.one_at_a_time", "I can call one party at a time")
+        if command.to[0].me:
+            raise OperatorError("call.whom", "say whom to connect you with: call 102, for example")
+        number = self._resolve(command.to[0], person)
+        back = self._resolve(command.callback or Party(me=True), person)
+        if number == back:
+            raise OperatorError("call.same_party", f"{spoken(number)} would be calling itself")
+        if command.line and self._exchange.directory.extension(number):
+            raise OperatorError(
+                "call.line_not_needed", f"{number} is one of our extensions, no line is needed"
+            )
+        try:
+            call = self._exchange.call_and_call_back(
+                number=number, back=back, line=command.line, user=person.extension
+            )
+        except CallRefused as refused:
+            raise OperatorError("call.refused", refused.reason) from refused
+        return Placed(
+            call_id=call.id, to=spoken(number), line=command.line or "", back=spoken(back)
+        )
+
+    async def hang_up(self, person: Person, call_id: str) -> None:
+        """End one of the person's calls."""
+        mine = [call.call_id for call in self.active_calls(person)]
+        if call_id not in mine or not self._exchange.hang_up(call_id):
+            raise OperatorError("hangup.no_such_call", "that call has ended already")
+
+    # ── answers ─────────────────────────────────────────────────────────────────────────
+    def active_calls(self, person: Person) -> Sequence[ActiveCall]:
+        """The person's calls going on, the latest last."""
+        return [
+            _active(call)
+            for call in self._exchange.calls.values()
+            if person.extension in (call.user, call.caller, call.callee)
+        ]
+
+    def state(self, person: Person) -> State:
+        """How the exchange is doing."""
+        exchange = self._exchange
+        return State(
+            addresses=self._addresses,
+            lines=[
+                LineState(
+                    name=link.trunk.name,
+                    zone=link.trunk.zone,
+                    numbers=[spoken(number) for number in link.trunk.numbers],
+                    up=bool(link.up),
+                    detail=link.detail,
+                )
+                for link in exchange.trunks.values()
+            ],
+            phones=[
+                PhoneState(
+                    extension=extension.number,
+                    name=extension.name,
+                    devices=len(exchange.registrar.bindings(extension.number)),
+                )
+                for extension in exchange.directory.extensions()
+                if not extension.script
+            ],
+            calls=[_active(call) for call in exchange.calls.values()],
+        )
+
+    def follow(self, person: Person, tell: Callable[[Progress], None]) -> Callable[[], None]:
+        """Tell of the person's calls from now on; the result stops it."""
+        followers = self._followers.setdefault(person.extension, [])
+        followers.append(tell)
+        return lambda: followers.remove(tell)
+
+    # ── events ──────────────────────────────────────────────────────────────────────────
+    def take(self, event: Event) -> None:
+        """The event sink: turn what happens into news for those whom it concerns."""
+        match event:
+            case CallStarted():
+                if event.kind == "callback":  # calls from a phone are heard, not read
+                    self._users[event.call_id] = event.user
+            case LegRinging():
+                self._tell(event.call_id, Step.RINGING, peer=spoken(event.peer))
+            case LegAnswered():
+                self._tell(event.call_id, Step.ANSWERED, peer=spoken(event.peer))
+            case CallAnswered():
+                self._joined[event.call_id] = event.at
+                self._tell(event.call_id, Step.JOINED)
+            case CallNotice():
+                self._tell(event.call_id, Step.NOTICE, text=event.text)
+            case CallEnded():
+                joined = self._joined.pop(event.call_id, None)
+                seconds = round((event.at - joined).total_seconds()) if joined else 0
+                self._tell(event.call_id, Step.ENDED, text=event.cause, seconds=seconds)
+                self._users.pop(event.call_id, None)
+            case _:
+                pass
+
+    # ── parts ───────────────────────────────────────────────────────────────────────────
+    def _tell(
+        self, call_id: str, step: Step, *, peer: str = "", text: str = "", seconds: int = 0
+    ) -> None:
+        progress = Progress(call_id=call_id, step=step, peer=peer, text=text, seconds=seconds)
+        for tell in list(self._followers.get(self._users.get(call_id, ""), ())):
+            tell(progress)
+
+    def _resolve(self, party: Party, person: Person) -> str:
+        """An extension or +E.164 for a party. Raises `OperatorError`."""
+        if party.me:
+            return person.extension
+        if party.extension:
+            if self._exchange.directory.extension(party.extension) is None:
+                raise OperatorError(
+                    "party.no_such_extension", f"there is no extension {party.extension}"
+                )
+            return party.extension
+        if party.number:
+            number = to_e164(party.number, person.region)
+            if number is None:
+                raise OperatorError("party.bad_number", f"{party.number} is not a phone number")
+            return number
+        raise OperatorError(
+            "party.unknown_name", f"I have no number for {party.name}; tell me the number itself"
+        )
+
+
+def _active(call: RunningCall) -> ActiveCall:
+    since = call.answered_at or call.started_at
+    return ActiveCall(
+        call_id=call.id,
+        caller=spoken(call.caller),
+        callee=spoken(call.callee),
+        seconds=round((datetime.now(UTC) - since).total_seconds()),
+        joined=call.state is CallState.ANSWERED,
+    )

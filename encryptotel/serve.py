@@ -1,0 +1,91 @@
+"""`encryptotel run`: start, say that it serves, converse, and stop in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from bot.console import Console
+from encryptotel.app import App
+from encryptotel.config import Config
+
+log = logging.getLogger(__name__)
+
+LOG = "encryptotel.log"
+MAX_LOG = 5_000_000
+
+WELCOME = """\
+Type what you want, for example:
+  Call the number +1 202 555 0143 from the USA zone number, then call me back on 101
+  hang up · status · help
+Softphone settings:  encryptotel extension show 101 --data {data}
+What happened:       encryptotel calls --data {data}   encryptotel trace last --data {data}
+Stop with Ctrl-C."""
+DEMO = """\
+DEMO: the lines US, UK and DE lead to a toy carrier inside this program that answers any
+number, speaks and echoes; extensions {phones} have a built-in phone until yours registers."""
+
+
+async def serve(config: Config, data: Path, *, console: bool, as_json: bool) -> None:
+    """Run until SIGTERM or SIGINT. Raises what `App.start` raises."""
+    _log_to(data / LOG if console else None, config.log.level)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    app = App(config, data)
+    try:
+        await app.start()
+    except BaseException:
+        app.language.close()
+        raise
+    for note in app.notes:
+        print(note, file=sys.stderr)
+    _announce(app, as_json)
+    conversation = asyncio.ensure_future(_converse(app)) if console else None
+    await stopping.wait()
+    if conversation is not None:
+        conversation.cancel()
+    await app.stop()
+
+
+def _log_to(file: Path | None, level: str) -> None:
+    """The log goes to standard error; beside a console chat to a file, so as not to disturb."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if file is not None:
+        handler = RotatingFileHandler(file, maxBytes=MAX_LOG, backupCount=2)
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=[handler],
+    )
+    logging.getLogger("alembic").setLevel("WARNING")
+
+
+def _announce(app: App, as_json: bool) -> None:
+    ca = str(app.certificates.ca)
+    if as_json:
+        print(
+            json.dumps({"ready": True, **app.addresses, "ca": ca, "notes": app.notes}), flush=True
+        )
+        return
+    where = " ".join(f"{name}={address}" for name, address in app.addresses.items())
+    print(f"ready {where} ca={ca}", flush=True)
+
+
+async def _converse(app: App) -> None:
+    """The console chat; when its input ends, the exchange goes on."""
+    if app.carrier is not None:
+        print(DEMO.format(phones=" and ".join(app.demo_phones) or "—"))
+    print(WELCOME.format(data=app.data), flush=True)
+    console = Console()
+    dialogue = app.dialogue(console.show)
+    try:
+        await console.run(dialogue)
+    finally:
+        dialogue.close()

@@ -1,0 +1,1 @@
+"""Calls: legs, what joins them, where they go, and the apps that own them."""

@@ -1,0 +1,32 @@
+"""Extension 600: the caller hears (and sees) themselves, whatever the codec."""
+
+from __future__ import annotations
+
+import secrets
+
+from pbx.calls.call import Call
+from pbx.calls.cause import Ending
+from pbx.calls.leg import Leg
+from pbx.media.port import RtpPort
+from pbx.media.sdp import SdpError
+from pbx.ports import CallRefused
+
+
+async def echo(call: Call, leg: Leg) -> Ending:
+    """Answer with everything the caller offered and send each packet back."""
+    try:
+        leg.accept(leg.media.answer(leg.media.remote))
+    except SdpError as error:
+        raise CallRefused(488, str(error)) from error
+    for port in leg.media.ports:
+        if port is not None:
+            _reflect(port)
+    call.answered()
+    return await leg.ended()
+
+
+def _reflect(port: RtpPort) -> None:
+    """Send back under an SSRC of our own: seeing its own one a phone suspects a loop
+    (RFC 3550 §8.2)."""
+    ssrc = secrets.token_bytes(4)
+    port.sink = lambda data: port.send(data[:8] + ssrc + data[12:])

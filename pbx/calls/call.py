@@ -1,0 +1,264 @@
+"""A call: legs that belong together, one id in journal, log, chat and API, and the coroutine
+that runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
+
+from pbx.calls.cause import Ending
+from pbx.calls.leg import Leg, LegListener, Target
+from pbx.events import (
+    CallAnswered,
+    CallEnded,
+    CallNotice,
+    CallStarted,
+    Event,
+    LegAnswered,
+    LegEnded,
+    LegRinging,
+    LegStarted,
+)
+from pbx.media.sdp import SessionDescription
+from pbx.ports import CallRefused
+from pbx.sip.session import ELSEWHERE
+from pbx.trace import Recorder
+from pbx.vocabulary import CallState
+
+log = logging.getLogger(__name__)
+
+LegFactory = Callable[..., Leg]
+
+
+class Call(LegListener):
+    """One call. `user` is the extension it is made by or for; `kind` is how it came about:
+    inbound, internal, outbound, callback."""
+
+    def __init__(
+        self,
+        *,
+        caller: str,
+        callee: str,
+        user: str,
+        kind: str,
+        emit: Callable[[Event], None],
+        now: Callable[[], datetime],
+        new_leg: LegFactory,
+        recorder: Recorder,
+    ) -> None:
+        self.id = secrets.token_hex(5)
+        self.caller = caller
+        self.callee = callee
+        self.user = user
+        self.kind = kind
+        self.legs: list[Leg] = []
+        self.started_at = now()
+        self.answered_at: datetime | None = None
+        self.ending: Ending | None = None
+        self._emit = emit
+        self._now = now
+        self._new_leg = new_leg
+        self._recorder = recorder
+        self._task: asyncio.Task[None] | None = None
+        self._rang: set[str] = set()
+        self._done = asyncio.Event()
+        self._emit(
+            CallStarted(
+                call_id=self.id,
+                at=self.started_at,
+                caller=self.caller,
+                callee=self.callee,
+                user=self.user,
+                kind=self.kind,
+            )
+        )
+
+    @property
+    def state(self) -> CallState:
+        if self.ending is not None:
+            return CallState.ENDED
+        return CallState.ANSWERED if self.answered_at else CallState.RINGING
+
+    # ── life ────────────────────────────────────────────────────────────────────────────
+    def run(self, course: Coroutine[object, object, Ending], on_done: Callable[[], None]) -> None:
+        """Run the call: `course` does what there is to do and says how it ended."""
+        self._task = asyncio.ensure_future(self._run(course))
+        self._task.add_done_callback(lambda _: on_done())
+
+    async def _run(self, course: Coroutine[object, object, Ending]) -> None:
+        ending = Ending(status=500, reason="something failed inside the exchange")
+        try:
+            ending = await course
+        except asyncio.CancelledError:
+            ending = self.ending or Ending(status=200, reason="hung up")
+        except CallRefused as refused:
+            ending = Ending(status=refused.status, reason=refused.reason)
+        except Exception:
+            log.exception("call %s failed", self.id)
+        finally:
+            self._finish(ending)
+
+    def _finish(self, ending: Ending) -> None:
+        self.ending = ending
+        for leg in self.legs:
+            leg.hang_up(ending.reason if ending.status == 200 else "", max(ending.status, 400))
+        self._emit(
+            CallEnded(
+                call_id=self.id,
+                at=self._now(),
+                status=ending.status,
+                cause=ending.words,
+            )
+        )
+        self._done.set()
+
+    def hang_up(self, reason: str = "hung up by command") -> None:
+        """End every leg."""
+        if self.ending is None and self._task is not None:
+            self.ending = Ending(status=200, reason=reason)
+            self._task.cancel()
+
+    async def ended(self) -> Ending:
+        """Wait for the end."""
+        await self._done.wait()
+        assert self.ending is not None
+        return self.ending
+
+    def answered(self) -> None:
+        """Two sides are joined now, or an app took the call."""
+        if self.answered_at is None:
+            self.answered_at = self._now()
+            self._emit(CallAnswered(call_id=self.id, at=self.answered_at))
+
+    def notice(self, text: str) -> None:
+        """Tell people about a step."""
+        self._emit(CallNotice(call_id=self.id, at=self._now(), text=text))
+
+    # ── legs ────────────────────────────────────────────────────────────────────────────
+    def add_leg(
+        self, *, peer: str, direction: str, trunk: str = "", device: str = "", **media: object
+    ) -> Leg:
+        """A new leg of this call, not yet dialled."""
+        leg = self._new_leg(
+            peer=peer, direction=direction, trunk=trunk, device=device, listener=self, **media
+        )
+        self.legs.append(leg)
+        self._emit(
+            LegStarted(
+                call_id=self.id,
+                leg_id=leg.id,
+                at=self._now(),
+                peer=peer,
+                direction=direction,
+                trunk=trunk,
+                device=device,
+            )
+        )
+        return leg
+
+    async def dial(
+        self,
+        targets: Sequence[Target],
+        *,
+        ring_timeout: float,
+        like: SessionDescription | None = None,
+        on_early: Callable[[Leg], None] = lambda _: None,
+    ) -> Leg:
+        """Ring all targets at once; the first to answer wins, the others are cancelled.
+
+        Raises `CallRefused` with the most telling failure when nobody answers.
+        """
+        if not targets:
+            raise CallRefused(480, "no phone is registered there")
+        attempts: dict[asyncio.Task[None], Leg] = {}
+        for target in targets:
+            leg = self.add_leg(
+                peer=target.peer,
+                direction="out",
+                trunk=target.trunk,
+                device=target.device,
+                srtp=target.srtp,
+            )
+            leg.on_early = on_early
+            attempts[asyncio.ensure_future(leg.dial(target, like))] = leg
+        failures: list[CallRefused] = []
+        reason = "cancelled"
+        try:
+            async with asyncio.timeout(ring_timeout):
+                pending = set(attempts)
+                while pending and not any(failure.status >= 600 for failure in failures):
+                    done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        error = task.exception()
+                        if error is None:
+                            reason = ELSEWHERE
+                            return attempts.pop(task)
+                        if not isinstance(error, CallRefused):
+                            raise error
+                        failures.append(error)
+        except TimeoutError:
+            reason = "no answer"
+            failures.append(CallRefused(408, reason))
+        finally:
+            for task, leg in attempts.items():
+                leg.hang_up(reason)
+                task.add_done_callback(_seen)
+        raise max(failures, key=_telling)
+
+    # ── what legs tell ──────────────────────────────────────────────────────────────────
+    def leg_dialog(self, leg: Leg) -> None:
+        self._recorder.follow(leg.call_id, self.id)
+
+    def leg_ringing(self, leg: Leg) -> None:
+        if leg.id not in self._rang:  # phones repeat their 180
+            self._rang.add(leg.id)
+            self._emit(LegRinging(call_id=self.id, leg_id=leg.id, at=self._now(), peer=leg.peer))
+
+    def leg_answered(self, leg: Leg) -> None:
+        self._emit(
+            LegAnswered(
+                call_id=self.id,
+                leg_id=leg.id,
+                at=self._now(),
+                peer=leg.peer,
+                codec=leg.media.codec_name,
+                srtp=leg.media.secured,
+            )
+        )
+
+    def leg_ended(self, leg: Leg) -> None:
+        assert leg.ending is not None
+        ports = [port for port in leg.media.ports if port is not None]
+        self._emit(
+            LegEnded(
+                call_id=self.id,
+                leg_id=leg.id,
+                at=self._now(),
+                peer=leg.peer,
+                status=leg.ending.status,
+                cause=leg.ending.words,
+                codec=leg.media.codec_name,
+                srtp=leg.media.secured,
+                received=sum(port.stats.received for port in ports),
+                sent=sum(port.stats.sent for port in ports),
+                lost=sum(port.lost for port in ports),
+                jitter_ms=max((port.stats.jitter_ms for port in ports), default=0.0),
+            )
+        )
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """The failure of a leg that lost the race is nobody's news."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _telling(failure: CallRefused) -> tuple[int, int]:
+    """Which of several failures the caller should hear (RFC 3261 §16.7 step 6, and that a busy
+    phone says more than one that is off)."""
+    status = failure.status
+    order = [404, 503, 500, 480, 408, 486, 603]
+    return (2 if status >= 600 else 1, order.index(status) if status in order else 3)

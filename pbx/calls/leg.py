@@ -1,0 +1,368 @@
+"""A leg: one SIP dialog and its media. What a call is made of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from pbx.calls.cause import Ending
+from pbx.media.audio import AudioChannel
+from pbx.media.clock import MediaClock
+from pbx.media.sdp import SdpError, SessionDescription
+from pbx.media.session import MediaSession, NotAcceptable, Profile
+from pbx.media.srtp import SrtpPolicy
+from pbx.ports import CallRefused
+from pbx.sip.digest import Credentials, DigestClient
+from pbx.sip.message import ParseError, Request
+from pbx.sip.session import Session
+from pbx.sip.stack import Stack
+from pbx.sip.transaction import InviteServerTransaction
+from pbx.sip.transport import Flow
+from pbx.vocabulary import CallState
+
+Reoffer = Callable[[bytes], Awaitable[bytes | int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Somebody to call: a device or a number behind a trunk.
+
+    `flow` opens the way there (OSError when there is none). `direct` follows the far side's
+    Contact, as between servers.
+    """
+
+    peer: str
+    uri: str
+    flow: Callable[[], Awaitable[Flow]]
+    from_uri: str
+    from_name: str = ""
+    to_uri: str = ""
+    contact_user: str = ""
+    credentials: Credentials | None = None
+    direct: bool = False
+    srtp: SrtpPolicy = SrtpPolicy.OFFER
+    trunk: str = ""
+    device: str = ""
+
+
+class LegListener:
+    """Hears what happens to a leg. The call it belongs to is one."""
+
+    def leg_dialog(self, leg: Leg) -> None:
+        """The leg has a SIP dialog, and so a Call-ID, from now on."""
+
+    def leg_ringing(self, leg: Leg) -> None:
+        """The far side rings."""
+
+    def leg_answered(self, leg: Leg) -> None:
+        """Somebody took the call."""
+
+    def leg_ended(self, leg: Leg) -> None:
+        """`leg.ending` says how; its counters can still be read."""
+
+
+class Leg:
+    """One side of a call.
+
+    `ended` is set once, with how. `early` is the media description of a ringing far side, if
+    it sends any. Apps use `play`, `say` and `digit`; a bridge takes the ports instead.
+    """
+
+    def __init__(
+        self,
+        *,
+        stack: Stack,
+        media: MediaSession,
+        clock: MediaClock,
+        peer: str,
+        direction: str,
+        listener: LegListener,
+        trunk: str = "",
+        device: str = "",
+    ) -> None:
+        self.id = secrets.token_hex(4)
+        self.peer = peer
+        self.direction = direction
+        self.trunk = trunk
+        self.device = device
+        self.media = media
+        self.session: Session | None = None
+        self.ending: Ending | None = None
+        self.answered = False
+        self.early: SessionDescription | None = None
+        self.on_early: Callable[[Leg], None] = lambda _: None
+        self.reoffer: Reoffer = self.answer_locally
+        self.profile = Profile.PLAIN
+        self.heard_at = asyncio.get_running_loop().time()
+        self._heard = 0
+        self._stack = stack
+        self._clock = clock
+        self._listener = listener
+        self._over = asyncio.Event()
+        self._final: asyncio.Future[Ending | None] | None = None
+        self._audio: AudioChannel | None = None
+        self._digits: asyncio.Queue[str] = asyncio.Queue(64)
+
+    # ── making one ──────────────────────────────────────────────────────────────────────
+    def take(self, transaction: InviteServerTransaction, *, direct: bool) -> None:
+        """Become the callee's end of an INVITE. Raises `ParseError`."""
+        self.session = Session.incoming(self._stack, self, transaction, direct=direct)
+        self._listener.leg_dialog(self)
+
+    async def dial(self, target: Target, like: SessionDescription | None = None) -> None:
+        """Call somebody and return once they answered; `like` is another leg's offer to carry.
+
+        Raises `CallRefused` with how it failed; `hang_up` makes it fail at any time.
+        """
+        try:
+            flow = await target.flow()
+        except OSError as error:
+            self._finish(503, str(error) or "the way there is down", by_peer=False)
+            raise CallRefused(503, "the way there is down") from error
+        if self.ending is not None:
+            raise CallRefused(self.ending.status, self.ending.words)
+        profiles = _profiles(target.srtp, flow)
+        ending = await self._attempt(target, flow, like, profiles[0])
+        if ending is not None and ending.status in (415, 488, 606) and len(profiles) > 1:
+            ending = await self._attempt(target, flow, like, profiles[1])
+        if ending is None:
+            return
+        self._finish(ending.status, ending.reason, by_peer=ending.by_peer)
+        raise CallRefused(ending.status, ending.words)
+
+    async def _attempt(
+        self, target: Target, flow: Flow, like: SessionDescription | None, profile: Profile
+    ) -> Ending | None:
+        self.profile = profile
+        request = self._stack.new_request(
+            "INVITE",
+            target.uri,
+            from_uri=target.from_uri,
+            to_uri=target.to_uri or target.uri,
+            from_name=target.from_name,
+        )
+        try:
+            request.body = await self.media.offer(like, profile=profile)
+        except OSError as error:
+            return Ending(status=503, reason=str(error))
+        if self.ending is not None:
+            self.media.close()
+            return self.ending
+        self._final = asyncio.get_running_loop().create_future()
+        self.session = Session.outgoing(
+            self._stack,
+            self,
+            flow,
+            request,
+            credentials=DigestClient(target.credentials) if target.credentials else None,
+            contact_user=target.contact_user,
+            direct=target.direct,
+        )
+        self._listener.leg_dialog(self)
+        ending = await self._final
+        self._final = None
+        return ending
+
+    # ── what apps and bridges do with it ────────────────────────────────────────────────
+    @property
+    def call_id(self) -> str:
+        """The SIP Call-ID."""
+        return self.session.call_id if self.session else ""
+
+    @property
+    def state(self) -> CallState:
+        if self.ending is not None:
+            return CallState.ENDED
+        return self.session.state if self.session else CallState.DIALING
+
+    def ring(self) -> None:
+        """Tell the caller it rings."""
+        if self.session is not None:
+            self.session.progress(180)
+
+    def progress(self, body: bytes) -> None:
+        """Early media: the caller hears what the far side sends."""
+        if self.session is not None:
+            self.session.progress(183, body)
+
+    def accept(self, body: bytes) -> None:
+        """Answer the caller."""
+        if self.session is None or self.session.state is not CallState.RINGING:
+            return
+        self.session.accept(body)
+        self._note_answered()
+
+    async def accept_here(self) -> None:
+        """Answer the caller with our own codecs, for an app. Raises `CallRefused`."""
+        try:
+            self.accept(self.media.answer())
+        except SdpError as error:
+            raise CallRefused(488, str(error)) from error
+
+    def hang_up(self, reason: str = "", status: int = 487) -> None:
+        """End this leg, however far it got."""
+        if self.ending is None and self.session is not None:
+            self.session.end(status, reason)
+        self._finish(status, reason, by_peer=False)
+
+    async def ended(self) -> Ending:
+        """Wait for the end."""
+        await self._over.wait()
+        assert self.ending is not None
+        return self.ending
+
+    @property
+    def audio(self) -> AudioChannel:
+        """The leg's sound as PCM; taken over from a bridge if there is one."""
+        if self._audio is None:
+            port, codec = self.media.audio_port, self.media.codec
+            if port is None or codec is None:
+                raise CallRefused(488, "no audio codec we can speak")
+            self._audio = AudioChannel(port, self._clock, codec, self.media.event_type)
+            self._audio.on_digit = self._take_digit
+        return self._audio
+
+    def release_audio(self) -> None:
+        """Leave the ports to a relay."""
+        if self._audio is not None:
+            self._audio.close()
+            self._audio = None
+
+    async def play(self, pcm: bytes) -> None:
+        """Play to the end, or to the end of the leg."""
+        self.audio.play(pcm)
+        await self.until_over(self.audio.played())
+
+    async def until_over(self, wanted: Awaitable[object]) -> bool:
+        """Wait for something, or for the leg's end: False if that came first. What the wanted
+        thing raises is raised here."""
+        task = asyncio.ensure_future(wanted)
+        over = asyncio.ensure_future(self._over.wait())
+        try:
+            await asyncio.wait((task, over), return_when=asyncio.FIRST_COMPLETED)
+            if over.done():
+                return False
+            await task
+            return True
+        finally:
+            task.cancel()
+            over.cancel()
+
+    @contextlib.asynccontextmanager
+    async def looping(self, pcm: bytes) -> AsyncIterator[None]:
+        """Play over and over while the block runs."""
+
+        async def forever() -> None:
+            while self.ending is None:
+                await self.play(pcm)
+
+        task = asyncio.ensure_future(forever())
+        try:
+            yield
+        finally:
+            task.cancel()
+            if self._audio is not None:
+                self._audio.stop()
+
+    async def digits(self, count: int, within: float) -> str:
+        """The next keys pressed: `count` of them, or those pressed `within` so many seconds."""
+        _ = self.audio
+        pressed = ""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while len(pressed) < count:
+                    pressed += await self._digits.get()
+        return pressed
+
+    def heard_lately(self, now: float) -> float:
+        """Seconds since the last packet came in; 0 where silence is right: on hold, or before
+        anything was agreed."""
+        received = sum(port.stats.received for port in self.media.ports if port is not None)
+        remote = self.media.remote
+        if received != self._heard or not self.answered or remote is None or remote.on_hold:
+            self._heard, self.heard_at = received, now
+        return now - self.heard_at
+
+    # ── what the session tells ──────────────────────────────────────────────────────────
+    def on_progress(self, status: int, body: bytes) -> None:
+        self._listener.leg_ringing(self)
+        if body:
+            try:
+                self.early = self.media.take_answer(body)
+            except SdpError:
+                self.early = None
+        self.on_early(self)
+
+    def on_answered(self, body: bytes) -> None:
+        try:
+            if body or self.early is None:
+                self.media.take_answer(body)
+        except SdpError as error:
+            status = 488 if isinstance(error, NotAcceptable) else 400
+            if self.session is not None:
+                self.session.end(status, str(error))
+            return
+        self._note_answered()
+        if self._final is not None and not self._final.done():
+            self._final.set_result(None)
+
+    async def on_reoffer(self, body: bytes) -> bytes | int:
+        if not body:  # "make me an offer": what we have is what we offer
+            return self.media.local.encode() if self.media.local else 488
+        return await self.reoffer(body)
+
+    def on_info(self, request: Request) -> None:
+        """Nothing of an INFO is used yet beyond its answer."""
+
+    def on_ended(self, status: int, reason: str, by_peer: bool) -> None:
+        if self._final is not None and not self._final.done():
+            # Still dialling: `dial` decides whether that was the end, or the next attempt.
+            self._final.set_result(Ending(status=status, reason=reason, by_peer=by_peer))
+            return
+        self._finish(status, reason, by_peer=by_peer)
+
+    async def answer_locally(self, body: bytes) -> bytes | int:
+        """The answer to a re-INVITE that concerns nobody else."""
+        try:
+            await self.media.take_offer(body)
+            return self.media.answer()
+        except NotAcceptable:
+            return 488
+        except (SdpError, ParseError):
+            return 400
+        except OSError:
+            return 503
+
+    # ── parts ───────────────────────────────────────────────────────────────────────────
+    def _take_digit(self, digit: str) -> None:
+        if not self._digits.full():
+            self._digits.put_nowait(digit)
+
+    def _note_answered(self) -> None:
+        self.answered = True
+        self.heard_at = asyncio.get_running_loop().time()
+        self._listener.leg_answered(self)
+
+    def _finish(self, status: int, reason: str, *, by_peer: bool) -> None:
+        if self.ending is not None:
+            return
+        self.ending = Ending(status=status, reason=reason, by_peer=by_peer)
+        self.release_audio()
+        self._over.set()
+        self._listener.leg_ended(self)
+        self.media.close()
+
+
+def _profiles(policy: SrtpPolicy, flow: Flow) -> list[Profile]:
+    """What to offer, in order. Where signalling is encrypted, demand SRTP first; where it is
+    not, a phone that would refuse it outright is more likely than one that must have it."""
+    if policy is SrtpPolicy.OFF:
+        return [Profile.PLAIN]
+    if policy is SrtpPolicy.REQUIRE:
+        return [Profile.SECURE]
+    if flow.transport == "tls":
+        return [Profile.SECURE, Profile.PLAIN]
+    return [Profile.OPPORTUNISTIC]

@@ -1,0 +1,174 @@
+"""Everything that happens in the exchange, as data. Times are UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallStarted:
+    """Somebody or some command began a call. `user` is the extension it is charged to."""
+
+    call_id: str
+    at: datetime
+    caller: str
+    callee: str
+    user: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegStarted:
+    """One side of a call: `direction` is "in" or "out" seen from the exchange."""
+
+    call_id: str
+    leg_id: str
+    at: datetime
+    peer: str
+    direction: str
+    trunk: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegRinging:
+    call_id: str
+    leg_id: str
+    at: datetime
+    peer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegAnswered:
+    call_id: str
+    leg_id: str
+    at: datetime
+    peer: str
+    codec: str
+    srtp: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegEnded:
+    """`cause` is in words, `status` the SIP status behind them; packets as counted by us,
+    `lost` of those sent to us; jitter as the peer reported it."""
+
+    call_id: str
+    leg_id: str
+    at: datetime
+    peer: str
+    status: int
+    cause: str
+    codec: str = ""
+    srtp: bool = False
+    received: int = 0
+    sent: int = 0
+    lost: int = 0
+    jitter_ms: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallAnswered:
+    """Two sides are joined, or an app took the call."""
+
+    call_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceLine:
+    """One SIP message of a call, secrets masked. `sent` is by us."""
+
+    at: datetime
+    sent: bool
+    peer: str
+    summary: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallEnded:
+    call_id: str
+    at: datetime
+    status: int
+    cause: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallTraced:
+    """The SIP messages of a call, shortly after its end, when the last answers are in."""
+
+    call_id: str
+    at: datetime
+    lines: Sequence[TraceLine]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallNotice:
+    """A step of an app that people want to hear about, in words."""
+
+    call_id: str
+    at: datetime
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRegistered:
+    """A phone registered or refreshed; `expires` is when the binding ends."""
+
+    extension: str
+    at: datetime
+    contact: str
+    transport: str
+    remote_host: str
+    remote_port: int
+    expires: datetime
+    user_agent: str
+    call_id: str
+    cseq: int
+    refreshed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceUnregistered:
+    extension: str
+    at: datetime
+    contact: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkChanged:
+    """A trunk came up or went down; sent once a change."""
+
+    trunk: str
+    at: datetime
+    up: bool
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddressBanned:
+    host: str
+    at: datetime
+    seconds: float
+    reason: str
+
+
+Event = (
+    CallStarted
+    | LegStarted
+    | LegRinging
+    | LegAnswered
+    | LegEnded
+    | CallAnswered
+    | CallEnded
+    | CallTraced
+    | CallNotice
+    | DeviceRegistered
+    | DeviceUnregistered
+    | TrunkChanged
+    | AddressBanned
+)

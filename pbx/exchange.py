@@ -1,0 +1,567 @@
+"""The exchange: takes what the SIP stack brings, checks it, routes it and runs calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import ssl
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pbx.calls.apps.callback import Party, callback
+from pbx.calls.apps.echo import echo
+from pbx.calls.apps.script import run_script
+from pbx.calls.bridge import Bridge
+from pbx.calls.call import Call
+from pbx.calls.cause import Ending
+from pbx.calls.leg import Leg, Target
+from pbx.calls.numbers import from_trunk, region_of_zone, spoken
+from pbx.calls.router import (
+    DialTrunk,
+    Plan,
+    Refuse,
+    RingExtension,
+    RunEcho,
+    RunScript,
+    dial_out,
+    route_from_extension,
+    route_from_trunk,
+)
+from pbx.events import (
+    AddressBanned,
+    CallTraced,
+    DeviceRegistered,
+    DeviceUnregistered,
+    TraceLine,
+    TrunkChanged,
+)
+from pbx.guard import Guard
+from pbx.media.clock import MediaClock
+from pbx.media.port import RtpPorts
+from pbx.media.sdp import SdpError, SessionDescription
+from pbx.media.session import MediaSession, NotAcceptable
+from pbx.media.speech import Speaker
+from pbx.media.srtp import SrtpPolicy
+from pbx.ports import (
+    CallRefused,
+    Directory,
+    EventSink,
+    Extension,
+    Gatekeeper,
+    Permit,
+    SavedBinding,
+    Trunk,
+)
+from pbx.sip.digest import DigestServer, Verdict
+from pbx.sip.message import ParseError, Request
+from pbx.sip.registrar import Binding, Registrar
+from pbx.sip.stack import ALLOW, Stack
+from pbx.sip.transaction import InviteServerTransaction, ServerTransaction, Timers
+from pbx.sip.transport import Address, Flow, Transport
+from pbx.trace import Recorder
+from pbx.trunks import TrunkLink
+
+log = logging.getLogger(__name__)
+
+WATCH_EVERY = 5.0
+"Seconds between looks for legs that went silent."
+TRACE_DELAY = 1.0
+"Seconds after a call's end until its trace is taken: the last answers are still under way."
+_NOBODY = secrets.token_hex(16)
+"The secret of users that do not exist, so that checking them costs the same."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the exchange needs to know about itself. Times in seconds."""
+
+    domain: str
+    advertise: str
+    media_host: str
+    rtp_first: int
+    rtp_last: int
+    region: str = "US"
+    voice: str = "en-us"
+    ring_timeout: float = 30.0
+    silence_timeout: float = 60.0
+    max_duration: float = 14_400.0
+    max_calls: int = 500
+    requests_per_second: float = 50.0
+    failures: int = 10
+    ban_seconds: float = 300.0
+    contact_user: str = "encryptotel"
+
+
+class Exchange:
+    """A whole private branch exchange, given who there is and whom to tell."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Directory,
+        gatekeeper: Gatekeeper,
+        emit: EventSink,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        timers: Timers | None = None,
+    ) -> None:
+        self.settings = settings
+        self.directory = directory
+        self.gatekeeper = gatekeeper
+        self.emit = emit
+        self.calls: dict[str, Call] = {}
+        self.trunks: dict[str, TrunkLink] = {}
+        self.speaker = Speaker(settings.voice)
+        self._now = now
+        self.stack = Stack(self, advertise=settings.advertise, timers=timers)
+        self.stack.on_flow_closed = self._on_flow_closed
+        self._digest = DigestServer(settings.domain, lambda: now().timestamp())
+        self.registrar = Registrar(self._on_bound, self._on_unbound, now)
+        self.guard = Guard(
+            requests_per_second=settings.requests_per_second,
+            failures=settings.failures,
+            ban_seconds=settings.ban_seconds,
+            is_known=self._is_known,
+            on_ban=self._on_ban,
+        )
+        self.stack.transports.admits = lambda host: not self.guard.is_banned(host)
+        self._recorder = Recorder(now)
+        self.stack.on_message = self._recorder.on_message
+        self._clock = MediaClock()
+        self._ports = RtpPorts(settings.media_host, settings.rtp_first, settings.rtp_last)
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._watch: asyncio.TimerHandle | None = None
+        self._traces: dict[str, asyncio.TimerHandle] = {}
+
+    # ── life ────────────────────────────────────────────────────────────────────────────
+    async def listen(
+        self, transport: Transport, address: Address, tls: ssl.SSLContext | None = None
+    ) -> Address:
+        """Open one SIP port and give its address; raises OSError when it is taken."""
+        if transport == "udp":
+            return await self.stack.transports.listen_udp(address)
+        return await self.stack.transports.listen_stream(transport, address, tls)
+
+    def start(self, saved: Sequence[SavedBinding] = ()) -> None:
+        """Begin to serve; `saved` are the registrations of the last run."""
+        for binding in saved:
+            self._restore(binding)
+        self.refresh()
+        self._watch_silence()
+
+    def refresh(self) -> None:
+        """Take up changes of the directory: new trunks start, removed ones stop."""
+        wanted = {trunk.name: trunk for trunk in self.directory.trunks()}
+        for name, link in list(self.trunks.items()):
+            if wanted.get(name) != link.trunk:
+                del self.trunks[name]
+                asyncio.ensure_future(link.stop())  # noqa: RUF006  # it ends within a second
+        for name, trunk in wanted.items():
+            if name not in self.trunks:
+                link = TrunkLink(trunk, self.stack, self._on_trunk)
+                self.trunks[name] = link
+                link.start()
+
+    async def stop(self, drain_seconds: float = 0.0) -> None:
+        """Take no new calls, give those going on time to end, then end them and close."""
+        self._draining = True
+        if self.calls and drain_seconds > 0:
+            log.info("waiting up to %.0f s for %d calls to end", drain_seconds, len(self.calls))
+            try:
+                await asyncio.wait_for(self._idle.wait(), drain_seconds)
+            except TimeoutError:
+                log.info("ending %d calls", len(self.calls))
+        for call in list(self.calls.values()):
+            call.hang_up("the exchange is stopping")
+        await asyncio.wait_for(self._idle.wait(), 5)
+        await asyncio.gather(*(link.stop() for link in self.trunks.values()))
+        for call_id, timer in list(self._traces.items()):
+            timer.cancel()
+            self._emit_trace(call_id)
+        if self._watch is not None:
+            self._watch.cancel()
+        self.registrar.close()
+        await self.stack.close()
+
+    # ── commands ────────────────────────────────────────────────────────────────────────
+    def call_and_call_back(
+        self, *, number: str, back: str, line: str | None, user: str, caller_name: str = ""
+    ) -> Call:
+        """Call `number` and ring `back`, each an extension or +E.164, and join them.
+
+        `line` is the zone of the trunk to use for the first; the second takes the trunk of its
+        own country. Raises `CallRefused` if either may not be called.
+        """
+        permits: list[Permit] = []
+        try:
+            first = self._party(number, line, user, number_shown=back, permits=permits)
+            second = self._party(back, None, user, number_shown=number, permits=permits)
+        except CallRefused:
+            for permit in permits:
+                self.gatekeeper.release(permit)
+            raise
+        call = self._new_call(caller=back, callee=number, user=user, kind="callback")
+
+        async def course() -> Ending:
+            limit = min([self.settings.max_duration, *(permit.seconds for permit in permits)])
+            try:
+                async with asyncio.timeout(limit):
+                    return await callback(
+                        call,
+                        first,
+                        second,
+                        speaker=self.speaker,
+                        ring_timeout=self.settings.ring_timeout,
+                    )
+            except TimeoutError:
+                return Ending(status=200, reason="the longest time for a call was reached")
+            finally:
+                for permit in permits:
+                    self.gatekeeper.release(permit)
+
+        self._run(call, course())
+        return call
+
+    def hang_up(self, call_id: str) -> bool:
+        """End a call; False if there is none with this id."""
+        call = self.calls.get(call_id)
+        if call is not None:
+            call.hang_up()
+        return call is not None
+
+    def trace(self, call_id: str) -> list[TraceLine]:
+        """The SIP messages so far of a call going on."""
+        return self._recorder.peek(call_id)
+
+    def _party(
+        self, number: str, line: str | None, user: str, number_shown: str, permits: list[Permit]
+    ) -> Party:
+        extension = self.directory.extension(number)
+        if extension is not None:
+            targets = self._device_targets(extension, number_shown, "")
+            if not targets:
+                raise CallRefused(480, f"no phone is registered for {extension.number}")
+            return Party(label=extension.number, targets=targets)
+        plan = dial_out(number, self.directory.trunks(), line)
+        if isinstance(plan, Refuse):
+            raise CallRefused(plan.status, plan.reason)
+        permit = self.gatekeeper.admit(user, plan.trunk, plan.number)
+        permits.append(permit)
+        link = self._link(plan.trunk)
+        return Party(label=spoken(number), targets=[link.target(plan.number, permit.caller)])
+
+    # ── what the stack brings ───────────────────────────────────────────────────────────
+    def admits(self, request: Request, flow: Flow) -> bool:
+        return self.guard.admits(flow.remote[0])
+
+    def on_request(self, transaction: ServerTransaction) -> None:
+        request = transaction.request
+        if request.method == "REGISTER":
+            self._on_register(transaction)
+        elif request.method == "INVITE" and isinstance(transaction, InviteServerTransaction):
+            self._on_invite(transaction)
+        elif request.method == "OPTIONS":
+            transaction.reply(200, allow=ALLOW, accept="application/sdp")
+        else:
+            transaction.reply(405, allow=ALLOW)
+
+    def _on_register(self, transaction: ServerTransaction) -> None:
+        extension = self._authenticate(transaction)
+        if extension is None:
+            return
+        if (transaction.request.to.uri.user or "") != extension.number:
+            transaction.reply(403, "Register your own extension")
+            return
+        self.registrar.handle(transaction, extension.number)
+
+    def _authenticate(self, transaction: ServerTransaction) -> Extension | None:
+        """The extension a request proves to come from; else it has been answered.
+
+        A user that does not exist is challenged and checked like any other, so that neither
+        the answer nor the time tells which users there are.
+        """
+        request = transaction.request
+        username = self._digest.username(request)
+        extension = self.directory.extension(username) if username else None
+        secret = extension.secret if extension and extension.secret else _NOBODY
+        verdict = self._digest.check(request, secret)
+        if verdict is Verdict.GOOD and extension is not None and extension.secret:
+            return extension
+        if verdict is Verdict.BAD:
+            self.guard.failed(transaction.flow.remote[0], "wrong passwords")
+        challenge = self._digest.challenge(request, stale=verdict is Verdict.STALE)
+        transaction.respond(challenge)
+        return None
+
+    def _on_invite(self, transaction: InviteServerTransaction) -> None:
+        request = transaction.request
+        link = next(
+            (link for link in self.trunks.values() if link.owns(request, transaction.flow)), None
+        )
+        caller: Extension | None = None
+        if link is None:
+            caller = self._authenticate(transaction)
+            if caller is None:
+                return
+        if self._draining or len(self.calls) >= self.settings.max_calls:
+            transaction.reply(503, retry_after="10")
+            return
+        transaction.reply(100)
+        called = request.target.user or ""
+        if link is not None:
+            plan = route_from_trunk(link.called_numbers(request), link.trunk, self.directory)
+            region = region_of_zone(link.trunk.zone)
+            shown = from_trunk(request.from_.uri.user or "anonymous", region)
+            user, kind = "", "inbound"
+        else:
+            assert caller is not None
+            plan = route_from_extension(called, self.directory, self.settings.region)
+            shown, user = caller.number, caller.number
+            kind = "outbound" if isinstance(plan, DialTrunk) else "internal"
+        if isinstance(plan, RingExtension | RunScript) and not user:
+            user = plan.extension.number
+        callee = plan.number if isinstance(plan, DialTrunk) else called
+        call = self._new_call(caller=shown, callee=callee, user=user, kind=kind)
+        leg = call.add_leg(
+            peer=shown,
+            direction="in",
+            trunk=link.trunk.name if link else "",
+            device=str(transaction.flow),
+            srtp=link.trunk.srtp if link else caller.srtp if caller else SrtpPolicy.OFFER,
+        )
+        try:
+            leg.take(transaction, direct=link is not None)
+        except ParseError as error:
+            transaction.reply(400, f"Bad Request - {error}")
+            leg.hang_up(str(error), 400)
+        name = caller.name if caller else request.from_.name
+        self._run(call, self._serve(call, leg, plan, transaction, name))
+
+    async def _serve(
+        self, call: Call, leg: Leg, plan: Plan, transaction: InviteServerTransaction, name: str
+    ) -> Ending:
+        """The course of a call that came in. Failures before the answer reach the caller."""
+        permit: Permit | None = None
+        limit = self.settings.max_duration
+        try:
+            if leg.ending is not None:
+                return leg.ending
+            if isinstance(plan, Refuse):
+                raise CallRefused(plan.status, plan.reason)
+            if isinstance(plan, DialTrunk):
+                permit = self.gatekeeper.admit(call.user, plan.trunk, plan.number)
+                limit = min(limit, permit.seconds)
+            offered = await self._take_offer(leg, transaction.request)
+            async with asyncio.timeout(limit):
+                match plan:
+                    case RunEcho():
+                        return await echo(call, leg)
+                    case RunScript(extension=extension):
+                        return await run_script(call, leg, transaction.request, extension.script)
+                    case RingExtension(extension=extension):
+                        targets = self._device_targets(extension, call.caller, name)
+                    case DialTrunk(trunk=trunk, number=number):
+                        assert permit is not None
+                        targets = [self._link(trunk).target(number, permit.caller)]
+                return await self._connect(call, leg, targets, offered)
+        except CallRefused as refused:
+            leg.hang_up(refused.reason, refused.status)
+            raise
+        except TimeoutError:
+            return Ending(status=200, reason="the longest time for a call was reached")
+        finally:
+            if permit is not None:
+                self.gatekeeper.release(permit)
+
+    async def _connect(
+        self, call: Call, leg: Leg, targets: Sequence[Target], offered: SessionDescription
+    ) -> Ending:
+        """Ring targets for a caller and bridge them with whoever answers."""
+
+        def on_early(other: Leg) -> None:
+            if other.early is None or len(targets) > 1:
+                leg.ring()
+                return
+            try:
+                leg.progress(leg.media.answer(other.early))
+            except SdpError:
+                leg.ring()
+            else:
+                Bridge(leg, other).connect()
+
+        dialling = asyncio.ensure_future(
+            call.dial(
+                targets,
+                ring_timeout=self.settings.ring_timeout,
+                like=offered,
+                on_early=on_early,
+            )
+        )
+        try:
+            if not await leg.until_over(asyncio.shield(dialling)):
+                return leg.ending or Ending(status=487, reason="cancelled", by_peer=True)
+            other = dialling.result()
+        finally:
+            dialling.cancel()
+        try:
+            answer = leg.media.answer(other.media.remote)
+        except SdpError as error:
+            raise CallRefused(488, str(error)) from error
+        leg.accept(answer)
+        bridge = Bridge(leg, other)
+        bridge.connect()
+        call.answered()
+        await bridge.over()
+        return Ending(status=200, reason="")
+
+    async def _take_offer(self, leg: Leg, request: Request) -> SessionDescription:
+        if not request.body:
+            raise CallRefused(488, "an INVITE without an SDP offer is not supported")
+        try:
+            return await leg.media.take_offer(request.body)
+        except NotAcceptable as error:
+            raise CallRefused(488, str(error)) from error
+        except SdpError as error:
+            raise CallRefused(400, str(error)) from error
+        except OSError as error:
+            log.error("%s", error)
+            raise CallRefused(503, "no free media port") from error
+
+    # ── parts ───────────────────────────────────────────────────────────────────────────
+    def _new_call(self, *, caller: str, callee: str, user: str, kind: str) -> Call:
+        return Call(
+            caller=caller,
+            callee=callee,
+            user=user,
+            kind=kind,
+            emit=self.emit,
+            now=self._now,
+            new_leg=self._new_leg,
+            recorder=self._recorder,
+        )
+
+    def _new_leg(self, *, srtp: SrtpPolicy, **leg: object) -> Leg:
+        media = MediaSession(self._ports, self.settings.advertise, srtp)
+        return Leg(stack=self.stack, media=media, clock=self._clock, **leg)  # type: ignore[arg-type]
+
+    def _run(self, call: Call, course: Coroutine[object, object, Ending]) -> None:
+        self.calls[call.id] = call
+        self._idle.clear()
+
+        def done() -> None:
+            del self.calls[call.id]
+            if not self.calls:
+                self._idle.set()
+            loop = asyncio.get_running_loop()
+            self._traces[call.id] = loop.call_later(TRACE_DELAY, self._emit_trace, call.id)
+
+        call.run(course, done)
+
+    def _emit_trace(self, call_id: str) -> None:
+        self._traces.pop(call_id, None)
+        self.emit(CallTraced(call_id=call_id, at=self._now(), lines=self._recorder.take(call_id)))
+
+    def _device_targets(self, extension: Extension, shown: str, name: str) -> list[Target]:
+        """Every registered device of an extension."""
+        domain = self.settings.domain
+        return [
+            Target(
+                peer=extension.number,
+                uri=binding.contact,
+                to_uri=f"sip:{extension.number}@{domain}",
+                from_uri=f"sip:{shown}@{domain}",
+                from_name=name,
+                contact_user=self.settings.contact_user,
+                flow=_existing(binding.flow),
+                srtp=extension.srtp,
+                device=str(binding.flow),
+            )
+            for binding in self.registrar.bindings(extension.number)
+        ]
+
+    def _link(self, trunk: Trunk) -> TrunkLink:
+        link = self.trunks.get(trunk.name)
+        if link is None:
+            raise CallRefused(503, f"the trunk {trunk.name} is not running")
+        return link
+
+    def _is_known(self, host: str) -> bool:
+        return self.registrar.holds(host) or any(link.is_at(host) for link in self.trunks.values())
+
+    def _restore(self, saved: SavedBinding) -> None:
+        """A UDP device is reached as before; a connection died with the last run, so such a
+        device must connect again."""
+        if saved.transport != "udp" or self.directory.extension(saved.extension) is None:
+            return
+        self.registrar.restore(
+            Binding(
+                extension=saved.extension,
+                contact=saved.contact,
+                flow=self.stack.transports.udp_flow((saved.remote_host, saved.remote_port)),
+                expires=saved.expires,
+                call_id=saved.call_id,
+                cseq=saved.cseq,
+                user_agent=saved.user_agent,
+            )
+        )
+
+    def _watch_silence(self) -> None:
+        """End legs whose other side fell silent (RFC 3550 has no goodbye for a dead phone)."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for call in self.calls.values():
+            for leg in call.legs:
+                if leg.ending is None and leg.heard_lately(now) > self.settings.silence_timeout:
+                    log.info("call %s: %s fell silent", call.id, leg.peer)
+                    leg.hang_up("no sound for too long")
+        self._watch = loop.call_later(WATCH_EVERY, self._watch_silence)
+
+    # ── hooks ───────────────────────────────────────────────────────────────────────────
+    def _on_flow_closed(self, flow: Flow) -> None:
+        self.registrar.flow_closed(flow)
+
+    def _on_bound(self, binding: Binding, refreshed: bool) -> None:
+        self.emit(
+            DeviceRegistered(
+                extension=binding.extension,
+                at=self._now(),
+                contact=binding.contact,
+                transport=binding.flow.transport,
+                remote_host=binding.flow.remote[0],
+                remote_port=binding.flow.remote[1],
+                expires=binding.expires,
+                user_agent=binding.user_agent,
+                call_id=binding.call_id,
+                cseq=binding.cseq,
+                refreshed=refreshed,
+            )
+        )
+
+    def _on_unbound(self, binding: Binding, reason: str) -> None:
+        self.emit(
+            DeviceUnregistered(
+                extension=binding.extension,
+                at=self._now(),
+                contact=binding.contact,
+                reason=reason,
+            )
+        )
+
+    def _on_trunk(self, trunk: Trunk, up: bool, detail: str) -> None:
+        self.emit(TrunkChanged(trunk=trunk.name, at=self._now(), up=up, detail=detail))
+
+    def _on_ban(self, host: str, seconds: float, reason: str) -> None:
+        self.emit(AddressBanned(host=host, at=self._now(), seconds=seconds, reason=reason))
+
+
+def _existing(flow: Flow) -> Callable[[], Coroutine[object, object, Flow]]:
+    async def get() -> Flow:
+        if flow.closed:
+            raise OSError("the phone's connection is closed")
+        return flow
+
+    return get

@@ -1,0 +1,315 @@
+"""The media of one leg: its ports, its half of offer and answer, and its SRTP keys."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import Enum, auto
+
+from pbx.media.codecs import CODECS, TELEPHONE_EVENT, Codec, codec_named
+from pbx.media.port import RtpPort, RtpPorts
+from pbx.media.sdp import Media, SdpError, SessionDescription, mirrored
+from pbx.media.srtp import CryptoLine, SrtpPolicy, choose_crypto, new_crypto, session
+
+_NOT_RELAYED = (
+    # of this hop, or about transports we end here (ICE, DTLS, multiplexing, bundling)
+    "crypto", "rtcp", "rtcp-mux", "rtcp-mux-only", "candidate", "end-of-candidates",
+    "remote-candidates", "ice-ufrag", "ice-pwd", "ice-options", "ice-lite", "fingerprint",
+    "setup", "mid", "msid", "key-mgmt", "connection", "cryptex",
+)  # fmt: skip
+_EVENT_PAYLOAD = 101
+
+
+class NotAcceptable(SdpError):
+    """The sides cannot agree (SIP 488). The text says about what."""
+
+
+class Profile(Enum):
+    """How an offer of ours speaks of SRTP."""
+
+    PLAIN = auto()
+    OPPORTUNISTIC = auto()
+    "RTP/AVP with keys: encrypted if the peer can (RFC 8643)."
+    SECURE = auto()
+    "RTP/SAVP: encrypted or refused."
+
+
+class MediaSession:
+    """Ports and descriptions of one leg. `local` and `remote` are what was last agreed or
+    offered; stream n of a leg is m= section n."""
+
+    def __init__(self, ports: RtpPorts, advertise: str, policy: SrtpPolicy) -> None:
+        self.policy = policy
+        self.ports: list[RtpPort | None] = []
+        self.local: SessionDescription | None = None
+        self.remote: SessionDescription | None = None
+        self._range = ports
+        self._host = advertise
+        self._id = secrets.randbits(31)
+        self._version = 0
+        self._keys: dict[int, tuple[CryptoLine, ...]] = {}
+        self._profile = Profile.PLAIN
+        self.secured = False
+
+    # ── offers we make ──────────────────────────────────────────────────────────────────
+    async def offer(
+        self,
+        like: SessionDescription | None = None,
+        *,
+        profile: Profile,
+        codecs: Sequence[Codec] = CODECS,
+    ) -> bytes:
+        """An SDP offer: another leg's offer carried over, or our own G.711. Raises OSError
+        when no RTP port is free."""
+        self._profile = profile
+        wanted = like.media if like else (_own_audio(codecs),)
+        media: list[Media] = []
+        for index, theirs in enumerate(wanted):
+            port = await self._port(index) if theirs.is_rtp and theirs.port else None
+            if port is None:
+                media.append(theirs.refused())
+                continue
+            offered = replace(
+                theirs.without(*_NOT_RELAYED),
+                port=port.port,
+                host="",
+                protocol=_protocol(theirs, secure=profile is Profile.SECURE),
+            )
+            if profile is not Profile.PLAIN:
+                keys = self._keys.setdefault(index, (new_crypto("1"), new_crypto("2", _SHORT_TAG)))
+                offered = offered.having(*(key.attribute() for key in keys))
+            media.append(offered)
+        return self._publish(media)
+
+    def take_answer(self, body: bytes) -> SessionDescription:
+        """The answer to our offer. Raises `SdpError`, `NotAcceptable`."""
+        remote = SessionDescription.parse(body)
+        assert self.local is not None
+        if len(remote.media) != len(self.local.media):
+            raise SdpError("the answer has another number of media")
+        self.remote = remote
+        for index, media in enumerate(remote.media):
+            port = self.ports[index] if index < len(self.ports) else None
+            if port is None:
+                continue
+            if not media.port:
+                self._refuse(index)
+                continue
+            theirs = choose_crypto(media) if self._profile is not Profile.PLAIN else None
+            ours = next(
+                (key for key in self._keys.get(index, ()) if theirs and key.tag == theirs.tag), None
+            )
+            if theirs is None or ours is None or ours.suite != theirs.suite:
+                if self._profile is Profile.SECURE or self.policy is SrtpPolicy.REQUIRE:
+                    raise NotAcceptable("the other side does not encrypt its media")
+                port.secure(None, None)
+            else:
+                self._secure(port, theirs, ours)
+            self._aim(port, media, remote)
+        if remote.audio is None and not any(media.port for media in remote.media):
+            raise NotAcceptable("every medium was refused")
+        return remote
+
+    # ── offers we get ───────────────────────────────────────────────────────────────────
+    async def take_offer(self, body: bytes) -> SessionDescription:
+        """The peer's offer; what our policy or abilities refuse has port 0 in the result.
+        Raises `SdpError`, `NotAcceptable`, OSError."""
+        remote = SessionDescription.parse(body)
+        kept: list[Media] = []
+        for index, media in enumerate(remote.media):
+            port = None
+            if media.port and media.is_rtp and self._crypto_fits(media):
+                port = await self._port(index)
+            if port is None:
+                self._refuse(index)
+                kept.append(media.refused())
+                continue
+            self._aim(port, media, remote)
+            kept.append(media)
+        self.remote = replace(remote, media=tuple(kept))
+        if not any(media.port for media in kept):
+            encrypted = self.policy is SrtpPolicy.REQUIRE
+            raise NotAcceptable(
+                "encrypted media (SDES-SRTP) is required" if encrypted else "no usable media"
+            )
+        return self.remote
+
+    def answer(self, like: SessionDescription | None = None) -> bytes:
+        """Our answer to the offer taken: another leg's answer carried over, or our own choice
+        of G.711 codec. Raises `NotAcceptable` when there is nothing in common."""
+        assert self.remote is not None
+        media: list[Media] = []
+        for index, offered in enumerate(self.remote.media):
+            port = self.ports[index] if index < len(self.ports) else None
+            given = like.media[index] if like and index < len(like.media) else None
+            if (
+                port is None
+                or not offered.port
+                or (like is not None and not (given and given.port))
+            ):
+                self._refuse(index)
+                media.append(offered.refused())
+                continue
+            chosen = given.without(*_NOT_RELAYED) if given else _own_choice(offered)
+            if chosen is None:
+                self._refuse(index)
+                media.append(offered.refused())
+                continue
+            chosen = replace(chosen, port=port.port, host="", protocol=offered.protocol)
+            theirs = choose_crypto(offered) if self.policy is not SrtpPolicy.OFF else None
+            if theirs is not None:
+                ours = self._answer_key(index, theirs)
+                self._secure(port, theirs, ours)
+                chosen = chosen.having(ours.attribute())
+            else:
+                port.secure(None, None)
+            media.append(chosen)
+        if not any(item.port for item in media):
+            raise NotAcceptable("no codec in common")
+        return self._publish(media)
+
+    # ── what was agreed ─────────────────────────────────────────────────────────────────
+    @property
+    def agreed_audio(self) -> Media | None:
+        """The answer's audio section, whichever side gave it: its formats are what is spoken."""
+        ours = self.local.audio if self.local else None
+        theirs = self.remote.audio if self.remote else None
+        if ours is None or theirs is None:
+            return None
+        return theirs if len(theirs.formats) <= len(ours.formats) else ours
+
+    @property
+    def codec(self) -> Codec | None:
+        """The G.711 codec to send, the peer's first choice; None if there is none."""
+        audio = self.agreed_audio
+        names = [audio.codec(payload) for payload in audio.formats] if audio else []
+        return next((found for name in names if (found := codec_named(name))), None)
+
+    @property
+    def codec_name(self) -> str:
+        """The first agreed audio codec as written in SDP, for people."""
+        audio = self.agreed_audio
+        names = [audio.codec(payload) for payload in audio.formats] if audio else []
+        return next((name for name in names if name and "event" not in name.lower()), "")
+
+    @property
+    def event_type(self) -> int | None:
+        """The payload type of telephone events, if agreed."""
+        audio = self.agreed_audio
+        return audio.payload(TELEPHONE_EVENT) if audio else None
+
+    @property
+    def audio_port(self) -> RtpPort | None:
+        """The port of the first audio stream."""
+        if self.local is None:
+            return None
+        for media, port in zip(self.local.media, self.ports, strict=False):
+            if media.kind == "audio" and port is not None:
+                return port
+        return None
+
+    def close(self) -> None:
+        """Give all ports back."""
+        for port in self.ports:
+            if port is not None:
+                port.close()
+
+    # ── parts ───────────────────────────────────────────────────────────────────────────
+    async def _port(self, index: int) -> RtpPort:
+        while len(self.ports) <= index:
+            self.ports.append(None)
+        port = self.ports[index]
+        if port is None:
+            port = self.ports[index] = await RtpPort.open(self._range)
+        return port
+
+    def _refuse(self, index: int) -> None:
+        if index < len(self.ports) and (port := self.ports[index]) is not None:
+            port.close()
+            self.ports[index] = None
+
+    def _crypto_fits(self, media: Media) -> bool:
+        if self.policy is SrtpPolicy.OFF:
+            return not media.is_secure
+        usable = choose_crypto(media) is not None
+        return usable or (not media.is_secure and self.policy is not SrtpPolicy.REQUIRE)
+
+    def _answer_key(self, index: int, theirs: CryptoLine) -> CryptoLine:
+        """Our key for a line of theirs: the one in use when the suite stays (re-INVITE)."""
+        for key in self._keys.get(index, ()):
+            if key.suite == theirs.suite:
+                return replace(key, tag=theirs.tag)
+        key = new_crypto(theirs.tag, theirs.suite)
+        self._keys[index] = (key,)
+        return key
+
+    def _secure(self, port: RtpPort, theirs: CryptoLine, ours: CryptoLine) -> None:
+        self.secured = True
+        pair = (theirs.key, ours.key)
+        if port.keys != pair:  # the same keys go on counting: a new session would replay
+            port.keys = pair
+            port.secure(session(theirs, inbound=True), session(ours, inbound=False))
+
+    def _aim(self, port: RtpPort, media: Media, remote: SessionDescription) -> None:
+        host = remote.host_of(media)
+        port.sending = media.direction in ("sendrecv", "recvonly") and host != "0.0.0.0"  # noqa: S104
+        port.clock_rate = _clock_rate(media)
+        if host == "0.0.0.0":  # noqa: S104
+            return
+        rtcp = next(iter(media.values("rtcp")), "").split()
+        rtcp_port = int(rtcp[0]) if rtcp and rtcp[0].isdigit() and int(rtcp[0]) < 65_536 else None
+        port.aim((host, media.port), (host, rtcp_port) if rtcp_port else None)
+
+    def _publish(self, media: list[Media]) -> bytes:
+        if self.local is not None and self.local.media == tuple(media):
+            return self.local.encode()  # unchanged, and so is its version (RFC 3264 §8)
+        self._version += 1
+        self.local = SessionDescription(
+            media=tuple(media), host=self._host, session_id=self._id, version=self._version
+        )
+        return self.local.encode()
+
+
+_SHORT_TAG = "AES_CM_128_HMAC_SHA1_32"
+
+
+def _protocol(media: Media, *, secure: bool) -> str:
+    feedback = "F" if media.protocol.endswith("F") else ""
+    return ("RTP/SAVP" if secure else "RTP/AVP") + feedback
+
+
+def _own_audio(codecs: Sequence[Codec], events: int | None = _EVENT_PAYLOAD) -> Media:
+    """An audio section of our own codecs and telephone events."""
+    formats = [str(codec.payload_type) for codec in codecs]
+    attributes = [("rtpmap", f"{codec.payload_type} {codec.name}") for codec in codecs]
+    if events is not None:
+        formats.append(str(events))
+        attributes += [
+            ("rtpmap", f"{events} telephone-event/8000"),
+            ("fmtp", f"{events} 0-16"),
+        ]
+    return Media(
+        kind="audio",
+        port=9,
+        protocol="RTP/AVP",
+        formats=tuple(formats),
+        attributes=(*attributes, ("ptime", "20")),
+    )
+
+
+def _own_choice(offered: Media) -> Media | None:
+    """Our answer to an offered section: the first G.711 codec in it, and telephone events."""
+    if offered.kind != "audio":
+        return None
+    names = [offered.codec(payload) for payload in offered.formats]
+    codec = next((found for name in names if (found := codec_named(name))), None)
+    if codec is None:
+        return None
+    answer = _own_audio([codec], offered.payload(TELEPHONE_EVENT))
+    return replace(answer, direction=mirrored(offered.direction))
+
+
+def _clock_rate(media: Media) -> int:
+    rates = [media.codec(payload).split("/") for payload in media.formats[:1]]
+    return int(rates[0][1]) if rates and len(rates[0]) > 1 and rates[0][1].isdigit() else 8000

@@ -1,0 +1,107 @@
+"""What the exchange asks of the rest of the program, as Protocols and the values they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from pbx.events import Event
+from pbx.media.srtp import SrtpPolicy
+from pbx.sip.digest import Credentials
+from pbx.sip.transport import Transport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """A user, or with `script` a PyVoIP call-back script `module:function`."""
+
+    number: str
+    name: str = ""
+    secret: str = field(default="", repr=False)
+    srtp: SrtpPolicy = SrtpPolicy.OFFER
+    script: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trunk:
+    """A way to the telephone network. `zone` is what people call it: US, UK, DE."""
+
+    name: str
+    zone: str
+    host: str
+    port: int = 5060
+    transport: Transport = "udp"
+    numbers: Sequence[str] = ()
+    credentials: Credentials | None = None
+    register: bool = False
+    dial: str = "+{number}"
+    srtp: SrtpPolicy = SrtpPolicy.OFF
+    max_calls: int = 20
+    verify_tls: bool = True
+    ca_file: str = ""
+
+
+class Directory(Protocol):
+    """Who and what there is. Answers come from memory: these are asked in the middle of calls."""
+
+    def extension(self, number: str) -> Extension | None:
+        """The extension with this number."""
+
+    def extensions(self) -> Sequence[Extension]:
+        """All extensions."""
+
+    def trunks(self) -> Sequence[Trunk]:
+        """All trunks."""
+
+    def route(self, number: str) -> str | None:
+        """The extension that an incoming E.164 number rings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permit:
+    """Leave to make one trunk call: no longer than `seconds`, shown as `caller`."""
+
+    user: str
+    trunk: str
+    seconds: float
+    caller: str
+
+
+class CallRefused(Exception):
+    """A call may not go. `status` is the SIP answer; the text is for the person."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Gatekeeper(Protocol):
+    """Whether a call may leave through a trunk."""
+
+    def admit(self, user: str, trunk: Trunk, number: str) -> Permit:
+        """Count the call in; raises `CallRefused`."""
+
+    def release(self, permit: Permit) -> None:
+        """The call is over."""
+
+
+EventSink = Callable[[Event], None]
+"Takes every event, in order, on the event loop; must not block."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedBinding:
+    """A registration to be restored after a restart."""
+
+    extension: str
+    contact: str
+    transport: Transport
+    remote_host: str
+    remote_port: int
+    expires: datetime
+    user_agent: str = ""
+    call_id: str = ""
+    cseq: int = 0

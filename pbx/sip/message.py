@@ -1,0 +1,334 @@
+"""SIP messages on the wire (RFC 3261 §7): framing, folding, bounds, and headers parsed lazily.
+
+The grammar of single headers is `sipmessage`'s; a header is only parsed when somebody asks for
+it. Nothing here does I/O, and malformed input only ever raises `ParseError`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from sipmessage import URI, Address, CSeq, Parameters, Via
+
+from pbx.vocabulary import reason_phrase
+
+MAX_HEAD = 16_384
+"Bytes of start line and headers that are accepted."
+MAX_HEADERS = 128
+MAX_BODY = 65_535
+
+_COMPACT = {
+    "i": "call-id",
+    "m": "contact",
+    "e": "content-encoding",
+    "l": "content-length",
+    "c": "content-type",
+    "f": "from",
+    "s": "subject",
+    "k": "supported",
+    "t": "to",
+    "v": "via",
+    "o": "event",
+    "u": "allow-events",
+    "r": "refer-to",
+    "b": "referred-by",
+    "x": "session-expires",
+}
+_SPELLING = {
+    "call-id": "Call-ID",
+    "cseq": "CSeq",
+    "mime-version": "MIME-Version",
+    "www-authenticate": "WWW-Authenticate",
+    "rseq": "RSeq",
+    "rack": "RAck",
+    "sip-etag": "SIP-ETag",
+    "sip-if-match": "SIP-If-Match",
+    "p-asserted-identity": "P-Asserted-Identity",
+}
+_TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
+_FOLD = re.compile(r"\r\n[ \t]+")
+_DISPLAY_NAME = re.compile(r'^\s*"(?:[^"\\]|\\.)*"')
+_STATUS_LINE = re.compile(r"SIP/2\.0 (\d{3})(?: (.*))?$", re.IGNORECASE)
+
+T = TypeVar("T")
+
+
+class ParseError(ValueError):
+    """The bytes are not an acceptable SIP message.
+
+    `message` is what could be read, when that is enough to answer 400 (a Via to send it to).
+    """
+
+    def __init__(self, reason: str, message: Message | None = None) -> None:
+        super().__init__(reason)
+        self.message = message
+
+
+class Message:
+    """Headers and body of a request or response.
+
+    Header names are case-insensitive; values are kept as they came, in order.
+    """
+
+    __slots__ = ("_headers", "_parsed", "body")
+
+    def __init__(self, body: bytes = b"") -> None:
+        self._headers: dict[str, list[str]] = {}
+        self._parsed: dict[str, object] = {}
+        self.body = body
+
+    # ── raw headers ─────────────────────────────────────────────────────────────────────
+    def get(self, name: str, default: str = "") -> str:
+        """First value of a header, or `default`."""
+        values = self._headers.get(name.lower())
+        return values[0] if values else default
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of a header, one list entry a header line."""
+        return self._headers.get(name.lower(), [])
+
+    def elements(self, name: str) -> list[str]:
+        """Every element of a comma-separated header, over all its lines."""
+        return [part for value in self.get_all(name) for part in split_commas(value)]
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower() in self._headers
+
+    def set(self, name: str, value: str | Iterable[str]) -> None:
+        """Replace a header; an empty iterable removes it."""
+        key = name.lower()
+        values = [value] if isinstance(value, str) else list(value)
+        self._parsed.pop(key, None)
+        if values:
+            self._headers[key] = values
+        else:
+            self._headers.pop(key, None)
+
+    def add(self, name: str, value: str) -> None:
+        """Append one header line."""
+        self._headers.setdefault(name.lower(), []).append(value)
+
+    def remove(self, name: str) -> None:
+        self.set(name, ())
+
+    def copy_header(self, name: str, source: Message) -> None:
+        """Take all lines of a header from another message."""
+        self.set(name, source.get_all(name))
+
+    # ── typed headers, parsed on first use ──────────────────────────────────────────────
+    def _typed(self, name: str, parse: Callable[[str], T]) -> T:
+        found = self._parsed.get(name)
+        if found is None:
+            values = self._headers.get(name)
+            if not values:
+                raise ParseError(f"missing {name}", self)
+            found = self._parsed[name] = checked(parse, values[0], name, self)
+        return found  # type: ignore[return-value]  # the cache holds what `parse` returned
+
+    @property
+    def call_id(self) -> str:
+        return self.get("call-id")
+
+    @property
+    def cseq(self) -> CSeq:
+        return self._typed("cseq", CSeq.parse)
+
+    @property
+    def from_(self) -> Address:
+        return self._typed("from", Address.parse)
+
+    @property
+    def to(self) -> Address:
+        return self._typed("to", Address.parse)
+
+    @property
+    def via(self) -> Via:
+        """The topmost Via."""
+        return self._typed("via", lambda value: Via.parse(split_commas(value)[0]))
+
+    @property
+    def contact(self) -> Address | None:
+        """The first Contact, if there is one that is an address."""
+        values = self.elements("contact")
+        if not values or values[0] == "*":
+            return None
+        return checked(Address.parse, values[0], "contact", self)
+
+    @property
+    def from_tag(self) -> str:
+        return self.from_.parameters.get("tag") or ""
+
+    @property
+    def to_tag(self) -> str:
+        return self.to.parameters.get("tag") or ""
+
+    # ── wire ────────────────────────────────────────────────────────────────────────────
+    def start_line(self) -> str:
+        raise TypeError("a message is a Request or a Response")
+
+    def encode(self) -> bytes:
+        """The message as bytes, with a correct Content-Length."""
+        lines = [self.start_line()]
+        for key, values in self._headers.items():
+            if key == "content-length":
+                continue
+            name = _SPELLING.get(key) or key.title()
+            lines.extend(f"{name}: {value}" for value in values)
+        lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")
+        return "\r\n".join(lines).encode("utf-8", "surrogateescape") + self.body
+
+
+class Request(Message):
+    """A SIP request. `uri` is the Request-URI exactly as written."""
+
+    __slots__ = ("method", "uri")
+
+    def __init__(self, method: str, uri: str, body: bytes = b"") -> None:
+        super().__init__(body)
+        self.method = method
+        self.uri = uri
+
+    def start_line(self) -> str:
+        return f"{self.method} {self.uri} SIP/2.0"
+
+    @property
+    def target(self) -> URI:
+        """The parsed Request-URI; raises `ParseError`."""
+        return checked(URI.parse, self.uri, "Request-URI", self)
+
+    def response(self, status: int, reason: str = "", to_tag: str = "") -> Response:
+        """A response to this request with the headers of RFC 3261 §8.2.6 copied."""
+        response = Response(status, reason or reason_phrase(status))
+        for name in ("via", "from", "to", "call-id", "cseq"):
+            response.copy_header(name, self)
+        if to_tag and ";tag=" not in self.get("to").lower():
+            response.set("to", f"{self.get('to')};tag={to_tag}")
+        return response
+
+
+class Response(Message):
+    """A SIP response."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(self, status: int, reason: str, body: bytes = b"") -> None:
+        super().__init__(body)
+        self.status = status
+        self.reason = reason
+
+    def start_line(self) -> str:
+        return f"SIP/2.0 {self.status} {self.reason}"
+
+
+def checked(parse: Callable[[str], T], value: str, name: str, message: Message | None = None) -> T:
+    """Run one of `sipmessage`'s parsers; whatever it raises becomes a `ParseError`.
+
+    It raises ValueError by contract, but TypeError for a parameter called "self", and
+    AttributeError or IndexError on some hostile values.
+    """
+    try:
+        return parse(value)
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise ParseError(f"bad {name}", message) from error
+
+
+def parse_message(data: bytes) -> Request | Response:
+    """One datagram, or one message cut from a stream.
+
+    Raises `ParseError`. Only the shape is checked here, and the headers every message needs
+    (RFC 3261 §8.1.1); all else is parsed when asked for.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        raise ParseError("no end of headers")
+    if end > MAX_HEAD:
+        raise ParseError("headers too large")
+    head = data[:end].decode("utf-8", "surrogateescape").lstrip("\r\n")
+    if "\r\n " in head or "\r\n\t" in head:
+        head = _FOLD.sub(" ", head)
+    lines = head.split("\r\n")
+    message = _parse_start_line(lines[0])
+    if len(lines) > MAX_HEADERS:
+        raise ParseError("too many headers")
+    headers = message._headers
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        key = name.strip().lower()
+        if not colon or not _TOKEN.fullmatch(key):
+            raise ParseError("bad header line", message)
+        headers.setdefault(_COMPACT.get(key, key), []).append(value.strip())
+    body = data[end + 4 :]
+    length = message.get("content-length")
+    if length:
+        if not (length.isascii() and length.isdigit()) or int(length[:9]) > len(body):
+            raise ParseError("bad Content-Length", message)
+        body = body[: int(length)]
+    if len(body) > MAX_BODY:
+        raise ParseError("body too large", message)
+    message.body = body
+    _check_mandatory(message)
+    return message
+
+
+def _parse_start_line(line: str) -> Request | Response:
+    if line[:8].upper() == "SIP/2.0 ":
+        status = _STATUS_LINE.match(line)
+        if not status or not 100 <= int(status[1]) <= 699:
+            raise ParseError("bad status line")
+        return Response(int(status[1]), status[2] or "")
+    parts = line.split(" ")
+    if len(parts) != 3 or parts[2].upper() != "SIP/2.0" or not _TOKEN.fullmatch(parts[0]):
+        raise ParseError("bad request line")
+    return Request(parts[0], parts[1])
+
+
+def _check_mandatory(message: Request | Response) -> None:
+    if not message.call_id:
+        raise ParseError("missing Call-ID", message)
+    _ = message.via, message.from_, message.to
+    cseq = message.cseq
+    if cseq.sequence >= 2**31:
+        raise ParseError("CSeq out of range", message)
+    if isinstance(message, Request) and cseq.method != message.method:
+        raise ParseError("CSeq method differs", message)
+
+
+def split_commas(value: str) -> list[str]:
+    """Split at commas that are neither inside quotes nor inside angle brackets."""
+    if "," not in value:
+        stripped = value.strip()
+        return [stripped] if stripped else []
+    parts: list[str] = []
+    start = 0
+    quoted = angled = escaped = False
+    for index, char in enumerate(value):
+        if escaped:
+            escaped = False
+        elif quoted and char == "\\":
+            escaped = True
+        elif char == '"' and not angled:
+            quoted = not quoted
+        elif not quoted and char in "<>":
+            angled = char == "<"
+        elif char == "," and not quoted and not angled:
+            parts.append(value[start:index].strip())
+            start = index + 1
+    parts.append(value[start:].strip())
+    return [part for part in parts if part]
+
+
+def bare_uri(value: str) -> str:
+    """The URI inside a Contact, Route, From or To value, as written."""
+    value = _DISPLAY_NAME.sub("", value, count=1)
+    _, opened, rest = value.partition("<")
+    return rest.partition(">")[0].strip() if opened else value.partition(";")[0].strip()
+
+
+def address_value(uri: str, name: str = "", tag: str = "") -> str:
+    """A From, To or Contact value; `name` is quoted and stripped of control characters."""
+    parameters = Parameters(tag=tag) if tag else Parameters()
+    clean = "".join(char for char in name if char.isprintable()).strip()
+    quoted = clean.replace("\\", "\\\\").replace('"', '\\"')
+    return (f'"{quoted}" ' if quoted else "") + f"<{uri}>{parameters}"

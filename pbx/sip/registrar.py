@@ -1,0 +1,215 @@
+"""The registrar (RFC 3261 §10.3): which devices an extension has, and how to reach them.
+
+A binding keeps the flow its REGISTER came through. Requests to the device take that flow,
+because a phone behind NAT, or one whose TLS Contact has no certificate, has no other door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sipmessage import URI, Address
+
+from pbx.sip.message import ParseError, Request, bare_uri, checked
+from pbx.sip.transaction import ServerTransaction
+from pbx.sip.transport import Flow
+
+MAX_DEVICES = 10
+"Devices an extension may register."
+MAX_CONTACT = 512
+MIN_EXPIRES, MAX_EXPIRES = 30, 3600
+"Seconds; shorter wishes are answered 423, longer ones shortened."
+
+
+@dataclass(kw_only=True)
+class Binding:
+    """One device of an extension."""
+
+    extension: str
+    contact: str
+    flow: Flow
+    expires: datetime
+    call_id: str
+    cseq: int
+    user_agent: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.contact
+
+
+BindingHook = Callable[[Binding, bool], None]
+"Called with (binding, refreshed) when a device registered."
+RemovalHook = Callable[[Binding, str], None]
+"Called with (binding, reason) when a device is gone."
+
+
+class Registrar:
+    """Bindings by extension, in memory; hooks let the owner persist them."""
+
+    def __init__(
+        self,
+        on_bound: BindingHook,
+        on_unbound: RemovalHook,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._clock = clock
+        self._on_bound = on_bound
+        self._on_unbound = on_unbound
+        self._bindings: dict[str, dict[str, Binding]] = {}
+        self._expiries: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._hosts: dict[str, int] = {}
+
+    def bindings(self, extension: str) -> list[Binding]:
+        """The live devices of an extension, the latest registered last."""
+        return list(self._bindings.get(extension, {}).values())
+
+    def all(self) -> list[Binding]:
+        """Every live binding."""
+        return [binding for devices in self._bindings.values() for binding in devices.values()]
+
+    def holds(self, host: str) -> bool:
+        """Whether a device at this address is registered."""
+        return host in self._hosts
+
+    def handle(self, transaction: ServerTransaction, extension: str) -> None:
+        """Answer a REGISTER that has been authenticated as `extension`."""
+        request = transaction.request
+        try:
+            self._apply(transaction, request, extension)
+        except ParseError as error:
+            transaction.reply(400, f"Bad Request - {error}")
+
+    def restore(self, binding: Binding) -> None:
+        """Take in a binding from before a restart, unless it has expired."""
+        if binding.expires > self._clock():
+            self._insert(binding)
+
+    def flow_closed(self, flow: Flow) -> None:
+        """A connection broke: its devices cannot be reached until they connect again."""
+        for binding in self.all():
+            if binding.flow is flow:
+                self._remove(binding, "connection closed")
+
+    def close(self) -> None:
+        """Stop the timers; bindings stay valid for the next start."""
+        for timer in self._expiries.values():
+            timer.cancel()
+        self._expiries.clear()
+
+    # ── parts ───────────────────────────────────────────────────────────────────────────
+    def _apply(self, transaction: ServerTransaction, request: Request, extension: str) -> None:
+        contacts = request.elements("contact")
+        default = _seconds(request.get("expires"), MAX_EXPIRES)
+        if contacts == ["*"]:
+            if default != 0:
+                raise ParseError("Contact * needs Expires 0")
+            for binding in self.bindings(extension):
+                self._remove(binding, "unregistered")
+            contacts = []
+        wishes: list[tuple[str, int]] = []
+        for value in contacts:
+            if value == "*" or len(value) > MAX_CONTACT:
+                raise ParseError("bad Contact")
+            address = checked(Address.parse, value, "Contact")
+            uri = bare_uri(value)
+            checked(URI.parse, uri, "Contact")
+            seconds = _seconds(address.parameters.get("expires") or "", default)
+            if 0 < seconds < MIN_EXPIRES:
+                transaction.reply(423, "Interval Too Brief", min_expires=str(MIN_EXPIRES))
+                return
+            wishes.append((uri, min(seconds, MAX_EXPIRES)))
+        known = self._bindings.get(extension, {})
+        for uri, _ in wishes:
+            old = known.get(uri)
+            same_source = old is not None and old.call_id == request.call_id
+            if old is not None and same_source and request.cseq.sequence <= old.cseq:
+                transaction.reply(500, retry_after="1")  # out of order, §10.3 step 7
+                return
+        added = sum(seconds > 0 and uri not in known for uri, seconds in wishes)
+        if len(known) + added > MAX_DEVICES:
+            transaction.reply(403, f"More than {MAX_DEVICES} devices")
+            return
+        for uri, seconds in wishes:
+            self._bind(request, transaction.flow, extension, uri, seconds)
+        self._confirm(transaction, extension)
+
+    def _bind(self, request: Request, flow: Flow, extension: str, uri: str, seconds: int) -> None:
+        old = self._bindings.get(extension, {}).get(uri)
+        if seconds == 0:
+            if old is not None:
+                self._remove(old, "unregistered")
+            return
+        if old is not None:
+            self._forget(old)
+        else:
+            self._drop_predecessor(request, extension, flow)
+        binding = Binding(
+            extension=extension,
+            contact=uri,
+            flow=flow,
+            expires=self._clock() + timedelta(seconds=seconds),
+            call_id=request.call_id,
+            cseq=request.cseq.sequence,
+            user_agent=request.get("user-agent")[:80],
+        )
+        self._insert(binding)
+        self._on_bound(binding, old is not None)
+
+    def _drop_predecessor(self, request: Request, extension: str, flow: Flow) -> None:
+        """A phone that came back on a new port registers with the Call-ID it had before; its
+        old door is closed."""
+        for binding in self.bindings(extension):
+            if binding.call_id == request.call_id and binding.flow.remote == flow.remote:
+                self._remove(binding, "replaced")
+
+    def _insert(self, binding: Binding) -> None:
+        self._bindings.setdefault(binding.extension, {})[binding.contact] = binding
+        host = binding.flow.remote[0]
+        self._hosts[host] = self._hosts.get(host, 0) + 1
+        delay = max(0.0, (binding.expires - self._clock()).total_seconds())
+        self._expiries[binding.extension, binding.contact] = asyncio.get_running_loop().call_later(
+            delay, self._remove, binding, "expired"
+        )
+
+    def _forget(self, binding: Binding) -> bool:
+        devices = self._bindings.get(binding.extension, {})
+        if devices.get(binding.contact) is not binding:
+            return False
+        del devices[binding.contact]
+        if not devices:
+            del self._bindings[binding.extension]
+        timer = self._expiries.pop((binding.extension, binding.contact), None)
+        if timer is not None:
+            timer.cancel()
+        host = binding.flow.remote[0]
+        self._hosts[host] -= 1
+        if self._hosts[host] <= 0:
+            del self._hosts[host]
+        return True
+
+    def _remove(self, binding: Binding, reason: str) -> None:
+        if self._forget(binding):
+            self._on_unbound(binding, reason)
+
+    def _confirm(self, transaction: ServerTransaction, extension: str) -> None:
+        """200 with every binding and its remaining seconds (§10.3 step 8)."""
+        now = self._clock()
+        response = transaction.request.response(200, to_tag=transaction.local_tag)
+        response.set(
+            "contact",
+            [
+                f"<{binding.contact}>;expires={round((binding.expires - now).total_seconds())}"
+                for binding in self.bindings(extension)
+            ],
+        )
+        response.set("date", now.strftime("%a, %d %b %Y %H:%M:%S GMT"))
+        transaction.respond(response)
+
+
+def _seconds(text: str, default: int) -> int:
+    """An Expires value; malformed ones count as the default (§20.19)."""
+    return int(text[:9]) if text.isascii() and text.isdigit() else default

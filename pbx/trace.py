@@ -1,0 +1,93 @@
+"""The SIP messages of each call, for its ladder, with everything secret masked."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+
+from pbx.events import TraceLine
+from pbx.sip.message import Request, Response
+from pbx.sip.transport import Flow
+
+MAX_STRAYS = 500
+MAX_MESSAGES = 120
+"Messages kept a call."
+
+_SECRETS = (
+    (re.compile(r'((?:response|cnonce|nonce|opaque)\s*=\s*")[^"]*', re.IGNORECASE), r"\1…"),
+    (re.compile(r"(inline:)[^\s|;]+", re.IGNORECASE), r"\1…"),
+    (re.compile(r"(a=(?:ice-pwd|fingerprint|zrtp-hash):).*", re.IGNORECASE), r"\1…"),
+    (re.compile(r"(sips?:[^@:\s>]+:)[^@\s>]+(?=@)", re.IGNORECASE), r"\1…"),
+)
+
+
+def mask(text: str) -> str:
+    """A message without digests, SRTP keys and passwords."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+_Line = tuple[datetime, bool, str, str, bytes]
+
+
+class Recorder:
+    """Collects messages by SIP Call-ID and hands them out by call.
+
+    What is kept is bytes; masking and decoding wait until somebody takes the trace. Messages
+    of an INVITE that is no call yet are strays, of which only the latest are kept.
+    """
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._strays: OrderedDict[str, list[_Line]] = OrderedDict()
+        self._lines: dict[str, list[_Line]] = {}
+        self._sip_ids: dict[str, list[str]] = {}
+        self._calls: dict[str, list[_Line]] = {}
+
+    def follow(self, sip_call_id: str, call: str) -> None:
+        """Messages with this Call-ID belong to `call`, those already seen included."""
+        if sip_call_id in self._calls:
+            return
+        lines = self._calls[sip_call_id] = self._lines.setdefault(call, [])
+        lines += self._strays.pop(sip_call_id, [])
+        self._sip_ids.setdefault(call, []).append(sip_call_id)
+
+    def on_message(self, sent: bool, message: Request | Response, flow: Flow) -> None:
+        """The stack's hook. Registrations and the like are not kept."""
+        sip_id = message.call_id
+        lines = self._calls.get(sip_id, self._strays.get(sip_id))
+        if lines is None:
+            if not (isinstance(message, Request) and message.method == "INVITE"):
+                return
+            lines = self._strays[sip_id] = []
+            if len(self._strays) > MAX_STRAYS:
+                self._strays.popitem(last=False)
+        if len(lines) < MAX_MESSAGES:
+            summary = message.start_line()
+            if isinstance(message, Response):
+                summary += f" ({message.cseq.method})"
+            lines.append((self._now(), sent, str(flow), summary, message.encode()))
+
+    def peek(self, call: str) -> list[TraceLine]:
+        """The masked messages of a call so far."""
+        return [
+            TraceLine(
+                at=at,
+                sent=sent,
+                peer=peer,
+                summary=mask(summary)[:200],
+                text=mask(data.decode("utf-8", "replace")),
+            )
+            for at, sent, peer, summary, data in sorted(self._lines.get(call, []))
+        ]
+
+    def take(self, call: str) -> list[TraceLine]:
+        """The masked messages of a call that ended; they are forgotten here."""
+        lines = self.peek(call)
+        self._lines.pop(call, None)
+        for sip_id in self._sip_ids.pop(call, []):
+            self._calls.pop(sip_id, None)
+        return lines

@@ -1,0 +1,1 @@
+"""Tables by area, migrations, and the database they live in."""

@@ -1,0 +1,91 @@
+"""The database: an async engine, sessions, and the schema brought up to date at start."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+HEAD = "0001"
+"The newest migration; a test keeps this equal to what Alembic says."
+
+
+class StoreError(OSError):
+    """The database cannot be used; the text says what to do."""
+
+
+class Database:
+    """One SQLite file. Writes go through one session at a time, which is all SQLite can do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+        event.listen(self._engine.sync_engine, "connect", _prepare)
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        self._writing = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Create or upgrade the tables. Raises `StoreError`."""
+        try:
+            if await asyncio.to_thread(_version, self.path) != HEAD:
+                await asyncio.to_thread(_upgrade, self.path)
+                await asyncio.to_thread(self.path.chmod, 0o600)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self.path} cannot be used: {error}") from error
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session to read with."""
+        async with self._sessions() as session:
+            yield session
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """A transaction: committed at the end of the block, undone if it raises."""
+        async with self._writing, self._sessions() as session, session.begin():
+            yield session
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+def _prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+    """WAL lets the command line read while the exchange writes."""
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "busy_timeout=5000",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _version(path: Path) -> str | None:
+    """The migration a file is at, asked without loading Alembic, which takes its time."""
+    if not path.exists():
+        return None
+    with sqlite3.connect(path) as connection:
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.OperationalError:
+            return None
+    return str(row[0]) if row else None
+
+
+def _upgrade(path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("sqlalchemy.url", f"sqlite:///{path}")
+    command.upgrade(config, "head")

@@ -1,0 +1,65 @@
+"""The call journal: every call, its legs, and its SIP messages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlmodel import Field, SQLModel
+
+from store.types import UtcDateTime
+
+
+class CallRow(SQLModel, table=True):
+    """One call. `status` is the SIP status that ended it, `cause` the same in words."""
+
+    __tablename__ = "call"
+
+    id: str = Field(primary_key=True, max_length=16)
+    started_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    answered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
+    caller: str = Field(max_length=80)
+    callee: str = Field(max_length=80)
+    user: str = Field(default="", max_length=16, index=True)
+    kind: str = Field(max_length=12)
+    status: int | None = None
+    cause: str = Field(default="", max_length=200)
+
+
+class LegRow(SQLModel, table=True):
+    """One side of a call. Packets as the exchange counted them; jitter in milliseconds."""
+
+    __tablename__ = "leg"
+
+    id: str = Field(primary_key=True, max_length=16)
+    call_id: str = Field(foreign_key="call.id", index=True, max_length=16)
+    peer: str = Field(max_length=80)
+    direction: str = Field(max_length=3)
+    trunk: str = Field(default="", max_length=40)
+    device: str = Field(default="", max_length=120)
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    ringing_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    answered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    status: int | None = None
+    cause: str = Field(default="", max_length=200)
+    codec: str = Field(default="", max_length=40)
+    srtp: bool = False
+    received: int = 0
+    sent: int = 0
+    lost: int = 0
+    jitter_ms: float = 0.0
+
+
+class TraceRow(SQLModel, table=True):
+    """One SIP message of a call, secrets masked."""
+
+    __tablename__ = "trace"
+
+    call_id: str = Field(primary_key=True, foreign_key="call.id", max_length=16)
+    position: int = Field(primary_key=True)
+    at: datetime = Field(sa_type=UtcDateTime)
+    sent: bool
+    peer: str = Field(max_length=120)
+    summary: str = Field(max_length=200)
+    text: str

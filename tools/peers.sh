@@ -1,0 +1,23 @@
+#!/bin/sh
+# Installs the real telephony programs the tests talk to. Where that is not allowed the tests
+# that need them are skipped by name; in CI nothing may be missing.
+set -eu
+
+packages="sip-tester baresip-core baresip-ffmpeg linphone-cli kamailio kamailio-tls-modules
+          espeak-ng sox gcc libc6-dev"
+missing=""
+for package in $packages; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    printf 'not installed, their tests will be skipped:%s\n' "$missing"
+    [ -z "${CI:-}" ] || exit 1
+    exit 0
+fi
+printf 'installing the programs to test against:%s …\n' "$missing"
+apt-get update -qq
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null 2>&1 ||
+    { printf 'apt-get could not install:%s\n' "$missing"; [ -z "${CI:-}" ]; }
