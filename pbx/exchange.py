@@ -322,9 +322,11 @@ class Exchange:
             plan = route_from_extension(called, self.directory, self.settings.region)
             shown, user = caller.number, caller.number
             kind = "outbound" if isinstance(plan, DialTrunk) else "internal"
-        if isinstance(plan, RingExtension | RunScript) and not user:
-            user = plan.extension.number
-        callee = plan.number if isinstance(plan, DialTrunk) else called
+        callee = called
+        if isinstance(plan, DialTrunk):
+            callee = plan.number
+        elif isinstance(plan, RingExtension | RunScript):
+            callee, user = plan.dialled, user or plan.extension.number
         call = self._new_call(caller=shown, callee=callee, user=user, kind=kind)
         leg = call.add_leg(
             peer=shown,

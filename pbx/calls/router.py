@@ -15,16 +15,18 @@ ECHO = "600"
 
 @dataclass(frozen=True, kw_only=True)
 class RingExtension:
-    """Ring every device of an extension."""
+    """Ring every device of an extension; `dialled` is the number that led there."""
 
     extension: Extension
+    dialled: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunScript:
-    """Give the call to a PyVoIP call-back script."""
+    """Give the call to a PyVoIP call-back script; `dialled` as in `RingExtension`."""
 
     extension: Extension
+    dialled: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ def route_from_extension(called: str, directory: Directory, region: str) -> Plan
         return RunEcho()
     extension = directory.extension(called)
     if extension is not None:
-        return _to_extension(extension)
+        return _to_extension(extension, called)
     number = to_e164(called, region)
     if number is None:
         return Refuse(status=404, reason=f"{called} is neither an extension nor a phone number")
@@ -74,7 +76,7 @@ def route_from_trunk(candidates: Sequence[str], trunk: Trunk, directory: Directo
         target = directory.route(number) if number in trunk.numbers else None
         extension = directory.extension(target) if target else None
         if extension is not None:
-            return _to_extension(extension)
+            return _to_extension(extension, number)
     return Refuse(status=404, reason="no route for this number")
 
 
@@ -95,7 +97,7 @@ def dial_out(number: str, trunks: Sequence[Trunk], line: str | None) -> DialTrun
     return DialTrunk(trunk=at_home, number=number)
 
 
-def _to_extension(extension: Extension) -> Plan:
+def _to_extension(extension: Extension, dialled: str) -> Plan:
     if extension.script:
-        return RunScript(extension=extension)
-    return RingExtension(extension=extension)
+        return RunScript(extension=extension, dialled=dialled)
+    return RingExtension(extension=extension, dialled=dialled)

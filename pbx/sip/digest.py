@@ -22,8 +22,14 @@ ALGORITHMS: Mapping[str, Callable[[bytes], hashlib._Hash]] = {
     "SHA-256": hashlib.sha256,
     "MD5": lambda data: hashlib.md5(data, usedforsecurity=False),
 }
+PATIENCE = 2.0
+"Seconds after which a phone that starts anew has not been able to answer a challenge."
 NONCE_LIFETIME = 300.0
 "Seconds before a nonce is stale; the client retries by itself with a new one."
+MAX_UNANSWERED = 5_000
+_MD5_ONLY_AGENT = re.compile(r"baresip v[01]\.", re.IGNORECASE)
+_MD5_ONLY_BRANCH = re.compile(r"z9hG4bK-\d+-\d+-")  # SIPp before 3.7, which names itself nowhere
+"Programs that give up on a challenge they do not know instead of taking the next one."
 MAX_NONCES = 20_000
 "Used nonces whose count is remembered, to refuse replays."
 
@@ -103,13 +109,17 @@ class DigestServer:
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._counts: OrderedDict[str, int] = OrderedDict()
+        self._unanswered: OrderedDict[str, float] = OrderedDict()
 
     def challenge(self, request: Request, *, stale: bool = False, proxy: bool = False) -> Response:
-        """A 401 (or, as a proxy, 407) with one challenge an algorithm (RFC 8760 §2.4)."""
+        """A 401 (or, as a proxy, 407) with one challenge an algorithm (RFC 8760 §2.4).
+
+        A phone that did not answer such a choice last time gets MD5 alone.
+        """
         response = request.response(407 if proxy else 401, to_tag=secrets.token_hex(6))
         name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
         nonce = self._new_nonce()
-        for algorithm in ALGORITHMS:
+        for algorithm in self._algorithms_for(request):
             value = (
                 f'Digest realm="{self.realm}", nonce="{nonce}", algorithm={algorithm}, qop="auth"'
             )
@@ -129,6 +139,7 @@ class DigestServer:
         answer = self._answer(request, proxy)
         if answer is None:
             return Verdict.MISSING
+        self._unanswered.pop(_asker(request), None)
         algorithm = answer.get("algorithm", "MD5").upper()
         if algorithm not in ALGORITHMS:
             return Verdict.BAD
@@ -152,6 +163,17 @@ class DigestServer:
         if age > NONCE_LIFETIME or not self._count(nonce, nc):
             return Verdict.STALE
         return Verdict.GOOD
+
+    def _algorithms_for(self, request: Request) -> tuple[str, ...]:
+        branch = request.via.parameters.get("branch") or ""
+        if _MD5_ONLY_AGENT.match(request.get("user-agent")) or _MD5_ONLY_BRANCH.match(branch):
+            return ("MD5",)
+        asker, now = _asker(request), self._clock()
+        challenged = self._unanswered.setdefault(asker, now)
+        self._unanswered.move_to_end(asker)
+        if len(self._unanswered) > MAX_UNANSWERED:
+            self._unanswered.popitem(last=False)
+        return ("MD5",) if now - challenged > PATIENCE else tuple(ALGORITHMS)
 
     def _answer(self, request: Request, proxy: bool) -> dict[str, str] | None:
         for value in request.get_all("Proxy-Authorization" if proxy else "Authorization"):
@@ -241,6 +263,12 @@ class DigestClient:
         if "opaque" in challenge:
             value += f', opaque="{_quoted(challenge["opaque"])}"'
         return value
+
+
+def _asker(request: Request) -> str:
+    """Who asks, before they have proven anything."""
+    agent = request.get("user-agent")
+    return f"{request.via.host} {request.from_.uri.user} {agent}"[:200]
 
 
 def _quoted(value: str) -> str:

@@ -220,6 +220,9 @@ class Stack:
     def _on_request(self, request: Request, flow: Flow) -> None:
         self._note_source(request, flow)
         known = self.transactions.find_server(request)
+        if known is not None and _answers_challenge(request, known):
+            known.terminate()
+            known = None
         if known is not None:
             self.on_message(False, request, flow)
             if request.method == "ACK" and isinstance(known, InviteServerTransaction):
@@ -296,3 +299,14 @@ class Stack:
         """Forget transactions and close sockets."""
         self.transactions.close()
         await self.transports.close()
+
+
+def _answers_challenge(request: Request, known: ServerTransaction) -> bool:
+    """A repeated INVITE that now carries credentials is a new one, though some phones (PyVoIP)
+    forget to give it a branch of its own."""
+    return (
+        request.method == "INVITE"
+        and known.answered
+        and "authorization" in request
+        and "authorization" not in known.request
+    )

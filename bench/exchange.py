@@ -1,0 +1,162 @@
+"""Our exchange as a system under test: the shipped program with a configuration of its own."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.process import BenchError, Child, Unavailable
+from bench.server import CARRIER_HOST, EXCHANGE_HOST, RTP_PORTS, Server, Wiring
+from bench.sip import Address, Registration, free_port
+
+REPOSITORY = Path(__file__).parent.parent
+EXTENSION = "201"
+SECRET = "bench-only-kX93hd"
+START_LIMIT = 30.0
+
+
+def available() -> str:
+    """The program's version; an error that says what is missing where it cannot run."""
+    done = subprocess.run(
+        [sys.executable, "-m", "encryptotel", "run", "--help"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or "no reason given").splitlines()[-1]
+        raise Unavailable(f"the exchange does not run with {sys.executable}: {last}")
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return f"encryptotel {found.stdout.strip() or '(no revision)'}"
+
+
+def _table(header: str, /, **values: Any) -> str:
+    """One TOML table; JSON writes strings, numbers, booleans and lists as TOML does."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    return "\n".join([header, *lines, ""])
+
+
+def configuration(
+    udp_port: int, caller: Address, carrier: Address, extensions: Sequence[str]
+) -> str:
+    """The exchange's config: the caller is a static trunk, extensions are plain phones."""
+    parts = [
+        _table(
+            "[exchange]",
+            host=EXCHANGE_HOST,
+            udp_port=udp_port,
+            tcp_port=0,
+            tls_port=0,
+            free_ports=False,
+        ),
+        _table("[media]", rtp_ports=list(RTP_PORTS)),
+        _table("[calls]", max_calls=5000),
+        _table("[owner]", name="Owner", extension="101", region="US"),
+        _table("[limits]", trunk_calls_at_once=500, trunk_calls_per_hour=100_000),
+        _table("[guard]", requests_per_second=100_000, failures=100_000),
+        _table("[log]", level="warning"),
+    ]
+    parts += [
+        _table("[[extension]]", number=number, name=f"Bench {number}", secret=SECRET, srtp="off")
+        for number in extensions
+    ]
+    parts += [
+        _table(
+            "[[trunk]]",
+            name="bench-in",
+            zone="UK",
+            host=caller[0],
+            port=caller[1],
+            transport="udp",
+            numbers=["+12025550199"],
+            register=False,
+            srtp="off",
+            max_calls=5000,
+        ),
+        _table(
+            "[[trunk]]",
+            name="bench-out",
+            zone="US",
+            host=carrier[0],
+            port=carrier[1],
+            transport="udp",
+            numbers=["+12025550100"],
+            register=False,
+            dial="+{number}",
+            srtp="off",
+            max_calls=5000,
+        ),
+        _table("[[route]]", number="+12025550199", to=EXTENSION),
+    ]
+    return "\n".join(parts)
+
+
+def launch(config: Path, data: Path, log: Path) -> Child:
+    """Start the program; it is not ready yet."""
+    command = [sys.executable, "-m", "encryptotel", "run"]
+    command += ["--config", str(config), "--data", str(data), "--json"]
+    return Child(command, log, cwd=REPOSITORY)
+
+
+def await_ready(child: Child) -> dict[str, Any]:
+    """Its ready line."""
+    deadline = time.monotonic() + START_LIMIT
+    while True:
+        said = child.json_line(deadline - time.monotonic())
+        if said.get("ready"):
+            return said
+
+
+class Exchange(Server):
+    """Our exchange, from spawn to SIGTERM."""
+
+    name = "encryptotel"
+
+    def __init__(self, wiring: Wiring, folder: Path, carrier: Address | None = None) -> None:
+        super().__init__(wiring, folder)
+        self.carrier = carrier or (CARRIER_HOST, free_port(CARRIER_HOST))
+        self.data = folder / "data"
+        self.config = folder / "config.toml"
+
+    def start(self) -> Child:
+        """Write the configuration, start the program, wait for its ready line."""
+        self._version = available()
+        self.data.mkdir(exist_ok=True)
+        self.config.write_text(
+            configuration(self.address[1], self.wiring.caller, self.carrier, ("101", EXTENSION))
+        )
+        child = launch(self.config, self.data, self.folder / "log")
+        try:
+            said = await_ready(child)
+        except BenchError:
+            child.stop()
+            raise
+        host, _, port = str(said["udp"]).rpartition(":")
+        self.address = (host, int(port))
+        return child
+
+    def version(self) -> str:
+        """The revision of this tree."""
+        return self._version
+
+    def admit(self, callee: socket.socket) -> None:
+        """Register the extension that the number rings, from the callee's own socket."""
+        self.register(callee, EXTENSION)
+
+    def register(self, sock: socket.socket, extension: str) -> float:
+        """Register any extension of the configuration from a socket; the seconds it took."""
+        return Registration(sock, self.address, extension, SECRET).complete(10)

@@ -1,0 +1,37 @@
+"""The C programs of the bench: compiled on first use, kept by the hash of their source."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+from bench.process import Unavailable
+
+HERE = Path(__file__).parent
+CACHE = HERE.parent / ".cache"
+
+
+def compiled(name: str) -> Path:
+    """The path of ``bench/NAME.c`` compiled with ``gcc -O2``."""
+    source = HERE / f"{name}.c"
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+    binary = CACHE / "bench" / f"{name}-{digest}"
+    if binary.exists():
+        return binary
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise Unavailable("no C compiler here: apt-get install gcc libc6-dev")
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    partial = binary.with_suffix(".new")
+    done = subprocess.run(
+        [compiler, "-O2", "-Wall", "-Wextra", "-o", str(partial), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Unavailable(f"{source.name} does not compile:\n{done.stderr[-1500:]}")
+    partial.rename(binary)
+    return binary

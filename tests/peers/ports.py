@@ -1,0 +1,56 @@
+"""Free ports on loopback, and waiting until somebody listens on one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections import deque
+from pathlib import Path
+
+HOST = "127.0.0.1"
+# Below Linux's ephemeral range, so that no outgoing connection can take what we have handed out.
+_FIRST, _LAST = 10_000, 29_998
+_given: deque[int] = deque(maxlen=4000)  # long enough for whoever asked to have bound them
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                return False
+    return True
+
+
+def free_range(count: int) -> int:
+    """First (even) of `count` neighbouring ports, free on UDP and TCP, not handed out lately."""
+    for _ in range(2000):
+        first = random.randrange(_FIRST, _LAST - count, 2)
+        wanted = range(first, first + count)
+        if not set(wanted).intersection(_given) and all(map(_is_free, wanted)):
+            _given.extend(wanted)
+            return first
+    raise RuntimeError(f"no {count} neighbouring free ports")
+
+
+def free_port() -> int:
+    """One even port, free on UDP and TCP; the odd one above it is free as well (RTCP)."""
+    return free_range(2)
+
+
+def is_bound(port: int, transport: str = "udp") -> bool:
+    """Whether any local socket holds the port: UDP bound, or TCP/TLS listening."""
+    udp = transport == "udp"
+    table = Path("/proc/net/udp" if udp else "/proc/net/tcp").read_text()
+    state = "07" if udp else "0A"
+    rows = (line.split() for line in table.splitlines()[1:])
+    return any(int(row[1].rsplit(":", 1)[1], 16) == port and row[3] == state for row in rows)
+
+
+async def wait_bound(port: int, transport: str = "udp", within: float = 10) -> None:
+    """Return as soon as some process holds the port, without sending it anything."""
+    async with asyncio.timeout(within):
+        while not is_bound(port, transport):  # noqa: ASYNC110 - the kernel sends no event for this
+            await asyncio.sleep(0.01)
