@@ -287,18 +287,7 @@ class App:
 
     async def _do_trace(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         lines = self.exchange.trace(str(request.get("call", "")))
-        return {
-            "lines": [
-                {
-                    "at": line.at.isoformat(),
-                    "sent": line.sent,
-                    "peer": line.peer,
-                    "summary": line.summary,
-                    "text": line.text,
-                }
-                for line in lines
-            ]
-        }
+        return {"lines": [line.to_json() for line in lines]}
 
 
 def _settings(config: Config, advertise: str) -> Settings:

@@ -9,7 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
+from typing import Any
 
+from sqlalchemy import Executable, bindparam, update
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete
@@ -38,6 +42,8 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 20_000
 "Events kept while the database is away."
 MAX_BATCH = 500
+GATHER_SECONDS = 0.05
+"Events are gathered this long, so that a busy second is a few transactions and not hundreds."
 RETRY_SECONDS = 2.0
 
 
@@ -78,13 +84,14 @@ class Journal:
     async def _run(self) -> None:
         while not (self._closing and not self._waiting):
             await self._news.wait()
+            if not self._closing:
+                await asyncio.sleep(GATHER_SECONDS)
             self._news.clear()
             while self._waiting:
                 batch = [self._waiting[i] for i in range(min(MAX_BATCH, len(self._waiting)))]
                 try:
                     async with self._database.writing() as session:
-                        for event in batch:
-                            await _apply(session, event)
+                        await _apply(session, batch)
                 except (SQLAlchemyError, OSError) as error:
                     log.warning("the journal waits: %s", str(error).splitlines()[0])
                     await asyncio.sleep(RETRY_SECONDS)
@@ -93,94 +100,137 @@ class Journal:
                     self._waiting.popleft()
 
 
-async def _apply(session: AsyncSession, event: Event) -> None:
-    """Write one event. Applying it twice changes nothing more."""
+async def _apply(session: AsyncSession, batch: Sequence[Event]) -> None:
+    """Write events with as few statements as there are kinds of them. Applying them twice
+    changes nothing more."""
+    rows: dict[type[Event], list[dict[str, Any]]] = {}
+    for event in batch:
+        if isinstance(event, DeviceRegistered | DeviceUnregistered):
+            await _apply_device(session, event)
+        elif (row := _row(event)) is not None:
+            rows.setdefault(type(event), []).append(row)
+    for kind, statement in _STATEMENTS.items():
+        if kind in rows:
+            connection = await session.connection()
+            await connection.execute(statement, rows[kind])
+
+
+def _row(event: Event) -> dict[str, Any] | None:
+    """The parameters of an event's statement."""
     match event:
         case CallStarted():
-            await session.merge(
-                CallRow(
-                    id=event.call_id,
-                    started_at=event.at,
-                    caller=event.caller[:80],
-                    callee=event.callee[:80],
-                    user=event.user,
-                    kind=event.kind,
-                )
-            )
-            await session.flush()
-        case CallAnswered():
-            if (call := await session.get(CallRow, event.call_id)) is not None:
-                call.answered_at = event.at
-        case CallEnded():
-            if (call := await session.get(CallRow, event.call_id)) is not None:
-                call.ended_at, call.status, call.cause = event.at, event.status, event.cause[:200]
+            return {
+                "id": event.call_id,
+                "started_at": event.at,
+                "caller": event.caller[:80],
+                "callee": event.callee[:80],
+                "user": event.user,
+                "kind": event.kind,
+                "cause": "",
+            }
         case LegStarted():
-            await session.merge(
-                LegRow(
-                    id=event.leg_id,
-                    call_id=event.call_id,
-                    peer=event.peer[:80],
-                    direction=event.direction,
-                    trunk=event.trunk,
-                    device=event.device[:120],
-                    started_at=event.at,
-                )
-            )
+            return {
+                "id": event.leg_id,
+                "call_id": event.call_id,
+                "peer": event.peer[:80],
+                "direction": event.direction,
+                "trunk": event.trunk,
+                "device": event.device[:120],
+                "started_at": event.at,
+                **_UNHEARD,
+            }
+        case CallAnswered():
+            return {"key": event.call_id, "answered_at": event.at}
+        case CallEnded():
+            cause = event.cause[:200]
+            return {
+                "key": event.call_id,
+                "ended_at": event.at,
+                "status": event.status,
+                "cause": cause,
+            }
         case LegRinging():
-            if (leg := await session.get(LegRow, event.leg_id)) is not None:
-                leg.ringing_at = event.at
+            return {"key": event.leg_id, "ringing_at": event.at}
         case LegAnswered():
-            if (leg := await session.get(LegRow, event.leg_id)) is not None:
-                leg.answered_at, leg.codec, leg.srtp = event.at, event.codec[:40], event.srtp
+            return {
+                "key": event.leg_id,
+                "answered_at": event.at,
+                "codec": event.codec[:40],
+                "srtp": event.srtp,
+            }
         case LegEnded():
-            await _end_leg(session, event)
+            return {
+                "key": event.leg_id,
+                "ended_at": event.at,
+                "status": event.status,
+                "cause": event.cause[:200],
+                "codec": event.codec[:40],
+                "srtp": event.srtp,
+                "received": event.received,
+                "sent": event.sent,
+                "lost": event.lost,
+                "jitter_ms": round(event.jitter_ms, 2),
+            }
         case CallTraced():
-            await _trace(session, event)
-        case DeviceRegistered():
-            await session.merge(
-                BindingRow(
-                    extension=event.extension,
-                    contact=event.contact,
-                    transport=event.transport,
-                    remote_host=event.remote_host,
-                    remote_port=event.remote_port,
-                    expires=event.expires,
-                    user_agent=event.user_agent,
-                    call_id=event.call_id[:255],
-                    cseq=event.cseq,
-                )
-            )
-        case DeviceUnregistered():
-            await session.execute(
-                delete(BindingRow).where(
-                    col(BindingRow.extension) == event.extension,
-                    col(BindingRow.contact) == event.contact,
-                )
-            )
-        case _:
-            pass
+            return {"call_id": event.call_id, "messages": [line.to_json() for line in event.lines]}
+    return None
 
 
-async def _end_leg(session: AsyncSession, event: LegEnded) -> None:
-    leg = await session.get(LegRow, event.leg_id)
-    if leg is None:
-        return
-    leg.ended_at, leg.status, leg.cause = event.at, event.status, event.cause[:200]
-    leg.codec, leg.srtp = event.codec[:40], event.srtp
-    leg.received, leg.sent, leg.lost = event.received, event.sent, event.lost
-    leg.jitter_ms = round(event.jitter_ms, 2)
+_UNHEARD: dict[str, Any] = {
+    "cause": "",
+    "codec": "",
+    "srtp": False,
+    "received": 0,
+    "sent": 0,
+    "lost": 0,
+    "jitter_ms": 0.0,
+}
+_CALL = update(CallRow).where(col(CallRow.id) == bindparam("key"))
+_LEG = update(LegRow).where(col(LegRow.id) == bindparam("key"))
 
 
-async def _trace(session: AsyncSession, event: CallTraced) -> None:
-    for position, line in enumerate(event.lines):
-        await session.merge(
-            TraceRow(
-                call_id=event.call_id,
-                position=position,
-                at=line.at,
-                sent=line.sent,
-                peer=line.peer,
-                summary=line.summary,
-                text=line.text,
+def _set(*columns: str) -> dict[str, Any]:
+    return {column: bindparam(column) for column in columns}
+
+
+# In the order of a call's life: what starts is inserted before anything updates it.
+_STATEMENTS: dict[type[Event], Executable] = {
+    CallStarted: insert(CallRow).on_conflict_do_nothing(),
+    LegStarted: insert(LegRow).on_conflict_do_nothing(),
+    CallAnswered: _CALL.values(_set("answered_at")),
+    LegRinging: _LEG.values(_set("ringing_at")),
+    LegAnswered: _LEG.values(_set("answered_at", "codec", "srtp")),
+    LegEnded: _LEG.values(
+        _set(
+            "ended_at", "status", "cause", "codec", "srtp", "received", "sent", "lost", "jitter_ms"
+        )
+    ),
+    CallEnded: _CALL.values(_set("ended_at", "status", "cause")),
+    CallTraced: insert(TraceRow).on_conflict_do_nothing(),
+}
+
+
+async def _apply_device(
+    session: AsyncSession, event: DeviceRegistered | DeviceUnregistered
+) -> None:
+    if isinstance(event, DeviceUnregistered):
+        await session.execute(
+            delete(BindingRow).where(
+                col(BindingRow.extension) == event.extension,
+                col(BindingRow.contact) == event.contact,
             )
         )
+        return
+    await session.merge(
+        BindingRow(
+            extension=event.extension,
+            contact=event.contact,
+            transport=event.transport,
+            remote_host=event.remote_host,
+            remote_port=event.remote_port,
+            expires=event.expires,
+            user_agent=event.user_agent,
+            call_id=event.call_id[:255],
+            cseq=event.cseq,
+        )
+    )

@@ -65,17 +65,7 @@ async def trace_of_call(database: Database, data: Path, prefix: str) -> dict[str
     call = await find_call(database, prefix)
     if call is None:
         return None
-    rows = await trace_of(database, call.id)
-    lines = [
-        {
-            "at": row.at.isoformat(),
-            "sent": row.sent,
-            "peer": row.peer,
-            "summary": row.summary,
-            "text": row.text,
-        }
-        for row in rows
-    ]
+    lines = await trace_of(database, call.id)
     if not lines:
         try:
             answer = await ask(data / "control.sock", {"do": "trace", "call": call.id})

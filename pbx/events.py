@@ -87,6 +87,16 @@ class TraceLine:
     summary: str
     text: str
 
+    def to_json(self) -> dict[str, object]:
+        """As the journal and programs get it."""
+        return {
+            "at": self.at.isoformat(),
+            "sent": self.sent,
+            "peer": self.peer,
+            "summary": self.summary,
+            "text": self.text,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class CallEnded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import or_
 from sqlmodel import col, delete, select
@@ -45,11 +46,11 @@ async def find_call(database: Database, prefix: str) -> CallRow | None:
         return (await session.execute(query.limit(1))).scalars().first()
 
 
-async def trace_of(database: Database, call_id: str) -> Sequence[TraceRow]:
-    """The SIP messages of a call in order."""
-    query = select(TraceRow).where(TraceRow.call_id == call_id).order_by(col(TraceRow.position))
+async def trace_of(database: Database, call_id: str) -> list[dict[str, Any]]:
+    """The SIP messages of a call in order, as `TraceRow` keeps them."""
     async with database.reading() as session:
-        return list((await session.execute(query)).scalars())
+        row = await session.get(TraceRow, call_id)
+    return row.messages if row else []
 
 
 async def live_bindings(database: Database, now: datetime) -> Sequence[BindingRow]:

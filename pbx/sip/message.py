@@ -72,12 +72,21 @@ class Message:
     Header names are case-insensitive; values are kept as they came, in order.
     """
 
-    __slots__ = ("_headers", "_parsed", "body")
+    __slots__ = ("_body", "_headers", "_parsed", "_wire")
 
     def __init__(self, body: bytes = b"") -> None:
         self._headers: dict[str, list[str]] = {}
         self._parsed: dict[str, object] = {}
-        self.body = body
+        self._body = body
+        self._wire = b""
+
+    @property
+    def body(self) -> bytes:
+        return self._body
+
+    @body.setter
+    def body(self, value: bytes) -> None:
+        self._body, self._wire = value, b""
 
     # ── raw headers ─────────────────────────────────────────────────────────────────────
     def get(self, name: str, default: str = "") -> str:
@@ -98,7 +107,7 @@ class Message:
 
     def set(self, name: str, value: str | Iterable[str]) -> None:
         """Replace a header; an empty iterable removes it."""
-        key = name.lower()
+        key, self._wire = name.lower(), b""
         values = [value] if isinstance(value, str) else list(value)
         self._parsed.pop(key, None)
         if values:
@@ -108,6 +117,7 @@ class Message:
 
     def add(self, name: str, value: str) -> None:
         """Append one header line."""
+        self._wire = b""
         self._headers.setdefault(name.lower(), []).append(value)
 
     def remove(self, name: str) -> None:
@@ -169,7 +179,9 @@ class Message:
         raise TypeError("a message is a Request or a Response")
 
     def encode(self) -> bytes:
-        """The message as bytes, with a correct Content-Length."""
+        """The message as bytes, with a correct Content-Length; made once and kept."""
+        if self._wire:
+            return self._wire
         lines = [self.start_line()]
         for key, values in self._headers.items():
             if key == "content-length":
@@ -177,7 +189,8 @@ class Message:
             name = _SPELLING.get(key) or key.title()
             lines.extend(f"{name}: {value}" for value in values)
         lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")
-        return "\r\n".join(lines).encode("utf-8", "surrogateescape") + self.body
+        self._wire = "\r\n".join(lines).encode("utf-8", "surrogateescape") + self._body
+        return self._wire
 
 
 class Request(Message):
@@ -267,7 +280,7 @@ def parse_message(data: bytes) -> Request | Response:
         body = body[: int(length)]
     if len(body) > MAX_BODY:
         raise ParseError("body too large", message)
-    message.body = body
+    message._body = body
     _check_mandatory(message)
     return message
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import JSON, Field, SQLModel
 
 from store.types import UtcDateTime
 
@@ -52,14 +53,10 @@ class LegRow(SQLModel, table=True):
 
 
 class TraceRow(SQLModel, table=True):
-    """One SIP message of a call, secrets masked."""
+    """The SIP messages of a call, secrets masked: a list of objects with at, sent, peer,
+    summary and text."""
 
     __tablename__ = "trace"
 
     call_id: str = Field(primary_key=True, foreign_key="call.id", max_length=16)
-    position: int = Field(primary_key=True)
-    at: datetime = Field(sa_type=UtcDateTime)
-    sent: bool
-    peer: str = Field(max_length=120)
-    summary: str = Field(max_length=200)
-    text: str
+    messages: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)

@@ -104,17 +104,12 @@ def upgrade() -> None:
     op.create_table(
         "trace",
         sa.Column("call_id", sa.String(length=16), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("at", store.types.UtcDateTime(), nullable=False),
-        sa.Column("sent", sa.Boolean(), nullable=False),
-        sa.Column("peer", sa.String(length=120), nullable=False),
-        sa.Column("summary", sa.String(length=200), nullable=False),
-        sa.Column("text", sa.String(), nullable=False),
+        sa.Column("messages", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
             ["call_id"],
             ["call.id"],
         ),
-        sa.PrimaryKeyConstraint("call_id", "position"),
+        sa.PrimaryKeyConstraint("call_id"),
     )
 
 

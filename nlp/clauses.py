@@ -1,0 +1,118 @@
+"""The clauses of a message, and which of them belong to one command.
+
+"Hang up and call 102" is two commands; "I'm on 101. Get me Bob, via the UK, then ring me" is one.
+Every clause is labelled by the model; clauses that only complete another one join it.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nlp import labels
+from nlp.flags import only_flags
+from nlp.model import Prediction
+
+_VERBS = (
+    r"(?:please\s+)?(?:call|dial|ring|phone|telephone|hang|end|stop|drop|disconnect|cancel|text|"
+    r"message|remind|send|tell|record|hide|use|take|reach|connect|get|put|join|buzz|block|forward|"
+    r"transfer|mute|show|help|save|play|set|add|go|redial|video|cut|finish|terminate|let|my|i'm|i)\b"
+)
+_BOUNDARY = re.compile(
+    r"(?<!\bdr)(?<!\bmr)(?<!\bms)(?<!\bmrs)(?<!\bno)(?<!\bext)[.!?;]+\s+"
+    r"|\s*[,;]?\s+(?:and\s+)?(?:then|afterwards|after\s+that|next)\b\s*,?\s*"
+    r"|\s*,\s*(?:and\s+|but\s+)?"
+    rf"|\s+(?:and|&|but)\s+(?={_VERBS})"
+    r"|\s+-+\s+"
+)
+# "Ok, call Bob": the agreement is a way to begin, not an answer.
+_OPENING = re.compile(r"\W*(?:ok|okay|alright|all right|right|sure|fine|good|great|perfect)\W*")
+# "My number is PHONENUM" saves a contact when alone; beside a call it tells where to ring.
+_MY_NUMBER = re.compile(
+    r"\W*(?:and\s+)?my\s+(?:\w+\s+){0,3}(?:is|:|=)\s+(?:\w+\s+){0,2}(?:PHONENUM|EXTNUM)\W*"
+)
+_SURE = 0.7
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A stretch ``start:end`` of the masked text, with its label and probability."""
+
+    start: int
+    end: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring clauses that make up one command."""
+
+    start: int
+    end: int
+    label: str
+    score: float
+
+
+def split(text: str) -> list[tuple[int, int]]:
+    """The places of the clauses."""
+    places: list[tuple[int, int]] = []
+    at = 0
+    for boundary in _BOUNDARY.finditer(text):
+        if boundary.start() > at:
+            places.append((at, boundary.start()))
+        at = boundary.end()
+    if at < len(text):
+        places.append((at, len(text)))
+    return places
+
+
+def group(
+    text: str, whole: Prediction, label_of: Callable[[int, int], Prediction], limit: int = 12
+) -> list[Group]:
+    """The commands of `text`, in order; one group where it is one command (or none)."""
+    one = [Group(0, len(text), whole.label, whole.scores[whole.label])]
+    places = split(text)
+    if not 1 < len(places) <= limit:
+        return one
+    clauses: list[Clause] = []
+    for start, end in places:
+        said = label_of(start, end)
+        completes = only_flags(text[start:end]) or _MY_NUMBER.fullmatch(text, start, end)
+        label = labels.DETAIL if completes else said.label
+        clauses.append(Clause(start, end, label, said.scores[said.label]))
+    groups: list[Group] = []
+    for clause in clauses:
+        if not _stands_alone(clause, text):
+            continue
+        if groups and not _begins_another(text, groups[-1], clause, whole):
+            continue
+        groups.append(Group(clause.start, clause.end, clause.label, clause.score))
+    if len(groups) < 2:
+        return one
+    # The clauses between two commands belong to the earlier one, those before all to the first.
+    starts = [0, *(found.start for found in groups[1:])]
+    ends = [*starts[1:], len(text)]
+    return [
+        Group(start, end, found.label, found.score)
+        for start, end, found in zip(starts, ends, groups, strict=True)
+    ]
+
+
+def _stands_alone(clause: Clause, text: str) -> bool:
+    if clause.score < _SURE or _OPENING.fullmatch(text, clause.start, clause.end):
+        return False
+    return clause.label in labels.COMMANDS or clause.label in labels.UNSUPPORTED
+
+
+def _begins_another(text: str, current: Group, clause: Clause, whole: Prediction) -> bool:
+    if current.label != clause.label:
+        return True
+    if clause.label != "call":
+        return False
+    if "PHONENUM" in text[current.start : clause.start] and "EXTNUM" in text[clause.start :]:
+        # "Call NUMBER, then ring EXTENSION" may well mean the white paper's callback: one command,
+        # whose parties will be judged together.
+        return False
+    roles = [r for a, b, r in whole.roles if clause.start <= a < clause.end]
+    earlier = [r for a, b, r in whole.roles if current.start <= a < clause.start]
+    return labels.TO in roles and labels.FROM_ME not in roles and labels.TO in earlier

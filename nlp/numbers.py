@@ -1,0 +1,110 @@
+"""Telephone numbers and extensions in running text.
+
+An explicit international number (``+…``, ``00…``) is one if it is possible; a national one must be
+valid in the person's own region, because "1000000 ETT" and "8 (916) 123-45-67" are possible almost
+anywhere. What looks like a number and is none of these stays a number without meaning.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+
+import phonenumbers
+from phonenumbers import Leniency, PhoneNumberMatcher
+
+from nlp.commands import Party
+from nlp.spans import Kind, Span
+
+_INTERNATIONAL = re.compile(r"(?<![\w+])(?:\+\s?|00(?=[1-9]))\(?\d[\d\s().\-/]{4,24}\d")
+_NORTH_AMERICAN_EXIT = re.compile(r"(?<![\w+])011[\s-]?(?=[2-9])[\d\s().\-/]{6,22}\d")
+_GROUP_END = re.compile(r"\d(?!\d)")
+_BARE = re.compile(r"(?<![\w+.,:/#-])#?\d[\d\s-]*\d(?![\w%]|[.,:/]\d)|(?<![\w+.,:/-])\d(?![\w%])")
+_EXTENSION = re.compile(
+    r"\b(?:extension|ext|extn|x)[\s.:#]*(?:number\s+)?(\d{2,5})\b", re.IGNORECASE
+)
+_SHORT = re.compile(r"(?<![\w+.,:/$€£-])#?(\d{2,5})(?![\w%€£$]|[.,:/-]\d)")
+# A number of something, or of a place, is nobody's extension: "30 minutes", "room 101", "in 2026".
+_COUNTED = re.compile(
+    r"\s*(?:%|percent|seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|times|"
+    r"people|persons?|guys|items?|things?|degrees?|miles?|km|kilometers?|metres?|meters?|kg|"
+    r"pounds?|dollars?|euros?|bucks|cents?|am|pm|o'clock|grams?|calories|songs?|pages?|points?|"
+    r"st|nd|rd|th)\b",
+    re.IGNORECASE,
+)
+_PLACE = re.compile(
+    r"(?:\b(?:room|channel|page|chapter|bus|flight|gate|highway|route|level|step|version|year|"
+    r"since|top|pin|code|in|route|apartment|flat|house|unit|section|article|error|area)\s+|[$€£#])$",
+    re.IGNORECASE,
+)
+
+
+def find_international(text: str, region: str) -> Iterator[Span]:
+    """Numbers written with their country: ``+1 202 …``, ``0044 …``, in North America ``011 …``."""
+    for match in _INTERNATIONAL.finditer(text):
+        written = match.group()
+        prefix = 2 if written.startswith("00") else 1
+        yield from _longest_number(text, match.start(), match.end(), prefix)
+    if phonenumbers.country_code_for_region(region) == 1:
+        for match in _NORTH_AMERICAN_EXIT.finditer(text):
+            yield from _longest_number(text, match.start(), match.end(), 3)
+
+
+def _longest_number(text: str, start: int, end: int, prefix: int) -> Iterator[Span]:
+    """Drop groups of digits from the end until a number is left ("+1 202 555 0143 101")."""
+    ends = [start + m.end() for m in _GROUP_END.finditer(text[start:end])]
+    possible: Span | None = None
+    for stop in reversed(ends):
+        try:
+            number = phonenumbers.parse("+" + text[start + prefix : stop].strip(), None)
+        except phonenumbers.NumberParseException:
+            continue
+        span = Span(start, stop, Kind.NUMBER, Party(number=_e164(number)))
+        if phonenumbers.is_valid_number(number):
+            yield span
+            return
+        # What is merely possible must be all there is: half of a wrong number is no number.
+        if stop == ends[-1] and phonenumbers.is_possible_number(number):
+            possible = span
+    if possible is not None:
+        yield possible
+
+
+def find_national(text: str, region: str) -> Iterator[Span]:
+    """Numbers as they are written at home."""
+    matcher = PhoneNumberMatcher(text, region, leniency=Leniency.VALID, max_tries=100)
+    for match in matcher:
+        yield Span(match.start, match.end, Kind.NUMBER, Party(number=_e164(match.number)))
+
+
+def find_extensions(text: str, extensions: Collection[str] | None) -> Iterator[Span]:
+    """Extensions: those of the list, or any short number that is not a count when it is unknown."""
+    for match in _EXTENSION.finditer(text):
+        if extensions is None or match[1] in extensions:
+            yield Span(match.start(), match.end(), Kind.EXTENSION, Party(extension=match[1]))
+    for match in _SHORT.finditer(text):
+        digits = match[1]
+        if _COUNTED.match(text, match.end()) or _PLACE.search(text[: match.start(1)]):
+            continue
+        if extensions is None or digits in extensions:
+            yield Span(match.start(), match.end(), Kind.EXTENSION, Party(extension=digits))
+
+
+def find_other(text: str) -> Iterator[Span]:
+    """All other figures: the model need not know them, and nothing may dial them."""
+    for match in _BARE.finditer(text):
+        yield Span(match.start(), match.end(), Kind.OTHER_NUMBER)
+
+
+def party_of(address: str, region: str) -> Party | None:
+    """The party a contact's entry stands for: an extension or a number, None if it is neither."""
+    compact = re.sub(r"[\s().\-/]", "", address)
+    if re.fullmatch(r"\d{2,5}", compact):
+        return Party(extension=compact)
+    try:
+        number = phonenumbers.parse(re.sub(r"^00", "+", address.strip()), region)
+    except phonenumbers.NumberParseException:
+        return None
+    return Party(number=_e164(number)) if phonenumbers.is_possible_number(number) else None
+
+
+def _e164(number: phonenumbers.PhoneNumber) -> str:
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

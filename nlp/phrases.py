@@ -1,0 +1,48 @@
+"""Messages that mean one thing and need no model: single words, bot commands, set phrases."""
+
+import re
+
+_PHRASES = {
+    "help": "help|/help|/start|/commands|menu|commands|manual|instructions|usage|start",
+    "status": "status|/status|ping|system status|line status|trunk status|what's the status",
+    "yes": "yes|yeah|yep|yup|yes please|sure|of course|correct|right|exactly|confirm|confirmed|"
+    "go ahead|"
+           "do it|uh huh|y|ok|okay|affirmative|absolutely|definitely|that's right|please do",
+    "no": "no|nope|nah|no thanks|no thank you|negative|don't|n|wrong|that's wrong|"
+    "not really|no way",
+    "cancel": "cancel|/cancel|never mind|nevermind|nvm|forget it|forget about it|cancel that|"
+    "cancel it|"
+              "abort|stop|stop it|drop it|leave it|scrap that|scratch that",
+    "hangup": "hang up|hangup|/hangup|hang up now|end call|end the call|disconnect|drop the call|"
+              "put the phone down|ring off|finish the call|stop the call",
+}  # fmt: skip
+_BY_PHRASE = {said: label for label, all_ in _PHRASES.items() for said in all_.split("|")}
+# Asking how is asking for help, whatever it is about.
+_HOW_TO = re.compile(
+    r"^(?:(?:please|can you|could you|would you|tell me|show me|explain|teach me|i don't know|"
+    r"i want to know|i'd like to know)\s+)*how\s+(?:do|can|could|would|should|to)\s+"
+    r"(?:i\s+|you\s+|one\s+|we\s+)?"
+    r"(?:(?:call|phone|ring|dial)(?!\s+(?:\w+\s+)?(?:it|this|that)\b)|hang\s+up|"
+    r"(?:make|place|start|get|end|stop|record|transfer|hide|use|hold|set|send)\s+"
+    r"(?:(?:a|an|the|my|your|phone|video|conference|calls?\s+from)\s+)*"
+    r"(?:calls?|conferences?|callbacks?|recordings?|voicemail|reminders?|numbers?|lines?|trunks?|bot|"
+    r"ZONENAME|conversation))\b[^.;,]*$"
+)
+_AROUND = re.compile(
+    r"^(?:please|pls|ok|okay|oh|well|hey|hi|hello|so)\b[\s,]*(?=\S)|[\s,]*\b(?:please|pls|thanks|"
+    r"thank you|now|bot)\W*$|^[\s\"'(]+|[\s.!,\"')]+$"
+)
+
+
+def label_of_phrase(text: str) -> str | None:
+    """The label of a masked text that is one of the set phrases, politeness aside."""
+    if _HOW_TO.match(text):
+        return "help"
+    said = text
+    while True:
+        if said in _BY_PHRASE:
+            return _BY_PHRASE[said]
+        shorter = _AROUND.sub("", said)
+        if shorter == said:
+            return None
+        said = shorter

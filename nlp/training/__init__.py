@@ -1,0 +1,1 @@
+"""How the model comes to be: our own sentences, readers of public corpora, training, evaluation."""

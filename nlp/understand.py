@@ -1,0 +1,159 @@
+"""A message becomes commands: the layers in their order.
+
+normalise → mask what is exact → label and roles from the model → clauses and commands → guards →
+slots → typed commands. Anything doubtful ends as no command, or as a slot to ask for.
+"""
+
+import threading
+from dataclasses import dataclass
+from functools import partial
+
+from nlp import commands, labels
+from nlp.clauses import Group, group
+from nlp.commands import Party
+from nlp.contacts import Contacts
+from nlp.context import Context
+from nlp.frame import build_call
+from nlp.guards import forbids_call
+from nlp.labels import CALLBACK
+from nlp.masking import mask_text
+from nlp.model import Model, Prediction
+from nlp.normalize import normalize
+from nlp.spans import Masked
+
+__all__ = ["Context", "Understander"]
+
+MAX_CHARACTERS = 2000
+#: Below these the bot says that it did not understand.
+_SURE_OF_CALL = 0.6
+#: A name that is in no contacts, or nobody at all, is weaker evidence than a number.
+_SURE_OF_A_NAME = 0.75
+_SURE_OF_OTHERS = 0.6
+#: From here on, a text that is about something else as a whole yields no command at all.
+_SURE_OF_NOTHING = 0.6
+#: From here on, the label of the whole text counts more than those of its clauses.
+_TRUSTED = 0.9
+#: From here on, a call is likely enough to go by its roles alone.
+_LIKELY = 0.4
+#: How sure the roles of both parties must be where the label is not.
+_PLAIN_ROLES = 0.75
+_IMPERATIVE_CALLBACK = ("call me", "ring me", "phone me", "call back", "callback", "connect me")
+
+_PLAIN: dict[str, type[commands.Command]] = {
+    "hangup": commands.Hangup,
+    "status": commands.Status,
+    "help": commands.Help,
+    "yes": commands.Yes,
+    "no": commands.No,
+    "cancel": commands.Cancel,
+}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one group of clauses became."""
+
+    command: commands.Command | None
+    missing: tuple[str, ...]
+    confidence: float
+
+
+class Understander:
+    """Understands messages. One instance serves the whole program, from a worker thread."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._contacts = Contacts(model.language)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(cls) -> "Understander":
+        """With the model that is part of the package, warmed up."""
+        understander = cls(Model.load())
+        understander._model.predict("call PHONENUM from the ZONENAME line")
+        return understander
+
+    def understand(self, text: str, context: Context) -> commands.Understanding:
+        """The commands in `text`; none where it is not for us. Never raises."""
+        nothing = commands.Understanding(text=text, commands=(), missing=(), confidence=0.0)
+        if len(text) > MAX_CHARACTERS:
+            return nothing
+        normal = normalize(text)
+        if not any(char.isalnum() for char in normal):
+            return nothing
+        with self._lock:
+            masked = mask_text(normal, context, self._contacts)
+            whole = self._model.predict(masked.text)
+            groups = group(masked.text, whole, partial(self._model.clause, masked.text, whole))
+        parts = self._parts(groups, masked, whole, context)
+        understood = [part for part in parts if part.command is not None]
+        if not understood:
+            doubt = min((part.confidence for part in parts), default=0.0)
+            return commands.Understanding(
+                text=text, commands=(), missing=(), confidence=min(doubt, 0.3)
+            )
+        confidence = min(part.confidence for part in understood)
+        if len(understood) < len(parts):
+            confidence *= 0.7  # something was said besides that nobody will do
+        return commands.Understanding(
+            text=text,
+            commands=tuple(part.command for part in understood if part.command is not None),
+            missing=tuple(dict.fromkeys(slot for part in understood for slot in part.missing)),
+            confidence=confidence,
+        )
+
+    def _parts(
+        self, groups: list[Group], masked: Masked, whole: Prediction, context: Context
+    ) -> list[_Part]:
+        if groups[0].label in labels.UNSUPPORTED and whole.scores["call"] >= _TRUSTED:
+            groups = [Group(0, len(masked.text), "call", whole.scores["call"])]
+        if len(groups) > 1 and whole.scores[labels.OTHER] >= _SURE_OF_NOTHING:
+            return [_Part(None, (), 1 - whole.scores[labels.OTHER])]
+        parts: list[_Part] = []
+        for found in groups:
+            if found.label in labels.CARRIES_TEXT:
+                # "text Bob: hang up": from here on the words may be a message's.
+                parts.append(_Part(None, (), 1 - found.score))
+                break
+            parts.append(self._part(found, masked, whole, context))
+        return parts
+
+    def _part(self, found: Group, masked: Masked, whole: Prediction, context: Context) -> _Part:
+        text = masked.text[found.start : found.end]
+        if found.label in _PLAIN:
+            sure = found.score >= _SURE_OF_OTHERS
+            return _Part(_PLAIN[found.label]() if sure else None, (), found.score)
+        score = found.score
+        if found.start == 0 and found.end == len(masked.text):
+            # A callback is half a call: for the whole message both count.
+            score = whole.scores["call"] + whole.scores[CALLBACK]
+        is_call = found.label in ("call", CALLBACK) and score >= _SURE_OF_CALL
+        if not is_call and (
+            found.label in labels.UNSUPPORTED or whole.scores[labels.OTHER] >= _TRUSTED
+        ):
+            return _Part(None, (), 1 - found.score)
+        if forbids_call(text) is not None:
+            return _Part(None, (), 0.2)
+        framed = build_call(
+            masked, whole.roles, found.start, found.end, context.contacts, context.region
+        )
+        if not is_call:
+            # The words are unusual, but somebody to call and a phone to ring are both plain.
+            likely = framed.call.callback or whole.scores["call"] >= _LIKELY
+            plain = likely and framed.confidence >= _PLAIN_ROLES and _all_reached(framed.call)
+            return _Part(framed.call, framed.missing, 0.7) if plain else _Part(None, (), 0.3)
+        if not _all_reached(framed.call) and score < _SURE_OF_A_NAME:
+            return _Part(None, (), 0.3)
+        orders = any(words in text for words in _IMPERATIVE_CALLBACK)
+        if found.label == CALLBACK and not framed.call.to and not orders:
+            return _Part(None, (), 0.3)  # "I'm on 101" tells, and asks for nothing
+        if framed.call.to == (Party(me=True),) and "call.at" in framed.missing:
+            return _Part(
+                None, (), 0.3
+            )  # "call me before every meeting": the calendar's, not a call
+        return _Part(framed.call, framed.missing, min(1.0, score) * framed.confidence)
+
+
+def _all_reached(call: commands.Call) -> bool:
+    """Whether there is somebody to call, and everybody by an address that can be dialled."""
+    return bool(call.to) and all(party.number or party.extension or party.me for party in call.to)
