@@ -85,13 +85,13 @@ class App:
                 "trace": self._do_trace,
             },
         )
-        self._warming: asyncio.Task[None] | None = None
         self._said: dict[str, Dialogue] = {}
         self._background: set[asyncio.Task[None]] = set()
 
     # ── life ────────────────────────────────────────────────────────────────────────────
     async def start(self) -> None:
         """Bring everything up. Raises `StartError`, `StoreError`, OSError."""
+        warming = asyncio.ensure_future(self.language.warm_up())  # a second of its own process
         config = self.config
         advertise = config.exchange.advertise or _own_address(config.exchange.host)
         names = certificates.names_for(config.exchange.host, advertise, config.exchange.domain)
@@ -116,7 +116,7 @@ class App:
         self.exchange.start([_saved(row) for row in await self._saved_bindings()])
         for number in config.demo.phones:
             await self._start_demo_phone(number)
-        self._warming = asyncio.ensure_future(self.language.warm_up())
+        await warming
 
     async def stop(self) -> None:
         """Drain and close everything."""

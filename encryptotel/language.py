@@ -26,8 +26,11 @@ class Language:
         self._pool = self._new_pool()
 
     async def warm_up(self) -> None:
-        """Load the model now rather than at the first sentence."""
-        await asyncio.get_running_loop().run_in_executor(self._pool, _load)
+        """Load the model now rather than at the first sentence. A missing one is logged."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, _load)
+        except OSError as error:
+            log.error("the language model cannot be loaded, install again: %s", error)
 
     async def understand(self, text: str, context: Context) -> Understanding:
         """What a message asks for; never raises on any text."""

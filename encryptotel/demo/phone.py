@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import ssl
 from collections.abc import Awaitable, Callable
 
-from pbx.calls.leg import Leg, LegListener, Target
+from pbx.calls.leg import Leg, LegListener, LegOver, Target
 from pbx.media.clock import MediaClock
 from pbx.media.codecs import RATE
 from pbx.media.port import RtpPorts
@@ -168,7 +169,7 @@ class Phone(LegListener):
             leg.hang_up(str(error), 488)
 
     async def _attend(self, leg: Leg) -> None:
-        if leg.ending is None:
+        with contextlib.suppress(LegOver):
             leg.audio.on_frame = self._hear
             await self._behave(self, leg)
 
@@ -236,7 +237,7 @@ def plays(pcm: bytes) -> Behaviour:
     """A phone that plays a sound over and over until the call ends."""
 
     async def behave(phone: Phone, leg: Leg) -> None:
-        async with leg.looping(pcm):
+        with leg.looping(pcm):
             await leg.ended()
 
     return behave

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from bot.replies import Reply
 from encryptotel.app import App
 from encryptotel.config import Config, ExtensionSection, new_secret
 from encryptotel.demo.phone import plays
+from encryptotel.errors import UserError
 from encryptotel.ladder import draw
 from pbx.events import CallEnded, CallTraced, Event
 from pbx.media.codecs import RATE
@@ -52,7 +55,7 @@ async def show(*, quiet: bool) -> dict[str, Any]:
         try:
             say("EncryptoTel demo: an exchange, a toy carrier and a headless phone, real SIP.")
             say("  " + "  ".join(f"{name} {place}" for name, place in app.addresses.items()))
-            async with asyncio.timeout(TIMEOUT):
+            async with _within(TIMEOUT):
                 proof = await _call(app, say)
                 trace = await traced
                 proof["cause"] = (await ended).cause
@@ -83,7 +86,7 @@ async def _call(app: App, say: Any) -> dict[str, Any]:
     phone, carrier = app.demo_phones["101"], app.carrier
     assert carrier is not None
     second = 2 * RATE  # until the announcement has given way to the steady tone
-    await phone.until_heard(lambda heard: share_of(bytes(heard[-second:]), NUMBER_HZ) == 1.0)
+    await phone.until_heard(lambda heard: share_of(bytes(heard[-second:]), NUMBER_HZ) >= ENOUGH)
     phone.heard.clear()
     carrier.heard.clear()
     enough = 2 * RATE * LISTEN_SECONDS
@@ -99,6 +102,15 @@ async def _call(app: App, say: Any) -> dict[str, Any]:
         say(f"bot> {reply.text}")
     dialogue.close()
     return proof
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise UserError(f"the demo did not get through within {seconds:.0f} s") from error
 
 
 def _measure(pcm: bytes, hz: float) -> dict[str, float]:

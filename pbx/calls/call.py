@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 
 from pbx.calls.cause import Ending
-from pbx.calls.leg import Leg, LegListener, Target
+from pbx.calls.leg import Leg, LegListener, LegOver, Target
 from pbx.events import (
     CallAnswered,
     CallEnded,
@@ -94,6 +94,8 @@ class Call(LegListener):
             ending = await course
         except asyncio.CancelledError:
             ending = self.ending or Ending(status=200, reason="hung up")
+        except LegOver as over:
+            ending = over.ending
         except CallRefused as refused:
             ending = Ending(status=refused.status, reason=refused.reason)
         except Exception:

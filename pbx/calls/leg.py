@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from pbx.calls.cause import Ending
@@ -46,6 +46,14 @@ class Target:
     srtp: SrtpPolicy = SrtpPolicy.OFFER
     trunk: str = ""
     device: str = ""
+
+
+class LegOver(Exception):
+    """An app wanted something of a leg that has ended: the app is over too."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.words)
+        self.ending = ending
 
 
 class LegListener:
@@ -216,7 +224,10 @@ class Leg:
 
     @property
     def audio(self) -> AudioChannel:
-        """The leg's sound as PCM; taken over from a bridge if there is one."""
+        """The leg's sound as PCM; taken over from a bridge if there is one. Raises `LegOver`,
+        and `CallRefused` when there is no codec for it."""
+        if self.ending is not None:
+            raise LegOver(self.ending)
         if self._audio is None:
             port, codec = self.media.audio_port, self.media.codec
             if port is None or codec is None:
@@ -251,19 +262,13 @@ class Leg:
             task.cancel()
             over.cancel()
 
-    @contextlib.asynccontextmanager
-    async def looping(self, pcm: bytes) -> AsyncIterator[None]:
+    @contextlib.contextmanager
+    def looping(self, pcm: bytes) -> Iterator[None]:
         """Play over and over while the block runs."""
-
-        async def forever() -> None:
-            while self.ending is None:
-                await self.play(pcm)
-
-        task = asyncio.ensure_future(forever())
+        self.audio.repeat(pcm)
         try:
             yield
         finally:
-            task.cancel()
             if self._audio is not None:
                 self._audio.stop()
 

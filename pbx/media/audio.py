@@ -7,7 +7,8 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import cycle
 
 from pbx.media.clock import MediaClock
 from pbx.media.codecs import CODECS, FRAME_BYTES, FRAME_SAMPLES, SILENCE, Codec
@@ -54,6 +55,7 @@ class AudioChannel:
         self._decoders = {known.payload_type: known.decode for known in CODECS}
         self._jitter = JitterBuffer()
         self._queue: deque[bytes] = deque()
+        self._background: Iterator[bytes] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._ssrc = secrets.randbits(32)
@@ -71,12 +73,16 @@ class AudioChannel:
     # ── for apps ────────────────────────────────────────────────────────────────────────
     def play(self, pcm: bytes) -> None:
         """Queue sound; what does not fit in the queue is dropped."""
-        for start in range(0, len(pcm), FRAME_BYTES):
+        for frame in _frames(pcm):
             if len(self._queue) >= MAX_QUEUED:
                 break
-            self._queue.append(pcm[start : start + FRAME_BYTES].ljust(FRAME_BYTES, b"\0"))
+            self._queue.append(frame)
         if self._queue:
             self._idle.clear()
+
+    def repeat(self, pcm: bytes) -> None:
+        """Play over and over, without a gap, whenever nothing is queued."""
+        self._background = cycle(_frames(pcm)) if pcm else None
 
     def play_live(self, frame: bytes) -> None:
         """Queue a frame from somebody speaking now; what ran behind is dropped."""
@@ -86,6 +92,7 @@ class AudioChannel:
 
     def stop(self) -> None:
         """Forget what is still to be played."""
+        self._background = None
         self._queue.clear()
         self._idle.set()
 
@@ -143,7 +150,7 @@ class AudioChannel:
             if not self._queue:
                 self._idle.set()
         else:
-            frame = SILENCE
+            frame = next(self._background) if self._background else SILENCE
         self._send(self.codec.payload_type, self.codec.encode(frame), self._timestamp)
 
     def _send_event(self) -> None:
@@ -193,3 +200,11 @@ class AudioChannel:
                 self._ssrc, time.time(), self._timestamp, self._packets, self._octets, block
             )
         )
+
+
+def _frames(pcm: bytes) -> list[bytes]:
+    """PCM cut into frames, the last one filled up with silence."""
+    return [
+        pcm[start : start + FRAME_BYTES].ljust(FRAME_BYTES, b"\0")
+        for start in range(0, len(pcm), FRAME_BYTES)
+    ]

@@ -183,8 +183,10 @@ class RtpPort(asyncio.DatagramProtocol):
         self.sink = self.rtcp_sink = discard
         if self._wire is not None:
             self._wire.close()
+            self._wire = None
         if self._rtcp is not None:
             self._rtcp.close()
+            self._rtcp = None
 
     def _may_latch(self, data: bytes, addr: Address) -> bool:
         """Whether a packet from a new address may take the stream over.

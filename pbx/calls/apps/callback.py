@@ -72,7 +72,7 @@ async def _join(
     """`leg` is on the line; wait for the other side with it."""
     wait, sorry = await asyncio.gather(speaker.say(_WAIT), speaker.say(_SORRY_ELSE))
     try:
-        async with leg.looping(wait + ringback()):
+        with leg.looping(wait + ringback()):
             waited = await leg.until_over(asyncio.shield(dialling))
         if not waited:
             if dialling.done() and dialling.exception() is None:
