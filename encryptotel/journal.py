@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 20_000
 "Events kept while the database is away."
 MAX_BATCH = 500
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.2
 "Events are gathered this long, so that a busy second is a few transactions and not hundreds."
 RETRY_SECONDS = 2.0
 

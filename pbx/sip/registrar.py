@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sipmessage import URI, Address
+from sipmessage import URI
 
-from pbx.sip.message import ParseError, Request, bare_uri, checked
+from pbx.sip.message import ParseError, Request, bare_uri, checked, parse_address
 from pbx.sip.transaction import ServerTransaction
 from pbx.sip.transport import Flow
 
@@ -114,7 +114,7 @@ class Registrar:
         for value in contacts:
             if value == "*" or len(value) > MAX_CONTACT:
                 raise ParseError("bad Contact")
-            address = checked(Address.parse, value, "Contact")
+            address = checked(parse_address, value, "Contact")
             uri = bare_uri(value)
             checked(URI.parse, uri, "Contact")
             seconds = _seconds(address.parameters.get("expires") or "", default)
