@@ -520,7 +520,8 @@ class Exchange:
                 if leg.ending is None and leg.heard_lately(now) > self.settings.silence_timeout:
                     log.info("call %s: %s fell silent", call.id, leg.peer)
                     leg.hang_up("no sound for too long")
-        self._watch = loop.call_later(WATCH_EVERY, self._watch_silence)
+        every = min(WATCH_EVERY, self.settings.silence_timeout / 4)
+        self._watch = loop.call_later(every, self._watch_silence)
 
     # ── hooks ───────────────────────────────────────────────────────────────────────────
     def _on_flow_closed(self, flow: Flow) -> None:

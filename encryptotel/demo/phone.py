@@ -7,11 +7,11 @@ import contextlib
 import logging
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from pbx.calls.leg import Leg, LegListener, LegOver, Target
 from pbx.media.clock import MediaClock
-from pbx.media.codecs import RATE
+from pbx.media.codecs import CODECS, RATE, Codec
 from pbx.media.port import RtpPorts
 from pbx.media.sdp import SdpError
 from pbx.media.session import MediaSession
@@ -45,6 +45,7 @@ class Phone(LegListener):
         rtp_ports: tuple[int, int] = (40_000, 44_998),
         ring_seconds: float = 0.3,
         srtp: SrtpPolicy = SrtpPolicy.OFFER,
+        codecs: Sequence[Codec] = CODECS,
     ) -> None:
         self.heard = bytearray()
         self.legs: list[Leg] = []
@@ -54,6 +55,7 @@ class Phone(LegListener):
         self._host = host
         self._ring_seconds = ring_seconds
         self._srtp = srtp
+        self._codecs = codecs
         self._stack = Stack(self, advertise=host)
         self._clock = MediaClock()
         self._ports = RtpPorts(host, *rtp_ports)
@@ -182,7 +184,7 @@ class Phone(LegListener):
     def _leg(self, peer: str, direction: str) -> Leg:
         leg = Leg(
             stack=self._stack,
-            media=MediaSession(self._ports, self._host, self._srtp),
+            media=MediaSession(self._ports, self._host, self._srtp, self._codecs),
             clock=self._clock,
             peer=peer,
             direction=direction,

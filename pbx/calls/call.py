@@ -121,7 +121,8 @@ class Call(LegListener):
         """End every leg."""
         if self.ending is None and self._task is not None:
             self.ending = Ending(status=200, reason=reason)
-            self._task.cancel()
+            # Not at once: a task cancelled before its first step would never come to `_finish`.
+            asyncio.get_running_loop().call_soon(self._task.cancel)
 
     async def ended(self) -> Ending:
         """Wait for the end."""

@@ -39,8 +39,15 @@ class MediaSession:
     """Ports and descriptions of one leg. `local` and `remote` are what was last agreed or
     offered; stream n of a leg is m= section n."""
 
-    def __init__(self, ports: RtpPorts, advertise: str, policy: SrtpPolicy) -> None:
+    def __init__(
+        self,
+        ports: RtpPorts,
+        advertise: str,
+        policy: SrtpPolicy,
+        codecs: Sequence[Codec] = CODECS,
+    ) -> None:
         self.policy = policy
+        self._codecs = codecs
         self.ports: list[RtpPort | None] = []
         self.local: SessionDescription | None = None
         self.remote: SessionDescription | None = None
@@ -58,12 +65,11 @@ class MediaSession:
         like: SessionDescription | None = None,
         *,
         profile: Profile,
-        codecs: Sequence[Codec] = CODECS,
     ) -> bytes:
         """An SDP offer: another leg's offer carried over, or our own G.711. Raises OSError
         when no RTP port is free."""
         self._profile = profile
-        wanted = like.media if like else (_own_audio(codecs),)
+        wanted = like.media if like else (_own_audio(self._codecs),)
         media: list[Media] = []
         for index, theirs in enumerate(wanted):
             port = await self._port(index) if theirs.is_rtp and theirs.port else None
@@ -151,7 +157,7 @@ class MediaSession:
                 self._refuse(index)
                 media.append(offered.refused())
                 continue
-            chosen = given.without(*_NOT_RELAYED) if given else _own_choice(offered)
+            chosen = given.without(*_NOT_RELAYED) if given else _own_choice(offered, self._codecs)
             if chosen is None:
                 self._refuse(index)
                 media.append(offered.refused())
@@ -298,12 +304,13 @@ def _own_audio(codecs: Sequence[Codec], events: int | None = _EVENT_PAYLOAD) -> 
     )
 
 
-def _own_choice(offered: Media) -> Media | None:
+def _own_choice(offered: Media, codecs: Sequence[Codec]) -> Media | None:
     """Our answer to an offered section: the first G.711 codec in it, and telephone events."""
     if offered.kind != "audio":
         return None
     names = [offered.codec(payload) for payload in offered.formats]
-    codec = next((found for name in names if (found := codec_named(name))), None)
+    known = (codec_named(name) for name in names)
+    codec = next((found for found in known if found in codecs), None)
     if codec is None:
         return None
     answer = _own_audio([codec], offered.payload(TELEPHONE_EVENT))

@@ -15,6 +15,7 @@ from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call
 from pbx.calls.cause import Ending
 from pbx.calls.leg import Leg, Target
+from pbx.media.codecs import RATE
 from pbx.media.speech import Speaker
 from pbx.media.tones import ringback
 from pbx.ports import CallRefused
@@ -28,6 +29,8 @@ _SORRY = {
     600: "Sorry. The other person is busy. Goodbye.",
     603: "Sorry. The other person declined the call. Goodbye.",
 }
+_PAUSE = bytes(2 * RATE * 3 // 10)
+"Silence before hanging up: phones still hold the last words in their jitter buffer."
 _SORRY_ELSE = "Sorry. The other person could not be reached. Goodbye."
 
 
@@ -93,7 +96,7 @@ async def _join(
 
 async def _apologise(leg: Leg, pcm: bytes) -> None:
     leg.audio.stop()
-    await leg.play(pcm)
+    await leg.play(pcm + _PAUSE)
 
 
 def _outcome(dial: asyncio.Future[Leg], party: Party) -> Leg:

@@ -1,0 +1,165 @@
+"""A whole EncryptoTel in the test's process, over real sockets, with phones to call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bot.dialogue import Dialogue
+from bot.replies import Reply
+from encryptotel.app import App
+from encryptotel.config import Config
+from encryptotel.demo.phone import Behaviour, Phone
+from nlp.commands import Understanding
+from pbx.events import CallEnded, CallTraced, Event
+from pbx.sip.digest import Credentials
+from pbx.sip.transaction import ServerTransaction
+from pbx.sip.transport import Transport
+
+NEVER = 3600.0
+"Seconds a phone rings that nobody answers."
+
+
+class BusyPhone(Phone):
+    """A phone that refuses every call with a status."""
+
+    status = 486
+
+    def on_request(self, transaction: ServerTransaction) -> None:
+        if transaction.request.method == "INVITE":
+            transaction.reply(self.status)
+        else:
+            super().on_request(transaction)
+
+
+class Office:
+    """An app, its phones and what happened."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.events: list[Event] = []
+        self.told: list[str] = []
+        self._news = asyncio.Condition()
+        self._phones: list[Phone] = []
+        self._waking: set[asyncio.Task[None]] = set()
+        self._dialogue: Dialogue | None = None
+
+    async def phone(
+        self, number: str, phone: Phone, *, transport: Transport = "udp", secret: str = ""
+    ) -> Phone:
+        """Register a phone as an extension and keep it until the end of the test."""
+        if transport == "udp":
+            await phone.listen()
+        self._phones.append(phone)
+        host, port = self.app.addresses[transport].rsplit(":", 1)
+        tls = self.app.certificates.client_context() if transport == "tls" else None
+        extension = self.app.directory.extension(number)
+        assert extension is not None
+        account = Credentials(username=number, secret=secret or extension.secret)
+        status = await phone.register(
+            (host, int(port)),
+            account,
+            self.app.config.exchange.domain,
+            transport=transport,
+            tls=tls,
+        )
+        assert status == 200
+        return phone
+
+    def dialogue(self) -> Dialogue:
+        """The owner's conversation; what it tells unasked is in `told`."""
+        self._dialogue = self._dialogue or self.app.dialogue(self._hear)
+        return self._dialogue
+
+    def understands(self, *commands: Any) -> None:
+        """From now on every message means these commands: the test is about something else
+        than language."""
+
+        async def understand(text: str, person: object) -> Understanding:
+            return Understanding(text=text, commands=commands, missing=(), confidence=1.0)
+
+        self.dialogue()._understand = understand
+
+    def _hear(self, reply: Reply) -> None:
+        self.told.append(reply.text)
+        self._wake()
+
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        async def wake() -> None:
+            async with self._news:
+                self._news.notify_all()
+
+        task = asyncio.ensure_future(wake())
+        self._waking.add(task)
+        task.add_done_callback(self._waking.discard)
+
+    async def until(self, happened: Callable[[], bool], seconds: float = 15.0) -> None:
+        """Wait for something that events or replies bring about."""
+        async with asyncio.timeout(seconds), self._news:
+            await self._news.wait_for(happened)
+
+    def of(self, kind: type[Any], call_id: str = "") -> list[Any]:
+        """The events of a kind so far."""
+        found = [event for event in self.events if isinstance(event, kind)]
+        return [event for event in found if not call_id or event.call_id == call_id]
+
+    async def ended(self, count: int = 1) -> CallEnded:
+        """Wait until so many calls have ended; the latest."""
+        await self.until(lambda: len(self.of(CallEnded)) >= count)
+        last: CallEnded = self.of(CallEnded)[-1]
+        return last
+
+    async def traced(self) -> CallTraced:
+        """Wait for the SIP messages of the first call."""
+        await self.until(lambda: bool(self.of(CallTraced)))
+        first: CallTraced = self.of(CallTraced)[0]
+        return first
+
+    async def close(self) -> None:
+        for phone in self._phones:
+            await phone.stop()
+
+
+@asynccontextmanager
+async def open_office(folder: Path, **sections: Any) -> AsyncIterator[Office]:
+    """Start an app with three extensions and the given sections of configuration."""
+    values: dict[str, Any] = {
+        "exchange": {"udp_port": 0, "tcp_port": 0, "tls_port": 0},
+        "extension": tuple(
+            {"number": number, "name": name, "secret": f"secret-{number}"}
+            for number, name in (("101", "Alice"), ("102", "Bob"), ("103", "Carol"))
+        ),
+    }
+    prepare = sections.pop("prepare", None)
+    app = App(Config.model_validate({**values, **sections}), folder)
+    if prepare is not None:
+        prepare(app)
+    await app.start()
+    office = Office(app)
+    take = app.exchange.emit
+
+    def emit(event: Event) -> None:
+        take(event)
+        office.on_event(event)
+
+    app.exchange.emit = emit
+    try:
+        yield office
+    finally:
+        await office.close()
+        await app.stop()
+
+
+async def silent(phone: Phone, leg: Any) -> None:
+    """A phone at which nobody says anything."""
+    await leg.ended()
+
+
+quiet: Behaviour = silent
