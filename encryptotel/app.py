@@ -53,8 +53,9 @@ class StartError(UserError):
 class App:
     """One running EncryptoTel. `start`, then `stop`; `addresses` says where it serves."""
 
-    def __init__(self, config: Config, data: Path) -> None:
+    def __init__(self, config: Config, data: Path, config_file: Path | None = None) -> None:
         self.config = config
+        self.config_file = config_file
         self.data = data
         self.addresses: dict[str, str] = {}
         self.notes: list[str] = []
@@ -128,7 +129,7 @@ class App:
         await self._control.stop()
         await self.journal.close()
         await self.database.close()
-        self.language.close()
+        await self.language.close()
 
     def dialogue(self, push: Any) -> Dialogue:
         """A conversation of the owner; `push` gets what happens later."""
@@ -238,6 +239,7 @@ class App:
         state = self.operator.state(self.person)
         return {
             "running": True,
+            "config": str(self.config_file) if self.config_file else "",
             "addresses": dict(self.addresses),
             "lines": [
                 {

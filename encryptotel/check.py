@@ -130,7 +130,7 @@ async def _language() -> str:
     try:
         understood = await language.understand("hang up", Context(now=datetime.now(UTC)))
     finally:
-        language.close()
+        await language.close()
     if not understood.commands:
         raise ValueError("the model does not understand “hang up”; install the package again")
     return "understands"

@@ -47,9 +47,7 @@ T = TypeVar("T")
 def main() -> None:
     """The `encryptotel` command."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
+        sys.exit(app(standalone_mode=False))  # what typer.Exit was raised with, or None
     except typer.Abort:
         sys.exit(130)
     except UserError as error:
@@ -90,11 +88,14 @@ def run(
 
     Without a configuration one is made in DATA, with three extensions and the demo carrier.
     """
+    from encryptotel.config import fresh, load
     from encryptotel.serve import serve
 
-    loaded = _load_or_make(config, data)
+    file = config or data / "config.toml"
+    if config is None and not file.exists():
+        _write_private(file, fresh(demo=True))
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _run(serve(loaded, data, console=console, as_json=as_json))
+    _run(serve(load(file), file.absolute(), data, console=console, as_json=as_json))
 
 
 @app.command()
@@ -141,7 +142,7 @@ def check(
     """Try the configuration, ports, certificates, voice, language and trunks; say what to do."""
     from encryptotel.check import check_all
 
-    results = _run(check_all(_load_or_make(config, data, make=False), data))
+    results = _run(check_all(_config(config, data), data))
     _show(
         {"checks": [result.to_json() for result in results]},
         as_json,
@@ -221,7 +222,7 @@ def extension_add(
 
     if srtp not in list(SrtpPolicy):
         raise UserError(f"--srtp is one of {', '.join(SrtpPolicy)}")
-    loaded = _load_or_make(config, data)
+    loaded = _config(config, data)
     extension = _edit(
         loaded, data, lambda directory: directory.add_extension(number, name, SrtpPolicy(srtp))
     )
@@ -236,7 +237,7 @@ def extension_show(
     """What to enter in a softphone for an extension."""
     from encryptotel.reports import phone_settings, settings_text
 
-    loaded = _load_or_make(config, data, make=False)
+    loaded = _config(config, data)
     extension = _edit(loaded, data, lambda directory: _found(directory.extension(number), number))
     found = phone_settings(extension, loaded, data, _addresses(data))
     _show(found, as_json, lambda: settings_text(found))
@@ -247,7 +248,7 @@ def extension_remove(
     number: str, config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
 ) -> None:
     """Remove an extension that was added at run time."""
-    loaded = _load_or_make(config, data, make=False)
+    loaded = _config(config, data)
     _edit(loaded, data, lambda directory: directory.remove_extension(number))
     _show({"removed": number}, as_json, lambda: f"extension {number} is removed")
 
@@ -257,7 +258,7 @@ def extension_list(
     config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
 ) -> None:
     """All extensions."""
-    loaded = _load_or_make(config, data, make=False)
+    loaded = _config(config, data)
     found = _edit(loaded, data, lambda directory: _now(directory.extensions()))
     rows = [{"number": e.number, "name": e.name, "srtp": e.srtp, "script": e.script} for e in found]
     _show(
@@ -318,7 +319,7 @@ def trunk_add(
         secret=section.password,
         register_there=section.register_there,
     )
-    loaded = _load_or_make(config, data)
+    loaded = _config(config, data)
     _edit(loaded, data, lambda directory: directory.add_trunk(row))
     _show({"added": name}, as_json, lambda: f"trunk {name} is added; `encryptotel status` shows it")
 
@@ -328,7 +329,7 @@ def trunk_remove(
     name: str, config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
 ) -> None:
     """Remove a trunk that was added at run time."""
-    loaded = _load_or_make(config, data, make=False)
+    loaded = _config(config, data)
     _edit(loaded, data, lambda directory: directory.remove_trunk(name))
     _show({"removed": name}, as_json, lambda: f"trunk {name} is removed")
 
@@ -338,7 +339,7 @@ def trunk_list(
     config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
 ) -> None:
     """All trunks (without the demo carrier's)."""
-    loaded = _load_or_make(config, data, make=False)
+    loaded = _config(config, data)
     found = _edit(loaded, data, lambda directory: _now(directory.trunks()))
     rows = [
         {"name": t.name, "zone": t.zone, "host": t.host, "port": t.port, "numbers": list(t.numbers)}
@@ -365,7 +366,7 @@ def route_add(
     as_json: JsonOption = False,
 ) -> None:
     """Let an incoming number ring an extension."""
-    loaded = _load_or_make(config, data)
+    loaded = _config(config, data)
     _edit(loaded, data, lambda directory: directory.add_route(number, to))
     _show({"number": number, "to": to}, as_json, lambda: f"{number} rings {to}")
 
@@ -402,14 +403,18 @@ def parse(
 
 
 # ── parts ───────────────────────────────────────────────────────────────────────────────────
-def _load_or_make(config: Path | None, data: Path, *, make: bool = True) -> Any:
-    """The configuration; a fresh one for trying out where there is none and none was named."""
-    from encryptotel.config import fresh, load
+def _config(config: Path | None, data: Path) -> Any:
+    """The configuration named, or that of the running exchange, or DATA/config.toml."""
+    from encryptotel.config import load
+    from encryptotel.control import NotRunning
 
-    path = config or data / "config.toml"
-    if make and config is None and not path.exists():
-        _write_private(path, fresh(demo=True))
-    return load(path)
+    file = config or data / "config.toml"
+    if config is None:
+        with contextlib.suppress(NotRunning):
+            file = Path(_ask(data, {"do": "status"})["config"] or file)
+    if not file.exists():
+        raise UserError(f"{file} does not exist; `encryptotel init` writes one, or use --config")
+    return load(file)
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
@@ -42,21 +46,29 @@ class Language:
             self._pool = self._new_pool()
             return await loop.run_in_executor(self._pool, _understand, text, context)
 
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    async def close(self) -> None:
+        """End the worker."""
+        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     @staticmethod
     def _new_pool() -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
-            1, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt
+            1, mp_context=multiprocessing.get_context("spawn"), initializer=_live_with_parent
         )
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C is for the exchange, which ends this process when it is done."""
-    import signal
-
+def _live_with_parent() -> None:
+    """Ctrl-C is for the exchange, which ends this process when it is done; and if the exchange
+    is killed, this process must not stay behind with the model in memory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(0)
 
 
 @cache

@@ -31,18 +31,18 @@ DEMO: the lines US, UK and DE lead to a toy carrier inside this program that ans
 number, speaks and echoes; extensions {phones} have a built-in phone until yours registers."""
 
 
-async def serve(config: Config, data: Path, *, console: bool, as_json: bool) -> None:
+async def serve(config: Config, file: Path, data: Path, *, console: bool, as_json: bool) -> None:
     """Run until SIGTERM or SIGINT. Raises what `App.start` raises."""
     _log_to(data / LOG if console else None, config.log.level)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    app = App(config, data)
+    app = App(config, data, file)
     try:
         await app.start()
     except BaseException:
-        app.language.close()
+        await app.language.close()
         raise
     for note in app.notes:
         print(note, file=sys.stderr)

@@ -28,6 +28,12 @@ _HOW_TO = re.compile(
     r"(?:calls?|conferences?|callbacks?|recordings?|voicemail|reminders?|numbers?|lines?|trunks?|bot|"
     r"ZONENAME|conversation))\b[^.;,]*$"
 )
+# Nothing but whom to call by number: the shortest order there is, and also the end of every spam.
+_BARE_CALL = re.compile(
+    r"(?:(?:can|could|would|will)\s+you\s+)?(?:please\s+|kindly\s+|just\s+)?"
+    r"(?:call|ring|phone|dial|telephone)(?:\s+up)?\s+"
+    r"(?:(?:the|this)\s+)?(?:following\s+)?(?:(?:phone\s+)?number\s*:?\s+)?PHONENUM\??"
+)
 _AROUND = re.compile(
     r"^(?:please|pls|ok|okay|oh|well|hey|hi|hello|so)\b[\s,]*(?=\S)|[\s,]*\b(?:please|pls|thanks|"
     r"thank you|now|bot)\W*$|^[\s\"'(]+|[\s.!,\"')]+$"
@@ -42,6 +48,8 @@ def label_of_phrase(text: str) -> str | None:
     while True:
         if said in _BY_PHRASE:
             return _BY_PHRASE[said]
+        if _BARE_CALL.fullmatch(said):
+            return "call"
         shorter = _AROUND.sub("", said)
         if shorter == said:
             return None

@@ -115,7 +115,9 @@ class AudioChannel:
         packet = parse_rtp(data)
         if packet is None:
             return
-        self._peer_ssrc = packet.ssrc
+        if packet.ssrc != self._peer_ssrc:  # another source, with numbers of its own
+            self._peer_ssrc = packet.ssrc
+            self._jitter = JitterBuffer()
         if packet.payload_type == self._event_type:
             self._on_event(packet)
             return

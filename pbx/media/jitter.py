@@ -18,6 +18,7 @@ class JitterBuffer:
         self._next = -1
         self._pcm = bytearray()
         self._playing = False
+        self._late_in_a_row = 0
         self.late = 0
         self.concealed = 0
 
@@ -27,10 +28,15 @@ class JitterBuffer:
             ahead = (sequence - self._next) & 0xFFFF
             if ahead >= 0x8000:
                 self.late += 1
-                return
+                self._late_in_a_row += 1
+                if self._late_in_a_row < MAX_PACKETS:
+                    return
+                self._packets.clear()  # not late: the source counts from somewhere else now
+                self._next = sequence
             if ahead >= MAX_PACKETS:  # a new stream, or a gap too long to wait out
                 self._packets.clear()
                 self._next = sequence
+        self._late_in_a_row = 0
         self._packets[sequence] = pcm
         if not self._playing and len(self._packets) >= self._depth:
             self._playing = True

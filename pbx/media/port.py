@@ -18,6 +18,9 @@ from pylibsrtp import Session
 from pbx.media.rtp import MAX_PACKET, parse_reports
 from pbx.media.srtp import SrtpError
 
+MAX_DROPOUT, MAX_MISORDER = 3000, 100
+"How far a sequence number may jump and still be the same stream (RFC 3550 appendix A.1)."
+
 Address = tuple[str, int]
 Sink = Callable[[bytes], None]
 
@@ -89,6 +92,8 @@ class RtpPort(asyncio.DatagramProtocol):
         self._first_sequence = -1
         self._highest = 0
         self._cycles = 0
+        self._received_before = 0
+        self._lost_before = 0
 
     @classmethod
     async def open(cls, ports: RtpPorts) -> RtpPort:
@@ -138,12 +143,16 @@ class RtpPort(asyncio.DatagramProtocol):
         stats.received += 1
         sequence = data[2] << 8 | data[3]
         highest = self._highest
-        if (sequence - highest) & 0xFFFF < 0x8000:
+        if self._first_sequence < 0:
+            self._count_from(sequence)
+            highest = sequence
+        ahead = (sequence - highest) & 0xFFFF
+        if ahead < MAX_DROPOUT:
             if sequence < highest:
                 self._cycles += 0x10000
             self._highest = sequence
-        if self._first_sequence < 0:
-            self._first_sequence, self._highest, self._cycles = sequence, sequence, 0
+        elif ahead < 0x10000 - MAX_MISORDER:
+            self._count_from(sequence)
         self.sink(data)
 
     def send(self, data: bytes) -> None:
@@ -171,7 +180,8 @@ class RtpPort(asyncio.DatagramProtocol):
         if self._first_sequence < 0:
             return 0
         expected = self._cycles + self._highest - self._first_sequence + 1
-        return max(0, expected - self.stats.received)
+        received = self.stats.received - self._received_before
+        return self._lost_before + max(0, expected - received)
 
     @property
     def highest_sequence(self) -> int:
@@ -187,6 +197,13 @@ class RtpPort(asyncio.DatagramProtocol):
         if self._rtcp is not None:
             self._rtcp.close()
             self._rtcp = None
+
+    def _count_from(self, sequence: int) -> None:
+        """The source began anew: what was lost so far stays lost."""
+        self._lost_before = self.lost
+        self._received_before = self.stats.received - 1
+        self._first_sequence = self._highest = sequence
+        self._cycles = 0
 
     def _may_latch(self, data: bytes, addr: Address) -> bool:
         """Whether a packet from a new address may take the stream over.

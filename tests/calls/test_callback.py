@@ -174,7 +174,7 @@ async def test_the_white_papers_sentence_and_its_paraphrases_place_the_same_two_
     sentences = paraphrases()
     assert len(sentences) >= 31
     limits = {"trunk_calls_per_hour": 1000}
-    async with open_office(tmp_path, limits=limits) as office:
+    async with open_office(tmp_path, language=True, limits=limits) as office:
         network = await telephone_network(office, Phone(quiet, ring_seconds=0.0))
         alice = await office.phone("101", Phone(quiet, ring_seconds=0.0))
         dialogue = office.dialogue()

@@ -16,6 +16,16 @@ def test_commands(understander: Understander, context: Context, record: dict[str
     assert understood["commands"] == record["commands"]
 
 
+@pytest.mark.parametrize("record", records("wordings.jsonl"), ids=lambda record: record["text"])
+def test_wordings_nobody_trained_on(
+    understander: Understander, context: Context, record: dict[str, Any]
+) -> None:
+    understood = understander.understand(record["text"], context)
+    assert understood.to_json()["commands"] == record["commands"]
+    if record["commands"][0]["intent"] == "call":
+        assert understood.confidence > 0.9  # a bare number leaves nothing to doubt
+
+
 def test_held_out_sentences_stay_at_their_level(understander: Understander) -> None:
     """Nobody looks at which of these fail while tuning; only the count is kept."""
     rows = records("held_out.jsonl")
@@ -27,6 +37,25 @@ def test_held_out_sentences_stay_at_their_level(understander: Understander) -> N
 
 
 HELD_OUT_FLOOR = 0.80
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Cheap loans, call +44 20 7946 0321",
+        "Win 1000 EUR now, call +1 202 555 0143",
+        "for more info, call +1 202 555 0143",
+        "our hotline is open, call +1 202 555 0143",
+        "congratulations! call +1 202 555 0143",
+        "don't call +1 202 555 0143",
+        "I will call +1 202 555 0143",
+        "text Bob: call +1 202 555 0143",
+    ],
+)
+def test_a_bare_call_inside_something_else_is_none(
+    understander: Understander, context: Context, text: str
+) -> None:
+    assert understander.understand(text, context).commands == ()
 
 
 def test_what_must_be_asked_is_missing(understander: Understander, context: Context) -> None:

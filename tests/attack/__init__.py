@@ -1,0 +1,1 @@
+"""Attacks on a running exchange from outside, over loopback."""

@@ -1,0 +1,173 @@
+"""The conversation: what is asked back, what is told, and bounds on what is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from bot.dialogue import MAX_MESSAGE, NOT_UNDERSTOOD, WHOM, Dialogue
+from bot.ports import (
+    ActiveCall,
+    LineState,
+    OperatorError,
+    Person,
+    PhoneState,
+    Placed,
+    Progress,
+    State,
+    Step,
+)
+from bot.replies import Reply
+from nlp.commands import Call, Understanding
+from nlp.context import Context
+from nlp.understand import Understander
+
+ME = Person(name="Owner", extension="101")
+
+
+class Desk:
+    """An operator that notes what it is asked, so that only the conversation is under test."""
+
+    def __init__(self) -> None:
+        self.placed: list[Call] = []
+        self.ended: list[str] = []
+        self.calls: list[ActiveCall] = []
+        self.refusal: OperatorError | None = None
+        self.tell: Callable[[Progress], None] = lambda _: None
+
+    async def call(self, person: Person, command: Call) -> Placed:
+        if self.refusal:
+            raise self.refusal
+        self.placed.append(command)
+        return Placed(call_id="c1", to="+1 202-555-0143", line=command.line or "", back="101")
+
+    async def hang_up(self, person: Person, call_id: str) -> None:
+        self.ended.append(call_id)
+
+    def active_calls(self, person: Person) -> Sequence[ActiveCall]:
+        return self.calls
+
+    def state(self, person: Person) -> State:
+        return State(
+            addresses={},
+            lines=[LineState(name="us", zone="US", numbers=[], up=False, detail="answered 503")],
+            phones=[PhoneState(extension="101", name="Alice", devices=2)],
+            calls=self.calls,
+        )
+
+    def follow(self, person: Person, tell: Callable[[Progress], None]) -> Callable[[], None]:
+        self.tell = tell
+        return lambda: None
+
+
+@pytest.fixture(scope="module")
+def language() -> Understander:
+    return Understander.load()
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def pushed() -> list[Reply]:
+    return []
+
+
+@pytest.fixture
+def chat(desk: Desk, language: Understander, pushed: list[Reply]) -> Dialogue:
+    async def understand(text: str, person: Person) -> Understanding:
+        context = Context(now=datetime(2026, 11, 22, tzinfo=UTC), extensions=["101", "102", "103"])
+        return language.understand(text, context)
+
+    return Dialogue(ME, desk, understand, pushed.append)
+
+
+async def test_the_sentence_is_confirmed_in_one_line(chat: Dialogue, desk: Desk) -> None:
+    (reply,) = await chat.hear("Call +1 202 555 0143 from the USA line, then call me back on 101")
+    assert reply.text == "Calling +1 202-555-0143 from the US line, then calling back 101."
+    assert reply.buttons[0].says == "hang up"
+    assert desk.placed[0].callback is not None
+
+
+async def test_a_missing_callee_is_asked_for_and_the_rest_is_kept(
+    chat: Dialogue, desk: Desk
+) -> None:
+    (question,) = await chat.hear("make a call from the UK line")
+    assert question.text == WHOM
+    await chat.hear("+44 20 7946 0321")
+    assert desk.placed[0].to[0].number == "+442079460321"
+    assert desk.placed[0].line == "UK"
+
+
+async def test_another_command_instead_of_the_answer_is_obeyed(chat: Dialogue, desk: Desk) -> None:
+    await chat.hear("make a call")
+    (reply,) = await chat.hear("are the lines up?")
+    assert "DOWN (answered 503)" in reply.text
+    assert desk.placed == []
+
+
+async def test_small_talk_gets_one_line_and_does_nothing(chat: Dialogue, desk: Desk) -> None:
+    (reply,) = await chat.hear("lovely weather today, isn't it")
+    assert reply.text == NOT_UNDERSTOOD
+    assert desk.placed == []
+
+
+async def test_hang_up_asks_which_when_there_are_several(chat: Dialogue, desk: Desk) -> None:
+    desk.calls = [
+        ActiveCall(call_id=f"c{n}", caller="101", callee=f"10{n}", seconds=5, joined=True)
+        for n in (2, 3)
+    ]
+    (question,) = await chat.hear("hang up")
+    assert question.text == "Which one?\n  1. 101 ↔ 102\n  2. 101 ↔ 103"
+    await chat.hear("2")
+    assert desk.ended == ["c3"]
+
+
+async def test_a_number_is_no_choice_once_another_topic_came_up(chat: Dialogue, desk: Desk) -> None:
+    desk.calls = [
+        ActiveCall(call_id=f"c{n}", caller="101", callee=f"10{n}", seconds=5, joined=True)
+        for n in (2, 3)
+    ]
+    await chat.hear("hang up")
+    await chat.hear("help")
+    await chat.hear("2")
+    assert desk.ended == []
+
+
+async def test_a_refusal_is_said_in_a_sentence(chat: Dialogue, desk: Desk) -> None:
+    desk.refusal = OperatorError("call.refused", "calls to FR are not allowed")
+    (reply,) = await chat.hear("call +33 1 42 68 53 00")
+    assert reply.text == "Calls to FR are not allowed."
+
+
+async def test_progress_is_told_in_words(chat: Dialogue, desk: Desk, pushed: list[Reply]) -> None:
+    for progress in (
+        Progress(call_id="c", step=Step.RINGING, peer="101"),
+        Progress(call_id="c", step=Step.ANSWERED, peer="101"),
+        Progress(call_id="c", step=Step.JOINED),
+        Progress(call_id="c", step=Step.ENDED, text="hung up", seconds=190),
+        Progress(call_id="c", step=Step.ENDED, text="102: busy"),
+    ):
+        desk.tell(progress)
+    assert [reply.text for reply in pushed] == [
+        "101 is ringing …",
+        "101 answered.",
+        "You are connected.",
+        "The call ended: hung up, 3:10.",
+        "The call did not come about: 102: busy.",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n"])
+async def test_nothing_said_is_nothing_answered(chat: Dialogue, text: str) -> None:
+    assert await chat.hear(text) == []
+
+
+async def test_a_novel_is_not_read(chat: Dialogue, desk: Desk) -> None:
+    (reply,) = await chat.hear("call 102 " * MAX_MESSAGE)
+    assert "too long" in reply.text
+    assert desk.placed == []

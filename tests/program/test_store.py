@@ -1,0 +1,193 @@
+"""The journal and the tables: what happened is written once, and survives."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from alembic.config import Config as AlembicConfig
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect
+from sqlmodel import SQLModel
+
+import store.tables  # fills the metadata
+from encryptotel.journal import Journal
+from pbx.events import (
+    CallAnswered,
+    CallEnded,
+    CallStarted,
+    CallTraced,
+    DeviceRegistered,
+    DeviceUnregistered,
+    Event,
+    LegAnswered,
+    LegEnded,
+    LegRinging,
+    LegStarted,
+    TraceLine,
+)
+from store.database import HEAD, Database
+from store.journal import (
+    INTERRUPTED,
+    close_interrupted,
+    find_call,
+    live_bindings,
+    recent_calls,
+    trace_of,
+)
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def later(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+LIFE: list[Event] = [
+    CallStarted(call_id="c1", at=NOW, caller="101", callee="102", user="101", kind="internal"),
+    LegStarted(call_id="c1", leg_id="l1", at=NOW, peer="101", direction="in"),
+    LegStarted(call_id="c1", leg_id="l2", at=NOW, peer="102", direction="out"),
+    LegRinging(call_id="c1", leg_id="l2", at=later(1), peer="102"),
+    LegAnswered(call_id="c1", leg_id="l2", at=later(3), peer="102", codec="PCMU/8000", srtp=True),
+    CallAnswered(call_id="c1", at=later(3)),
+    LegEnded(
+        call_id="c1",
+        leg_id="l2",
+        at=later(63),
+        peer="102",
+        status=200,
+        cause="hung up",
+        codec="PCMU/8000",
+        srtp=True,
+        received=3000,
+        sent=2999,
+        lost=1,
+        jitter_ms=1.234,
+    ),
+    CallEnded(call_id="c1", at=later(63), status=200, cause="hung up"),
+    CallTraced(
+        call_id="c1",
+        at=later(64),
+        lines=[TraceLine(at=NOW, sent=True, peer="udp:a:1", summary="INVITE", text="INVITE …")],
+    ),
+]
+
+
+async def written(database: Database, events: list[Event]) -> None:
+    journal = Journal(database)
+    journal.start()
+    for event in events:
+        journal.take(event)
+    await journal.close()
+
+
+async def test_a_calls_whole_life_is_read_back(tmp_path: Path) -> None:
+    database = Database(tmp_path / "t.db")
+    await database.open()
+    await written(database, LIFE)
+    ((call, legs),) = await recent_calls(database)
+    assert (call.caller, call.callee, call.cause, call.status) == ("101", "102", "hung up", 200)
+    assert (call.answered_at, call.ended_at) == (later(3), later(63))
+    answered = next(leg for leg in legs if leg.peer == "102")
+    assert (answered.ringing_at, answered.srtp, answered.received) == (later(1), True, 3000)
+    assert answered.jitter_ms == 1.23
+    assert (await trace_of(database, "c1"))[0]["summary"] == "INVITE"
+    found = await find_call(database, "last")
+    assert found is not None
+    assert found.id == "c1"
+    await database.close()
+
+
+async def test_applying_everything_twice_changes_nothing(tmp_path: Path) -> None:
+    database = Database(tmp_path / "t.db")
+    await database.open()
+    await written(database, LIFE)
+    await written(database, LIFE)
+    calls = await recent_calls(database)
+    assert len(calls) == 1
+    assert len(calls[0][1]) == 2
+    assert len(await trace_of(database, "c1")) == 1
+    await database.close()
+
+
+async def test_calls_that_a_crash_left_open_are_ended_at_the_last_known_moment(
+    tmp_path: Path,
+) -> None:
+    database = Database(tmp_path / "t.db")
+    await database.open()
+    await written(database, LIFE[:6])
+    assert await close_interrupted(database, later(1000)) == 1
+    ((call, legs),) = await recent_calls(database)
+    assert (call.cause, call.ended_at) == (INTERRUPTED, later(3))
+    assert all(leg.ended_at for leg in legs)
+    assert await close_interrupted(database, later(2000)) == 0
+    await database.close()
+
+
+async def test_the_journal_catches_up_after_the_database_was_locked(tmp_path: Path) -> None:
+    database = Database(tmp_path / "t.db")
+    await database.open()
+    journal = Journal(database)
+    journal.start()
+    async with database.writing():  # somebody else holds the database
+        for event in LIFE:
+            journal.take(event)
+        await asyncio.sleep(0)
+        assert await recent_calls(database) == []
+    await journal.close()
+    assert len(await recent_calls(database)) == 1
+    await database.close()
+
+
+async def test_registrations_come_and_go(tmp_path: Path) -> None:
+    database = Database(tmp_path / "t.db")
+    await database.open()
+
+    def registered(contact: str, expires: datetime) -> DeviceRegistered:
+        return DeviceRegistered(
+            extension="101",
+            at=NOW,
+            contact=contact,
+            transport="udp",
+            remote_host="127.0.0.1",
+            remote_port=5062,
+            expires=expires,
+            user_agent="phone",
+            call_id="x",
+            cseq=1,
+            refreshed=False,
+        )
+
+    await written(
+        database,
+        [
+            registered("sip:a", later(60)),
+            registered("sip:a", later(90)),
+            registered("sip:b", later(60)),
+            registered("sip:old", later(-1)),
+            DeviceUnregistered(extension="101", at=NOW, contact="sip:b", reason="unregistered"),
+        ],
+    )
+    (binding,) = await live_bindings(database, NOW)
+    assert (binding.contact, binding.expires) == ("sip:a", later(90))
+    await database.close()
+
+
+async def test_the_migrations_make_the_tables_the_models_describe(tmp_path: Path) -> None:
+    database = Database(tmp_path / "t.db")
+    await database.open()
+    await database.close()
+    engine = create_engine(f"sqlite:///{tmp_path / 't.db'}")
+    found = inspect(engine)
+    for name, table in SQLModel.metadata.tables.items():
+        columns = {column["name"] for column in found.get_columns(name)}
+        assert columns == {column.name for column in table.columns}, name
+    engine.dispose()
+
+
+def test_the_head_the_start_compares_with_is_alembics() -> None:
+    config = AlembicConfig()
+    folder = Path(store.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
