@@ -79,13 +79,9 @@ def _announce(app: App, as_json: bool) -> None:
 
 
 async def _converse(app: App) -> None:
-    """The console chat; when its input ends, the exchange goes on."""
+    """The console chat; when its input ends, the exchange and its news go on."""
     if app.carrier is not None:
         print(DEMO.format(phones=" and ".join(app.demo_phones) or "—"))
     print(WELCOME.format(data=app.data), flush=True)
     console = Console()
-    dialogue = app.dialogue(console.show)
-    try:
-        await console.run(dialogue)
-    finally:
-        dialogue.close()
+    await console.run(app.dialogue(console.show))
