@@ -167,8 +167,8 @@ LINES = st.tuples(
     st.one_of(
         st.text(max_size=30),
         st.sampled_from(
-            ["audio 4000 RTP/AVP 0 101", "IN IP4 192.0.2.1", "rtpmap:101 x/1", "crypto:1 A inline:b",
-             "- 1 1 IN IP4 h", "sendonly", "video 9/2 RTP/SAVPF 96", ":", "rtpmap"]
+            ["audio 4000 RTP/AVP 0 101", "IN IP4 192.0.2.1", "rtpmap:101 x/1",
+             "crypto:1 A inline:b", "- 1 1 IN IP4 h", "sendonly", "video 9/2 RTP/SAVPF 96", ":", "rtpmap"]
         ),
     ),
 )  # fmt: skip

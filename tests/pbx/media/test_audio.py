@@ -1,0 +1,232 @@
+"""The port path: sound and digits through two channels, on a clock that jumps."""
+
+from __future__ import annotations
+
+from pbx.media.audio import MAX_LIVE, REPORT_EVERY, AudioChannel
+from pbx.media.clock import MediaClock
+from pbx.media.codecs import FRAME_BYTES, PCMA, PCMU, SILENCE, Codec
+from pbx.media.port import RtpPort
+from pbx.media.rtp import RtpPacket, event_digit, event_payload, parse_reports, parse_rtp
+from pbx.media.tones import dominant, level, share_of, tone
+from tests.pbx.virtual_time import passing, virtual
+
+
+class Wire:
+    """In place of a port's socket: keeps what is sent, and hands it to another port."""
+
+    def __init__(self) -> None:
+        self.port = RtpPort()
+        self.port.connection_made(self)  # type: ignore[arg-type]
+        self.port.aim(("192.0.2.9", 4000))
+        self.sent: list[RtpPacket] = []
+        self.other: RtpPort | None = None
+
+    def sendto(self, data: bytes, addr: object) -> None:
+        packet = parse_rtp(data)
+        assert packet is not None
+        self.sent.append(packet)
+        if self.other is not None:
+            self.other.datagram_received(data, ("192.0.2.8", 4000))
+
+    def close(self) -> None:
+        pass
+
+
+def channel(codec: Codec = PCMU, clock: MediaClock | None = None) -> tuple[Wire, AudioChannel]:
+    wire = Wire()
+    return wire, AudioChannel(wire.port, clock or MediaClock(), codec, 101)
+
+
+@virtual
+async def test_a_packet_of_silence_goes_out_every_20_ms() -> None:
+    wire, _ = channel()
+    await passing(1.001)
+    assert len(wire.sent) == 50
+    assert [packet.marker for packet in wire.sent[:3]] == [True, False, False]
+    for one, two in zip(wire.sent, wire.sent[1:], strict=False):
+        assert (two.sequence - one.sequence) & 0xFFFF == 1
+        assert (two.timestamp - one.timestamp) & 0xFFFFFFFF == 160
+        assert one.ssrc == two.ssrc
+        assert len(one.payload) == 160
+
+
+@virtual
+async def test_the_sequence_wraps() -> None:
+    wire, made = channel()
+    made._sequence, made._timestamp = 65_534, 2**32 - 160
+    await passing(0.081)
+    assert [packet.sequence for packet in wire.sent] == [65_534, 65_535, 0, 1]
+    assert [packet.timestamp for packet in wire.sent] == [2**32 - 160, 0, 160, 320]
+
+
+@virtual
+async def test_what_one_plays_the_other_hears_in_either_codec() -> None:
+    for codec in (PCMU, PCMA):
+        clock = MediaClock()
+        one, speaking = channel(codec, clock)
+        two, listening = channel(codec, clock)
+        one.other = two.port
+        frames: list[bytes] = []
+        listening.on_frame = frames.append
+        speaking.play(tone(1.0, 700.0))
+        await speaking.played()
+        await passing(0.2)
+        heard = b"".join(frames)
+        assert abs(dominant(heard[8000:12_000]) - 700) < 5
+        assert share_of(heard, 700.0) > 0.6
+        assert all(len(frame) == FRAME_BYTES for frame in frames)
+        speaking.close()
+        listening.close()
+
+
+@virtual
+async def test_played_waits_for_the_end_and_stop_ends_it() -> None:
+    _, made = channel()
+    await made.played()  # nothing to wait for
+    made.play(bytes(FRAME_BYTES * 100))
+    async with asyncio_timeout(2.1):
+        await made.played()
+    made.play(bytes(FRAME_BYTES * 100_000))
+    made.stop()
+    await made.played()
+
+
+def asyncio_timeout(seconds: float):  # type: ignore[no-untyped-def]
+    import asyncio
+
+    return asyncio.timeout(seconds)
+
+
+@virtual
+async def test_a_background_goes_round_and_gives_way() -> None:
+    wire, made = channel()
+    made.repeat(tone(0.1, 440.0))
+    await passing(0.5)
+    assert len({packet.payload for packet in wire.sent}) == 5  # five frames over and over
+    wire.sent.clear()
+    made.play(bytes(FRAME_BYTES * 5))
+    await passing(0.1)
+    quiet = PCMU.encode(SILENCE)
+    assert [packet.payload for packet in wire.sent] == [quiet] * 5
+    made.repeat(b"")
+    await passing(0.1)
+    assert wire.sent[-1].payload == quiet
+
+
+@virtual
+async def test_live_sound_never_runs_far_behind() -> None:
+    wire, made = channel()
+    for number in range(100):
+        made.play_live(tone(0.02, 50.0 * number + 50))
+    await passing(1.0)
+    quiet = PCMU.encode(SILENCE)
+    assert sum(packet.payload != quiet for packet in wire.sent) == MAX_LIVE
+
+
+@virtual
+async def test_a_digit_as_rfc_4733_says() -> None:
+    wire, made = channel()
+    await passing(0.1)
+    wire.sent.clear()
+    made.send_digit("5")
+    await passing(0.5)
+    events = [packet for packet in wire.sent if packet.payload_type == 101]
+    assert [event_digit(packet.payload) for packet in events] == [("5", False)] * 8 + [
+        ("5", True)
+    ] * 3
+    assert len({packet.timestamp for packet in events}) == 1  # when the key went down
+    assert [packet.marker for packet in events] == [True] + [False] * 10
+    durations = [int.from_bytes(packet.payload[2:4], "big") for packet in events]
+    assert durations == [160 * n for n in range(1, 9)] + [1440] * 3
+    numbers = [packet.sequence for packet in wire.sent]
+    assert all((b - a) & 0xFFFF == 1 for a, b in zip(numbers, numbers[1:], strict=False))
+    sound = [packet for packet in wire.sent if packet.payload_type == 0]
+    assert (sound[0].timestamp - events[0].timestamp) & 0xFFFFFFFF == 11 * 160
+
+
+@virtual
+async def test_digits_arrive_once_each_and_in_order() -> None:
+    clock = MediaClock()
+    one, sending = channel(clock=clock)
+    two, hearing = channel(clock=clock)
+    one.other = two.port
+    digits: list[str] = []
+    hearing.on_digit = digits.append
+    for digit in "1123#*A0x":
+        sending.send_digit(digit)
+    await passing(5)
+    assert digits == list("1123#*A0")  # "x" is no key
+
+
+@virtual
+async def test_a_digit_survives_the_loss_of_all_but_one_packet() -> None:
+    wire, made = channel()
+    digits: list[str] = []
+    made.on_digit = digits.append
+    for timestamp, end in [(1000, True), (1000, True), (5000, False), (9000, True)]:
+        payload = event_payload("7", end=end, duration=800)
+        packet = RtpPacket(
+            payload_type=101, sequence=1, timestamp=timestamp, ssrc=1, payload=payload
+        )
+        wire.port.datagram_received(packet.encode(), ("192.0.2.8", 4000))
+    assert digits == ["7", "7", "7"]
+
+
+@virtual
+async def test_without_an_agreed_type_no_digit_is_sent() -> None:
+    wire = Wire()
+    made = AudioChannel(wire.port, MediaClock(), PCMU, None)
+    made.send_digit("5")
+    await passing(1)
+    assert {packet.payload_type for packet in wire.sent} == {0}
+
+
+@virtual
+async def test_unknown_payloads_and_noise_are_passed_over() -> None:
+    wire, made = channel()
+    frames: list[bytes] = []
+    made.on_frame = frames.append
+    for data in [b"", b"\x80" * 12, b"\xff" * 40, b"\x80\x60" + bytes(170), b"\x9f" + bytes(20)]:
+        wire.port.datagram_received(data, ("192.0.2.8", 4000))
+    await passing(1)
+    assert frames == []
+
+
+@virtual
+async def test_a_report_every_five_seconds() -> None:
+    wire, _ = channel()
+    reports: list[bytes] = []
+    wire.port.send_rtcp = reports.append  # type: ignore[method-assign]
+    wire.port.datagram_received(
+        RtpPacket(payload_type=0, sequence=9, timestamp=0, ssrc=77, payload=b"").encode(),
+        ("192.0.2.8", 4000),
+    )
+    await passing(10.01)
+    assert REPORT_EVERY == 250
+    assert len(reports) == 2
+    (block,) = parse_reports(reports[0]) or []
+    assert (block.ssrc, block.highest, block.lost) == (77, 9, 0)
+
+
+@virtual
+async def test_a_closed_channel_is_silent() -> None:
+    wire, made = channel()
+    await passing(0.1)
+    made.close()
+    wire.sent.clear()
+    await passing(1)
+    assert wire.sent == []
+
+
+@virtual
+async def test_a_stream_that_fails_does_not_stop_the_others() -> None:
+    clock = MediaClock()
+    wire, _ = channel(clock=clock)
+    clock.add(lambda: 1 // 0 and None)
+    await passing(1.001)
+    assert len(wire.sent) == 50
+
+
+def test_levels() -> None:
+    assert level(b"") == level(SILENCE) == -120.0
+    assert -16 < level(tone(0.1, 1000.0)) < -14
