@@ -34,6 +34,28 @@ _BARE_CALL = re.compile(
     r"(?:call|ring|phone|dial|telephone)(?:\s+up)?\s+"
     r"(?:(?:the|this)\s+)?(?:following\s+)?(?:(?:phone\s+)?number\s*:?\s+)?PHONENUM\??"
 )
+_OURS = (
+    r"(?:(?:the|our|my|all|of|every|ZONENAME)\s+)*"
+    r"(?:(?:phone\s+|sip\s+)?(?:lines?|trunks?|registrations?)|phones|extensions|"
+    r"exchange|pbx|switchboard|gateways?|phone\s+system)"
+)
+_CALLS = r"(?:phone\s+)?calls?"
+_STATUS = re.compile(
+    r"(?:(?:what(?:'s|\s+is)|show(?:\s+me)?|tell\s+me|give\s+me|check)\s+)?(?:the\s+)?(?:current\s+)?"
+    rf"(?:status|state|health)\s+of\s+{_OURS}"
+    r"|(?:show|give|tell)\s+me\s+(?:the\s+|a\s+)?status"
+    rf"|how(?:'s|\s+is|\s+are)\s+{_OURS}\s+(?:doing|going|working|running)"
+    rf"|(?:which|what)\s+{_CALLS}\s+(?:are|is)\s+"
+    r"(?:going\s+on|active|running|in\s+progress|ongoing|live|open)"
+    rf"|(?:show|list)\s+(?:me\s+)?(?:(?:the|all|my)\s+)*(?:active|current|running|ongoing|live)\s+"
+    rf"{_CALLS}"
+    r"|who(?:'s|\s+is)\s+on\s+the\s+phone"
+)
+_HANGUP = re.compile(
+    r"(?:end|stop|finish|drop|kill|terminate|disconnect|hang\s+up|cancel|close)\s+"
+    r"(?:(?:all|every)\s+(?:(?:the|my|our|active|current|running|ongoing)\s+)*|"
+    rf"(?:that|this|my)\s+(?:current\s+)?){_CALLS}"
+)
 _AROUND = re.compile(
     r"^(?:please|pls|ok|okay|oh|well|hey|hi|hello|so)\b[\s,]*(?=\S)|[\s,]*\b(?:please|pls|thanks|"
     r"thank you|now|bot)\W*$|^[\s\"'(]+|[\s.!,\"')]+$"
@@ -50,6 +72,10 @@ def label_of_phrase(text: str) -> str | None:
             return _BY_PHRASE[said]
         if _BARE_CALL.fullmatch(said):
             return "call"
+        if _STATUS.fullmatch(said.rstrip("?")):
+            return "status"
+        if _HANGUP.fullmatch(said):
+            return "hangup"
         shorter = _AROUND.sub("", said)
         if shorter == said:
             return None

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pbx.calls.apps.callback import Party, callback
+from pbx.calls.apps.connect import connect
 from pbx.calls.apps.echo import echo
 from pbx.calls.apps.script import run_script
-from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call
 from pbx.calls.cause import Ending
 from pbx.calls.leg import Leg, Target
@@ -369,7 +369,9 @@ class Exchange:
                     case DialTrunk(trunk=trunk, number=number):
                         assert permit is not None
                         targets = [self._link(trunk).target(number, permit.caller)]
-                return await self._connect(call, leg, targets, offered)
+                return await connect(
+                    call, leg, targets, offered, ring_timeout=self.settings.ring_timeout
+                )
         except CallRefused as refused:
             leg.hang_up(refused.reason, refused.status)
             raise
@@ -378,47 +380,6 @@ class Exchange:
         finally:
             if permit is not None:
                 self.gatekeeper.release(permit)
-
-    async def _connect(
-        self, call: Call, leg: Leg, targets: Sequence[Target], offered: SessionDescription
-    ) -> Ending:
-        """Ring targets for a caller and bridge them with whoever answers."""
-
-        def on_early(other: Leg) -> None:
-            if other.early is None or len(targets) > 1:
-                leg.ring()
-                return
-            try:
-                leg.progress(leg.media.answer(other.early))
-            except SdpError:
-                leg.ring()
-            else:
-                Bridge(leg, other).connect()
-
-        dialling = asyncio.ensure_future(
-            call.dial(
-                targets,
-                ring_timeout=self.settings.ring_timeout,
-                like=offered,
-                on_early=on_early,
-            )
-        )
-        try:
-            if not await leg.until_over(asyncio.shield(dialling)):
-                return leg.ending or Ending(status=487, reason="cancelled", by_peer=True)
-            other = dialling.result()
-        finally:
-            dialling.cancel()
-        try:
-            answer = leg.media.answer(other.media.remote)
-        except SdpError as error:
-            raise CallRefused(488, str(error)) from error
-        leg.accept(answer)
-        bridge = Bridge(leg, other)
-        bridge.connect()
-        call.answered()
-        await bridge.over()
-        return Ending(status=200, reason="")
 
     async def _take_offer(self, leg: Leg, request: Request) -> SessionDescription:
         if not request.body:

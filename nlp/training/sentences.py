@@ -12,24 +12,24 @@ _FILE = Path(__file__).with_name("sentences.txt")
 
 #: How many sentences to draw for each label; equal ones count once.
 COUNTS = {
-    "call": 10500,
+    "call": 8500,
     "callback": 500,
-    "hangup": 2200,
-    "status": 3000,
-    "help": 1800,
+    "hangup": 700,
+    "status": 600,
+    "help": 900,
     "yes": 600,
-    "no": 1400,
-    "cancel": 1500,
+    "no": 600,
+    "cancel": 700,
     "detail": 500,
     "remind": 500,
     "message": 500,
     "history": 500,
-    "control": 450,
+    "control": 350,
     "conference": 300,
-    "settings": 1000,
+    "settings": 900,
     "money": 250,
     "contacts": 250,
-    "other": 4800,
+    "other": 2600,
 }
 
 

@@ -1,0 +1,56 @@
+"""The ordinary call: ring targets for a caller and bridge them with whoever answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from pbx.calls.bridge import Bridge
+from pbx.calls.call import Call
+from pbx.calls.cause import Ending
+from pbx.calls.leg import Leg, Target
+from pbx.media.sdp import SdpError, SessionDescription
+from pbx.ports import CallRefused
+
+
+async def connect(
+    call: Call,
+    leg: Leg,
+    targets: Sequence[Target],
+    offered: SessionDescription,
+    *,
+    ring_timeout: float,
+) -> Ending:
+    """Carry the caller's offer to all targets and the first answer back. A single target's
+    early media is heard too. Raises `CallRefused` when nobody answers."""
+
+    def on_early(other: Leg) -> None:
+        if other.early is None or len(targets) > 1:
+            leg.ring()
+            return
+        try:
+            leg.progress(leg.media.answer(other.early))
+        except SdpError:
+            leg.ring()
+        else:
+            Bridge(leg, other).connect()
+
+    dialling = asyncio.ensure_future(
+        call.dial(targets, ring_timeout=ring_timeout, like=offered, on_early=on_early)
+    )
+    try:
+        if not await leg.until_over(asyncio.shield(dialling)):
+            return leg.ending or Ending(status=487, reason="cancelled", by_peer=True)
+        other = dialling.result()
+    finally:
+        dialling.cancel()
+    try:
+        answer = leg.media.answer(other.media.remote)
+    except SdpError as error:
+        raise CallRefused(488, str(error)) from error
+    leg.accept(answer)
+    bridge = Bridge(leg, other)
+    bridge.connect()
+    call.answered()
+    await bridge.over()
+    return Ending(status=200, reason="")
