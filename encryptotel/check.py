@@ -22,9 +22,7 @@ from nlp.context import Context
 from pbx.calls.apps.script import ScriptError, load
 from pbx.media.speech import Speaker, SpeechError
 from pbx.ports import Trunk
-from pbx.sip.message import Request
-from pbx.sip.stack import Stack
-from pbx.sip.transaction import ServerTransaction
+from pbx.sip.stack import Incoming, Stack
 from pbx.sip.transport import Flow
 from pbx.trunks import TrunkLink
 from store.database import Database
@@ -179,8 +177,8 @@ async def _trunk(trunk: Trunk, stack: Stack) -> Result:
 class _Nobody:
     """The user of a stack that only asks."""
 
-    def admits(self, request: Request, flow: Flow) -> bool:
-        return False
+    def admits(self, flow: Flow) -> bool:
+        return True
 
-    def on_request(self, transaction: ServerTransaction) -> None:
-        transaction.reply(403)
+    def on_request(self, incoming: Incoming) -> None:
+        incoming.refuse_with(403)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
-import signal
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -52,6 +52,9 @@ def main() -> None:
         sys.exit(130)
     except UserError as error:
         _fail(str(error))
+    except BrokenPipeError:  # the reader of a pipe had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:
@@ -498,6 +501,3 @@ async def _found(value: T | None, number: str) -> T:
     if value is None:
         raise UserError(f"there is no extension {number}")
     return value
-
-
-signal.signal(signal.SIGPIPE, signal.SIG_DFL)

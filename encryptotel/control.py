@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,13 @@ class Control:
             if await is_running(self._path):
                 raise OSError(f"another exchange is running on {self._path.parent}")
             self._path.unlink()
-        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=MAX_REQUEST)
-        self._path.chmod(0o600)
+        before = os.umask(0o177)  # from its first moment the socket is its owner's alone
+        try:
+            self._server = await asyncio.start_unix_server(
+                self._serve, self._path, limit=MAX_REQUEST
+            )
+        finally:
+            os.umask(before)
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -75,7 +81,7 @@ class Control:
         try:
             request = json.loads(line)
             handler = self._handlers[request["do"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {"error": "send one JSON object a line with a known “do”"}
         try:
             return await handler(request)

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Executable, bindparam, update
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete
 
@@ -92,12 +92,25 @@ class Journal:
                 try:
                     async with self._database.writing() as session:
                         await _apply(session, batch)
-                except (SQLAlchemyError, OSError) as error:
+                except (OperationalError, OSError) as error:  # locked, full, gone: it will pass
                     log.warning("the journal waits: %s", str(error).splitlines()[0])
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
+                except Exception:
+                    log.exception("the journal cannot write a batch and tries one by one")
+                    await self._one_by_one(batch)
                 for _ in batch:
                     self._waiting.popleft()
+
+    async def _one_by_one(self, batch: Sequence[Event]) -> None:
+        """Save what can be saved of a batch in which something cannot be written at all."""
+        for event in batch:
+            try:
+                async with self._database.writing() as session:
+                    await _apply(session, [event])
+            except Exception:
+                self.dropped += 1
+                log.exception("the journal drops a %s", type(event).__name__)
 
 
 async def _apply(session: AsyncSession, batch: Sequence[Event]) -> None:

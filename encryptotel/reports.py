@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from encryptotel.config import Config
 from encryptotel.control import NotRunning, ask
@@ -17,6 +18,7 @@ from encryptotel.ladder import draw
 from pbx.calls.numbers import spoken
 from pbx.ports import Extension
 from pbx.sip.transport import Transport
+from pbx.text import printable
 from store.database import Database
 from store.journal import find_call, recent_calls, trace_of
 from store.tables import CallRow, LegRow
@@ -36,7 +38,7 @@ def call_table(calls: Sequence[Mapping[str, Any]]) -> str:
         table.add_column(title, no_wrap=title != "how it ended")
     for call in calls:
         started = datetime.fromisoformat(call["started"]).astimezone()
-        table.add_row(
+        cells = (
             call["id"],
             started.strftime("%d %b %H:%M:%S"),
             spoken(call["from"]),
@@ -45,6 +47,7 @@ def call_table(calls: Sequence[Mapping[str, Any]]) -> str:
             call["cause"] or call["state"],
             _quality(call["legs"]),
         )
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console(width=130, color_system=None)
     with console.capture() as capture:
         console.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import resource
 import signal
 import sys
 from logging.handlers import RotatingFileHandler
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 LOG = "encryptotel.log"
 MAX_LOG = 5_000_000
+MAX_FILES = 65_536
 
 WELCOME = """\
 Type what you want, for example:
@@ -34,6 +36,7 @@ number, speaks and echoes; extensions {phones} have a built-in phone until yours
 async def serve(config: Config, file: Path, data: Path, *, console: bool, as_json: bool) -> None:
     """Run until SIGTERM or SIGINT. Raises what `App.start` raises."""
     _log_to(data / LOG if console else None, config.log.level)
+    _allow_many_files()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,6 +55,14 @@ async def serve(config: Config, file: Path, data: Path, *, console: bool, as_jso
     if conversation is not None:
         conversation.cancel()
     await app.stop()
+
+
+def _allow_many_files() -> None:
+    """Each call takes four sockets; the usual limit of 1024 files is for programs without."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _log_to(file: Path | None, level: str) -> None:

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from pbx.calls.apps.callback import Party, callback
 from pbx.calls.apps.connect import connect
@@ -40,8 +41,8 @@ from pbx.events import (
 from pbx.guard import Guard
 from pbx.media.clock import MediaClock
 from pbx.media.port import RtpPorts
-from pbx.media.sdp import SdpError, SessionDescription
-from pbx.media.session import MediaSession, NotAcceptable
+from pbx.media.sdp import NotAcceptable, SdpError, SessionDescription
+from pbx.media.session import MediaSession
 from pbx.media.speech import Speaker
 from pbx.media.srtp import SrtpPolicy
 from pbx.ports import (
@@ -57,9 +58,10 @@ from pbx.ports import (
 from pbx.sip.digest import DigestServer, Verdict
 from pbx.sip.message import ParseError, Request
 from pbx.sip.registrar import Binding, Registrar
-from pbx.sip.stack import ALLOW, Stack
-from pbx.sip.transaction import InviteServerTransaction, ServerTransaction, Timers
+from pbx.sip.stack import ALLOW, Incoming, Stack
+from pbx.sip.transaction import InviteServerTransaction, Timers
 from pbx.sip.transport import Address, Flow, Transport
+from pbx.text import printable
 from pbx.trace import Recorder
 from pbx.trunks import TrunkLink
 
@@ -67,8 +69,12 @@ log = logging.getLogger(__name__)
 
 WATCH_EVERY = 5.0
 "Seconds between looks for legs that went silent."
+FEW_CALLS = 10
+"Calls one extension may always have, however few there may be in all."
 TRACE_DELAY = 1.0
 "Seconds after a call's end until its trace is taken: the last answers are still under way."
+_PLAIN_USER = "+*-_.!~'()&=$,;?/"
+"What may stand in the user part of a URI as it is (RFC 3261 §25.1)."
 _NOBODY = secrets.token_hex(16)
 "The secret of users that do not exist, so that checking them costs the same."
 
@@ -129,6 +135,8 @@ class Exchange:
         self.stack.transports.admits = lambda host: not self.guard.is_banned(host)
         self._recorder = Recorder(now)
         self.stack.on_message = self._recorder.on_message
+        self.stack.on_stray = self._recorder.on_stray
+        self.stack.transports.knows = self._is_known
         self._clock = MediaClock()
         self._ports = RtpPorts(settings.media_host, settings.rtp_first, settings.rtp_last)
         self._draining = False
@@ -255,67 +263,92 @@ class Exchange:
         return Party(label=spoken(number), targets=[link.target(plan.number, permit.caller)])
 
     # ── what the stack brings ───────────────────────────────────────────────────────────
-    def admits(self, request: Request, flow: Flow) -> bool:
+    def admits(self, flow: Flow) -> bool:
         return self.guard.admits(flow.remote[0])
 
-    def on_request(self, transaction: ServerTransaction) -> None:
-        request = transaction.request
-        if request.method == "REGISTER":
-            self._on_register(transaction)
-        elif request.method == "INVITE" and isinstance(transaction, InviteServerTransaction):
-            self._on_invite(transaction)
-        elif request.method == "OPTIONS":
-            transaction.reply(200, allow=ALLOW, accept="application/sdp")
+    def on_request(self, incoming: Incoming) -> None:
+        method = incoming.request.method
+        if method == "REGISTER":
+            self._on_register(incoming)
+        elif method == "INVITE":
+            self._on_invite(incoming)
+        elif method == "OPTIONS":
+            incoming.refuse_with(200, allow=ALLOW, accept="application/sdp")
         else:
-            transaction.reply(405, allow=ALLOW)
+            incoming.refuse_with(405, allow=ALLOW)
 
-    def _on_register(self, transaction: ServerTransaction) -> None:
-        extension = self._authenticate(transaction)
+    def _on_register(self, incoming: Incoming) -> None:
+        extension = self._authenticate(incoming)
         if extension is None:
             return
-        if (transaction.request.to.uri.user or "") != extension.number:
-            transaction.reply(403, "Register your own extension")
+        if (incoming.request.to.uri.user or "") != extension.number:
+            incoming.refuse_with(403)
             return
-        self.registrar.handle(transaction, extension.number)
+        transaction = incoming.accept()
+        if transaction is not None:
+            self.registrar.handle(transaction, extension.number)
 
-    def _authenticate(self, transaction: ServerTransaction) -> Extension | None:
+    def _authenticate(self, incoming: Incoming) -> Extension | None:
         """The extension a request proves to come from; else it has been answered.
 
         A user that does not exist is challenged and checked like any other, so that neither
         the answer nor the time tells which users there are.
         """
-        request = transaction.request
-        username = self._digest.username(request)
-        extension = self.directory.extension(username) if username else None
+        request, host = incoming.request, incoming.flow.remote[0]
+        username = self._digest.username(request) or ""
+        extension = self.directory.extension(username)
         secret = extension.secret if extension and extension.secret else _NOBODY
-        verdict = self._digest.check(request, secret)
+        verdict = self._digest.check(request, secret, host)
+        if self.guard.is_locked(host, username) and not self._is_device(incoming.flow, username):
+            verdict = Verdict.BAD
         if verdict is Verdict.GOOD and extension is not None and extension.secret:
+            incoming.flow.trust()
             return extension
         if verdict is Verdict.BAD:
-            self.guard.failed(transaction.flow.remote[0], "wrong passwords")
-        challenge = self._digest.challenge(request, stale=verdict is Verdict.STALE)
-        transaction.respond(challenge)
+            self.guard.failed(host, username, "wrong passwords")
+        stale = verdict is Verdict.STALE
+        incoming.refuse(self._digest.challenge(request, host, stale=stale))
         return None
 
-    def _on_invite(self, transaction: InviteServerTransaction) -> None:
-        request = transaction.request
+    def _crowded(self, caller: Extension | None) -> bool:
+        """No room for another call: none at all, or one extension has taken half of it."""
+        limit = self.settings.max_calls
+        if len(self.calls) >= limit:
+            return True
+        if caller is None or len(self.calls) < max(FEW_CALLS, limit // 2):
+            return False
+        theirs = sum(call.caller == caller.number for call in self.calls.values())
+        return theirs >= max(FEW_CALLS, limit // 2)
+
+    def _is_device(self, flow: Flow, username: str) -> bool:
+        """Whether a phone of this user is registered at that very address and port: guesses of
+        a neighbour must not lock it out."""
+        return any(b.flow.remote == flow.remote for b in self.registrar.bindings(username))
+
+    def _on_invite(self, incoming: Incoming) -> None:
+        request = incoming.request
         link = next(
-            (link for link in self.trunks.values() if link.owns(request, transaction.flow)), None
+            (link for link in self.trunks.values() if link.owns(request, incoming.flow)), None
         )
         caller: Extension | None = None
         if link is None:
-            caller = self._authenticate(transaction)
+            caller = self._authenticate(incoming)
             if caller is None:
                 return
-        if self._draining or len(self.calls) >= self.settings.max_calls:
-            transaction.reply(503, retry_after="10")
+        if self._draining or self._crowded(caller):
+            incoming.refuse_with(503, retry_after="10")
             return
+        target = request.target  # unreadable ones are refused before anything is spent
+        transaction = incoming.accept()
+        if not isinstance(transaction, InviteServerTransaction):
+            return
+        incoming.flow.trust()
         transaction.reply(100)
-        called = request.target.user or ""
+        called = printable(target.user or "", 80)
         if link is not None:
             plan = route_from_trunk(link.called_numbers(request), link.trunk, self.directory)
             region = region_of_zone(link.trunk.zone)
-            shown = from_trunk(request.from_.uri.user or "anonymous", region)
+            shown = from_trunk(printable(request.from_.uri.user or "anonymous", 80), region)
             user, kind = "", "inbound"
         else:
             assert caller is not None
@@ -436,7 +469,7 @@ class Exchange:
                 peer=extension.number,
                 uri=binding.contact,
                 to_uri=f"sip:{extension.number}@{domain}",
-                from_uri=f"sip:{shown}@{domain}",
+                from_uri=f"sip:{quote(shown, safe=_PLAIN_USER)}@{domain}",
                 from_name=name,
                 contact_user=self.settings.contact_user,
                 flow=_existing(binding.flow),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 MAX_HOSTS = 10_000
 "Addresses remembered; the least recently seen is forgotten first."
+MAX_LOCK = 86_400.0
 FAILURE_WINDOW = 60.0
 
 
@@ -44,6 +45,7 @@ class Guard:
         self._is_known = is_known
         self._on_ban = on_ban
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._guesses: OrderedDict[tuple[str, str], _Host] = OrderedDict()
         self.dropped = 0
 
     def admits(self, host: str) -> bool:
@@ -65,9 +67,19 @@ class Guard:
         entry = self._hosts.get(host)
         return bool(entry) and entry.banned_until > self._now() and not self._is_known(host)  # type: ignore[union-attr]
 
-    def failed(self, host: str, reason: str) -> None:
-        """A wrong password or an unknown user came from an address."""
+    def is_locked(self, host: str, user: str) -> bool:
+        """Whether this user's password was guessed at too often from a known address."""
+        entry = self._guesses.get((host, user))
+        return entry is not None and entry.banned_until > self._now()
+
+    def failed(self, host: str, user: str, reason: str) -> None:
+        """A wrong password or an unknown user came from an address.
+
+        A known address is not banned; there, only guessing at one user is stopped, for twice
+        as long each time.
+        """
         if self._is_known(host):
+            self._failed_at(host, user)
             return
         entry, now = self._entry(host), self._now()
         if now - entry.failing_since > FAILURE_WINDOW:
@@ -78,15 +90,39 @@ class Guard:
             entry.failures = 0
             self._on_ban(host, self.ban_seconds, reason)
 
+    def _failed_at(self, host: str, user: str) -> None:
+        now = self._now()
+        entry = self._guesses.setdefault((host, user), _Host(tokens=0, seen=self.ban_seconds))
+        self._guesses.move_to_end((host, user))
+        if len(self._guesses) > MAX_HOSTS:
+            self._guesses.popitem(last=False)
+        if now - entry.failing_since > FAILURE_WINDOW:
+            entry.failures, entry.failing_since = 0, now
+        entry.failures += 1
+        if entry.failures >= self._failures and entry.banned_until <= now:
+            entry.banned_until = now + entry.seen
+            entry.seen = min(2 * entry.seen, MAX_LOCK)
+            entry.failures = 0
+
     def _entry(self, host: str) -> _Host:
         entry = self._hosts.get(host)
         if entry is None:
             entry = self._hosts[host] = _Host(tokens=self._burst, seen=self._now())
             if len(self._hosts) > MAX_HOSTS:
-                self._hosts.popitem(last=False)
+                self._forget_one()
         else:
             self._hosts.move_to_end(host)
         return entry
+
+    def _forget_one(self) -> None:
+        """Forget the address seen longest ago that is not banned: a flood of new ones must not
+        lift a ban."""
+        now = self._now()
+        for host, entry in self._hosts.items():
+            if entry.banned_until <= now:
+                del self._hosts[host]
+                return
+        self._hosts.popitem(last=False)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

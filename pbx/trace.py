@@ -6,20 +6,31 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
+from operator import itemgetter
 
 from pbx.events import TraceLine
 from pbx.sip.message import Request, Response
 from pbx.sip.transport import Flow
 
-MAX_STRAYS = 500
+MAX_BYTES = 8192
+"Bytes kept of one message."
+MAX_STRAYS = 200
+MAX_STRAY_MESSAGES = 6
+MAX_STRAY_BYTES = 2048
 MAX_MESSAGES = 120
 "Messages kept a call."
 
-_SECRETS = (
-    (re.compile(r'((?:response|cnonce|nonce|opaque)\s*=\s*")[^"\0\r]*', re.IGNORECASE), r"\1…"),
-    (re.compile(r"(inline:)[^\s|;\0]+", re.IGNORECASE), r"\1…"),
-    (re.compile(r"(a=(?:ice-pwd|fingerprint|zrtp-hash):)[^\0\r\n]*", re.IGNORECASE), r"\1…"),
-    (re.compile(r"(sips?:[^@:\s>\0]+:)[^@\s>\0]+(?=@)", re.IGNORECASE), r"\1…"),
+_UNPRINTABLE = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_SECRETS = tuple(
+    (re.compile(pattern, re.IGNORECASE | re.MULTILINE), replacement)
+    for pattern, replacement in (
+        (r'((?:response|rspauth|cnonce|nonce|opaque)\s?=\s?"?)[^",\0\r\n]*', r"\1…"),
+        (r"(Authorization\s?:\s?Basic\s)[^\0\r\n]*", r"\1…"),
+        (r"(inline:)[^\r\n|;\0]+", r"\1…"),
+        (r"(^k=)[^\0\r\n]*", r"\1…"),
+        (r"(a=(?:ice-pwd|fingerprint|zrtp-hash|key-mgmt):)[^\0\r\n]*", r"\1…"),
+        (r"(sips?:[^@:\s>\0]{1,128}+:)[^@\s>\0]{1,512}+(?=@)", r"\1…"),
+    )
 )
 
 
@@ -27,7 +38,7 @@ def mask(text: str) -> str:
     """A message without digests, SRTP keys and passwords."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
-    return text
+    return _UNPRINTABLE.sub("�", text)
 
 
 _Line = tuple[datetime, bool, str, str, bytes]
@@ -55,23 +66,32 @@ class Recorder:
         lines += self._strays.pop(sip_call_id, [])
         self._sip_ids.setdefault(call, []).append(sip_call_id)
 
+    def on_stray(self, sent: bool, message: Request | Response, flow: Flow) -> None:
+        """The hook for messages of no dialog: never written into a call that goes on."""
+        if message.call_id not in self._calls:
+            self.on_message(sent, message, flow)
+
     def on_message(self, sent: bool, message: Request | Response, flow: Flow) -> None:
         """The stack's hook. Registrations and the like are not kept."""
         sip_id = message.call_id
-        lines = self._calls.get(sip_id, self._strays.get(sip_id))
+        lines, limit = self._calls.get(sip_id), MAX_MESSAGES
+        if lines is None:
+            lines, limit = self._strays.get(sip_id), MAX_STRAY_MESSAGES
         if lines is None:
             if not (isinstance(message, Request) and message.method == "INVITE"):
                 return
             lines = self._strays[sip_id] = []
             if len(self._strays) > MAX_STRAYS:
                 self._strays.popitem(last=False)
-        if len(lines) < MAX_MESSAGES:
+        if len(lines) < limit:
+            data = message.encode()
+            data = data[: MAX_STRAY_BYTES if limit == MAX_STRAY_MESSAGES else MAX_BYTES]
             about = f" ({message.cseq.method})" if isinstance(message, Response) else ""
-            lines.append((self._now(), sent, str(flow), about, message.encode()))
+            lines.append((self._now(), sent, str(flow), about, data))
 
     def peek(self, call: str) -> list[TraceLine]:
         """The masked messages of a call so far."""
-        lines = sorted(self._lines.get(call, []))
+        lines = sorted(self._lines.get(call, []), key=itemgetter(0))
         # One pass of the expressions over everything; no secret spans the line between two.
         whole = b"\0".join(data.replace(b"\0", b"") for *_, data in lines)
         texts = mask(whole.decode("utf-8", "replace")).split("\0") if lines else []

@@ -16,7 +16,7 @@ from encryptotel.demo.phone import Behaviour, Phone
 from nlp.commands import Understanding
 from pbx.events import CallEnded, CallTraced, Event
 from pbx.sip.digest import Credentials
-from pbx.sip.transaction import ServerTransaction
+from pbx.sip.stack import Incoming
 from pbx.sip.transport import Transport
 
 NEVER = 3600.0
@@ -28,11 +28,11 @@ class BusyPhone(Phone):
 
     status = 486
 
-    def on_request(self, transaction: ServerTransaction) -> None:
-        if transaction.request.method == "INVITE":
-            transaction.reply(self.status)
+    def on_request(self, incoming: Incoming) -> None:
+        if incoming.request.method == "INVITE":
+            incoming.refuse_with(self.status)
         else:
-            super().on_request(transaction)
+            super().on_request(incoming)
 
 
 class Office:

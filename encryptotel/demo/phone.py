@@ -19,8 +19,8 @@ from pbx.media.srtp import SrtpPolicy
 from pbx.ports import CallRefused
 from pbx.sip.digest import Credentials, DigestClient
 from pbx.sip.message import ParseError, Request
-from pbx.sip.stack import ALLOW, Stack
-from pbx.sip.transaction import InviteServerTransaction, ServerTransaction
+from pbx.sip.stack import ALLOW, Incoming, Stack
+from pbx.sip.transaction import InviteServerTransaction
 from pbx.sip.transport import Address, Flow, Transport
 
 log = logging.getLogger(__name__)
@@ -136,17 +136,17 @@ class Phone(LegListener):
         await self._stack.close()
 
     # ── the stack's user ────────────────────────────────────────────────────────────────
-    def admits(self, request: Request, flow: Flow) -> bool:
+    def admits(self, flow: Flow) -> bool:
         return True
 
-    def on_request(self, transaction: ServerTransaction) -> None:
-        request = transaction.request
-        if isinstance(transaction, InviteServerTransaction):
+    def on_request(self, incoming: Incoming) -> None:
+        method = incoming.request.method
+        if method == "OPTIONS":
+            incoming.refuse_with(200, allow=ALLOW)
+        elif method != "INVITE":
+            incoming.refuse_with(405, allow=ALLOW)
+        elif isinstance(transaction := incoming.accept(), InviteServerTransaction):
             self._spawn(self._answer(transaction))
-        elif request.method == "OPTIONS":
-            transaction.reply(200, allow=ALLOW)
-        else:
-            transaction.reply(405, allow=ALLOW)
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     async def _answer(self, transaction: InviteServerTransaction) -> None:

@@ -6,8 +6,7 @@ import asyncio
 
 from pbx.calls.leg import Leg, Reoffer
 from pbx.media.port import RtpPort, discard
-from pbx.media.sdp import SdpError
-from pbx.media.session import NotAcceptable
+from pbx.media.sdp import NotAcceptable, SdpError
 
 
 class Bridge:
@@ -82,7 +81,7 @@ async def _carry(bridge: Bridge, leg: Leg, other: Leg, body: bytes) -> bytes | i
         return 503
     response = await other.session.reinvite(offer)
     if response.status >= 300:
-        leg.media.remote = before
+        leg.media.restore(before)
         return response.status if response.status in (488, 491) else 488
     try:
         answered = other.media.take_answer(response.body)

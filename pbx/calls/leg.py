@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pbx.calls.cause import Ending
 from pbx.media.audio import AudioChannel
 from pbx.media.clock import MediaClock
-from pbx.media.sdp import SdpError, SessionDescription
-from pbx.media.session import MediaSession, NotAcceptable, Profile
+from pbx.media.sdp import NotAcceptable, SdpError, SessionDescription
+from pbx.media.session import MediaSession, Profile
 from pbx.media.srtp import SrtpPolicy
 from pbx.ports import CallRefused
 from pbx.sip.digest import Credentials, DigestClient
@@ -118,6 +118,7 @@ class Leg:
     def take(self, transaction: InviteServerTransaction, *, direct: bool) -> None:
         """Become the callee's end of an INVITE. Raises `ParseError`."""
         self.session = Session.incoming(self._stack, self, transaction, direct=direct)
+        self.media.signalling_host = transaction.flow.remote[0]
         self._listener.leg_dialog(self)
 
     async def dial(self, target: Target, like: SessionDescription | None = None) -> None:
@@ -132,6 +133,7 @@ class Leg:
             raise CallRefused(503, "the way there is down") from error
         if self.ending is not None:
             raise CallRefused(self.ending.status, self.ending.words)
+        self.media.signalling_host = flow.remote[0]
         profiles = _profiles(target.srtp, flow)
         ending = await self._attempt(target, flow, like, profiles[0])
         if ending is not None and ending.status in (415, 488, 606) and len(profiles) > 1:

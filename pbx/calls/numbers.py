@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberType
 
 MAX_DIALLED = 32
+_COSTLY = (
+    PhoneNumberType.PREMIUM_RATE,
+    PhoneNumberType.SHARED_COST,
+    PhoneNumberType.PERSONAL_NUMBER,
+    PhoneNumberType.PAGER,
+)
+_COSTLY_PREFIXES = (
+    # The ranges that fraud likes best are in no plan; the library calls them unknown.
+    "+1900", "+1976", "+4470", "+4476", "+449", "+44118", "+4487", "+49900", "+49118",
+    "+49137", "+49138", "+49190", "+49180", "+338", "+3480", "+3489", "+39892", "+39899",
+    "+439", "+4190", "+979", "+882", "+883", "+881", "+870",
+)  # fmt: skip
 _ZONE_REGIONS = {"UK": "GB", "EN": "GB", "USA": "US"}
 
 
@@ -28,10 +42,13 @@ def region_of(number: str) -> str:
 def is_premium(number: str) -> bool:
     """Whether calling an E.164 number costs the caller extra on purpose."""
     try:
-        kind = phonenumbers.number_type(phonenumbers.parse(number))
+        parsed = phonenumbers.parse(number)
     except NumberParseException:
         return False
-    return kind in (PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST)
+    kind = phonenumbers.number_type(parsed)
+    return kind in _COSTLY or (
+        kind == PhoneNumberType.UNKNOWN and number.startswith(_COSTLY_PREFIXES)
+    )
 
 
 def to_e164(dialled: str, region: str) -> str | None:
@@ -51,13 +68,18 @@ def to_e164(dialled: str, region: str) -> str | None:
         parsed = phonenumbers.parse(text, region or None)
     except NumberParseException:
         return None
-    if not phonenumbers.is_possible_number(parsed) or parsed.extension:
-        return None
+    reason = phonenumbers.is_possible_number_with_reason(parsed)
+    if reason != phonenumbers.ValidationResult.IS_POSSIBLE or parsed.extension:
+        return None  # a local number without its area code is none either
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
 def from_trunk(presented: str, region: str) -> str:
     """A number as a carrier writes it, as +E.164 where that can be told, else unchanged."""
+    with contextlib.suppress(NumberParseException):
+        national = phonenumbers.parse(presented, region)
+        if phonenumbers.is_valid_number(national):
+            return phonenumbers.format_number(national, phonenumbers.PhoneNumberFormat.E164)
     if presented.isdigit() and not presented.startswith("0"):
         plain = to_e164("+" + presented, region)
         if plain is not None and region_of(plain):

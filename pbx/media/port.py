@@ -89,6 +89,7 @@ class RtpPort(asyncio.DatagramProtocol):
         self._rtcp: _RtcpPort | None = None
         self._remote: Address | None = None
         self._latched: Address | None = None
+        self._hosts: tuple[str, ...] = ()
         self._first_sequence = -1
         self._highest = 0
         self._cycles = 0
@@ -107,14 +108,17 @@ class RtpPort(asyncio.DatagramProtocol):
         return port
 
     # ── set-up ──────────────────────────────────────────────────────────────────────────
-    def aim(self, remote: Address, rtcp: Address | None = None) -> None:
-        """Where the peer says it listens. A new place undoes the latch (a re-INVITE moved)."""
+    def aim(self, remote: Address, rtcp: Address | None = None, signalling_host: str = "") -> None:
+        """Where the peer says it listens, and the host its signalling comes from: sound that
+        is not encrypted is taken from these hosts only. A new place undoes the latch (a
+        re-INVITE moved)."""
+        self._hosts = (remote[0], signalling_host) if signalling_host else ()
         if remote == self._remote:
             return
         self._remote = remote
         self._latched = None
         if self._rtcp is not None:
-            self._rtcp.remote = rtcp or (remote[0], remote[1] + 1)
+            self._rtcp.aim(rtcp or (remote[0], min(remote[1] + 1, 65_535)))
 
     def secure(self, inbound: Session | None, outbound: Session | None) -> None:
         """Use SRTP from now on, or with None stop using it."""
@@ -208,31 +212,37 @@ class RtpPort(asyncio.DatagramProtocol):
     def _may_latch(self, data: bytes, addr: Address) -> bool:
         """Whether a packet from a new address may take the stream over.
 
-        With SRTP the authentication decides, afterwards. Without, the first source wins, and
-        only the address in the SDP may win it back.
+        With SRTP the authentication decides, afterwards. Without, the first source on one of
+        the peer's hosts wins, and only the address in the SDP may win it back.
         """
-        if self.inbound is not None or self._latched is None:
+        if self.inbound is not None:
             return True
-        if addr == self._remote and len(data) >= 12 and data[0] >> 6 == 2:
+        if self._latched is None and (addr[0] in self._hosts or not self._hosts):
+            return True
+        if addr[:2] == self._remote and len(data) >= 12 and data[0] >> 6 == 2:
             return True
         self.stats.rejected += 1
         return False
 
-    def _on_rtcp(self, data: bytes) -> None:
+    def _on_rtcp(self, data: bytes, host: str) -> bool:
+        """Take an RTCP packet; False for one that is not the peer's, or not RTCP."""
+        blocks = None
         if self.inbound is not None:
             try:
                 data = self.inbound.unprotect_rtcp(data)
+                blocks = parse_reports(data)
             except SrtpError:
-                self.stats.rejected += 1
-                return
-        blocks = parse_reports(data)
+                blocks = None
+        elif host in self._hosts or not self._hosts:
+            blocks = parse_reports(data)
         if blocks is None:
             self.stats.rejected += 1
-            return
+            return False
         for block in blocks:
             self.stats.lost_by_peer = max(0, block.lost)
             self.stats.jitter_ms = 1000 * block.jitter / self.clock_rate
         self.rtcp_sink(data)
+        return True
 
 
 class _RtcpPort(asyncio.DatagramProtocol):
@@ -244,14 +254,18 @@ class _RtcpPort(asyncio.DatagramProtocol):
         self.remote: Address | None = None
         self._latched: Address | None = None
 
+    def aim(self, remote: Address) -> None:
+        self.remote = remote
+        self._latched = None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
-        if self._latched not in (None, addr) and addr != self.remote:
+        if self._latched not in (None, addr) and addr[:2] != self.remote:
             return
-        self._latched = addr
-        self._owner._on_rtcp(data)
+        if self._owner._on_rtcp(data, addr[0]):
+            self._latched = addr
 
     def send(self, data: bytes) -> None:
         to = self._latched or self.remote

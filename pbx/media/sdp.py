@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -28,6 +29,10 @@ _STATIC_CODECS = {
 
 class SdpError(ValueError):
     """The body is not an SDP this exchange can work with."""
+
+
+class NotAcceptable(SdpError):
+    """The sides cannot agree (SIP 488). The text says about what."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,10 +222,18 @@ def _attribute_line(item: tuple[str, str | None]) -> str:
 
 
 def _host(value: str) -> str:
+    """The address of a c= line. Names are refused: looking one up would make the call wait for
+    a stranger's name server; so are addresses that are not one machine's."""
     fields = value.split()
-    if len(fields) < 3:
-        raise SdpError("bad c= line")
-    return fields[2].partition("/")[0]
+    try:
+        address = ipaddress.ip_address(fields[2].partition("/")[0])
+    except IndexError as error:
+        raise SdpError("bad c= line") from error
+    except ValueError as error:
+        raise NotAcceptable("media at a host name is not supported") from error
+    if address.is_multicast or str(address) == "255.255.255.255":
+        raise NotAcceptable("media to many machines at once is not supported")
+    return str(address)
 
 
 def _int(value: str) -> int:

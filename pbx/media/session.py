@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from pbx.media.codecs import CODECS, TELEPHONE_EVENT, Codec, codec_named
 from pbx.media.port import RtpPort, RtpPorts
-from pbx.media.sdp import Media, SdpError, SessionDescription, mirrored
+from pbx.media.sdp import Media, NotAcceptable, SdpError, SessionDescription, mirrored
 from pbx.media.srtp import CryptoLine, SrtpPolicy, choose_crypto, new_crypto, session
 
 _NOT_RELAYED = (
@@ -19,10 +19,6 @@ _NOT_RELAYED = (
     "setup", "mid", "msid", "key-mgmt", "connection", "cryptex",
 )  # fmt: skip
 _EVENT_PAYLOAD = 101
-
-
-class NotAcceptable(SdpError):
-    """The sides cannot agree (SIP 488). The text says about what."""
 
 
 class Profile(Enum):
@@ -58,6 +54,8 @@ class MediaSession:
         self._keys: dict[int, tuple[CryptoLine, ...]] = {}
         self._profile = Profile.PLAIN
         self.secured = False
+        self.signalling_host = ""
+        "Where the leg's SIP comes from: behind NAT its sound does too."
 
     # ── offers we make ──────────────────────────────────────────────────────────────────
     async def offer(
@@ -99,7 +97,7 @@ class MediaSession:
             port = self.ports[index] if index < len(self.ports) else None
             if port is None:
                 continue
-            if not media.port:
+            if not media.port or (":" in remote.host_of(media)) != (":" in self._host):
                 self._refuse(index)
                 continue
             theirs = choose_crypto(media) if self._profile is not Profile.PLAIN else None
@@ -122,58 +120,67 @@ class MediaSession:
         """The peer's offer; what our policy or abilities refuse has port 0 in the result.
         Raises `SdpError`, `NotAcceptable`, OSError."""
         remote = SessionDescription.parse(body)
-        kept: list[Media] = []
-        for index, media in enumerate(remote.media):
-            port = None
-            if media.port and media.is_rtp and self._crypto_fits(media):
-                port = await self._port(index)
-            if port is None:
-                self._refuse(index)
-                kept.append(media.refused())
-                continue
-            self._aim(port, media, remote)
-            kept.append(media)
-        self.remote = replace(remote, media=tuple(kept))
-        if not any(media.port for media in kept):
+        wanted = [self._wants(media, remote) for media in remote.media]
+        if not any(wanted):  # nothing was touched: a call that goes on goes on
             encrypted = self.policy is SrtpPolicy.REQUIRE
             raise NotAcceptable(
                 "encrypted media (SDES-SRTP) is required" if encrypted else "no usable media"
             )
+        kept: list[Media] = []
+        for index, (media, good) in enumerate(zip(remote.media, wanted, strict=True)):
+            if not good:
+                self._refuse(index)
+                kept.append(media.refused())
+                continue
+            self._aim(await self._port(index), media, remote)
+            kept.append(media)
+        self.remote = replace(remote, media=tuple(kept))
         return self.remote
+
+    def restore(self, remote: SessionDescription | None) -> None:
+        """Go on as agreed before: the other side did not want the change."""
+        self.remote = remote
+        if remote is None:
+            return
+        for media, port in zip(remote.media, self.ports, strict=False):
+            if port is not None and media.port:
+                self._aim(port, media, remote)
 
     def answer(self, like: SessionDescription | None = None) -> bytes:
         """Our answer to the offer taken: another leg's answer carried over, or our own choice
         of G.711 codec. Raises `NotAcceptable` when there is nothing in common."""
         assert self.remote is not None
+        chosen = [
+            self._choose(index, offered, like) for index, offered in enumerate(self.remote.media)
+        ]
+        if not any(chosen):
+            raise NotAcceptable("no codec in common")
         media: list[Media] = []
-        for index, offered in enumerate(self.remote.media):
+        for index, (offered, choice) in enumerate(zip(self.remote.media, chosen, strict=True)):
             port = self.ports[index] if index < len(self.ports) else None
-            given = like.media[index] if like and index < len(like.media) else None
-            if (
-                port is None
-                or not offered.port
-                or (like is not None and not (given and given.port))
-            ):
+            if choice is None or port is None:
                 self._refuse(index)
                 media.append(offered.refused())
                 continue
-            chosen = given.without(*_NOT_RELAYED) if given else _own_choice(offered, self._codecs)
-            if chosen is None:
-                self._refuse(index)
-                media.append(offered.refused())
-                continue
-            chosen = replace(chosen, port=port.port, host="", protocol=offered.protocol)
+            answer = replace(choice, port=port.port, host="", protocol=offered.protocol)
             theirs = choose_crypto(offered) if self.policy is not SrtpPolicy.OFF else None
             if theirs is not None:
                 ours = self._answer_key(index, theirs)
                 self._secure(port, theirs, ours)
-                chosen = chosen.having(ours.attribute())
+                answer = answer.having(ours.attribute())
             else:
                 port.secure(None, None)
-            media.append(chosen)
-        if not any(item.port for item in media):
-            raise NotAcceptable("no codec in common")
+            media.append(answer)
         return self._publish(media)
+
+    def _choose(self, index: int, offered: Media, like: SessionDescription | None) -> Media | None:
+        """What to answer to one offered section; None refuses it."""
+        if not offered.port or index >= len(self.ports) or self.ports[index] is None:
+            return None
+        if like is None:
+            return _own_choice(offered, self._codecs)
+        given = like.media[index] if index < len(like.media) else None
+        return given.without(*_NOT_RELAYED) if given and given.port else None
 
     # ── what was agreed ─────────────────────────────────────────────────────────────────
     @property
@@ -235,6 +242,11 @@ class MediaSession:
             port.close()
             self.ports[index] = None
 
+    def _wants(self, media: Media, remote: SessionDescription) -> bool:
+        """Whether an offered section can be taken at all."""
+        reachable = (":" in remote.host_of(media)) == (":" in self._host)
+        return bool(media.port) and media.is_rtp and reachable and self._crypto_fits(media)
+
     def _crypto_fits(self, media: Media) -> bool:
         if self.policy is SrtpPolicy.OFF:
             return not media.is_secure
@@ -251,11 +263,14 @@ class MediaSession:
         return key
 
     def _secure(self, port: RtpPort, theirs: CryptoLine, ours: CryptoLine) -> None:
+        """Use a pair of keys. A direction whose key stays keeps its session, which goes on
+        counting: a new one would use the same key stream again."""
         self.secured = True
-        pair = (theirs.key, ours.key)
-        if port.keys != pair:  # the same keys go on counting: a new session would replay
-            port.keys = pair
-            port.secure(session(theirs, inbound=True), session(ours, inbound=False))
+        before = port.keys or (b"", b"")
+        inbound = port.inbound if before[0] == theirs.key else session(theirs, inbound=True)
+        outbound = port.outbound if before[1] == ours.key else session(ours, inbound=False)
+        port.secure(inbound, outbound)
+        port.keys = (theirs.key, ours.key)
 
     def _aim(self, port: RtpPort, media: Media, remote: SessionDescription) -> None:
         host = remote.host_of(media)
@@ -265,7 +280,7 @@ class MediaSession:
             return
         rtcp = next(iter(media.values("rtcp")), "").split()
         rtcp_port = int(rtcp[0]) if rtcp and rtcp[0].isdigit() and int(rtcp[0]) < 65_536 else None
-        port.aim((host, media.port), (host, rtcp_port) if rtcp_port else None)
+        port.aim((host, media.port), (host, rtcp_port) if rtcp_port else None, self.signalling_host)
 
     def _publish(self, media: list[Media]) -> bytes:
         if self.local is not None and self.local.media == tuple(media):

@@ -87,7 +87,7 @@ class _Engine:
     def speak(self, text: str, voice: str) -> bytes:
         """PCM of a text. Raises `SpeechError` for an unknown voice."""
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise SpeechError(f"there is no voice {voice!r}; try en-us, en-gb, de, fr, es, ru")
+            raise SpeechError(f"there is no voice {voice!r}; try en-us, en, de, fr, es, ru")
         self._chunks.clear()
         encoded = text.replace("\0", " ").encode() + b"\0"
         self._library.espeak_Synth(encoded, len(encoded), 0, 0, 0, _UTF8, None, None)

@@ -33,7 +33,7 @@ _MD5_ONLY_BRANCH = re.compile(r"z9hG4bK-\d+-\d+-")  # SIPp before 3.7, which nam
 MAX_NONCES = 20_000
 "Used nonces whose count is remembered, to refuse replays."
 
-_PARAMETER = re.compile(r'\s*([A-Za-z0-9_\-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^",\s]*)\s*(?:,|$)')
+_PARAMETER = re.compile(r'\s*+([A-Za-z0-9_\-]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"|[^",\s]*+)\s*+(?:,|$)')
 
 
 def parse_parameters(value: str) -> dict[str, str] | None:
@@ -111,14 +111,17 @@ class DigestServer:
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._unanswered: OrderedDict[str, float] = OrderedDict()
 
-    def challenge(self, request: Request, *, stale: bool = False, proxy: bool = False) -> Response:
+    def challenge(
+        self, request: Request, source: str, *, stale: bool = False, proxy: bool = False
+    ) -> Response:
         """A 401 (or, as a proxy, 407) with one challenge an algorithm (RFC 8760 §2.4).
 
-        A phone that did not answer such a choice last time gets MD5 alone.
+        `source` is the address it came from: the nonce is good from there only. A phone that
+        did not answer such a choice of algorithms last time gets MD5 alone.
         """
-        response = request.response(407 if proxy else 401, to_tag=secrets.token_hex(6))
+        response = request.response(407 if proxy else 401)
         name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
-        nonce = self._new_nonce()
+        nonce = self._new_nonce(source)
         for algorithm in self._algorithms_for(request):
             value = (
                 f'Digest realm="{self.realm}", nonce="{nonce}", algorithm={algorithm}, qop="auth"'
@@ -131,8 +134,8 @@ class DigestServer:
         found = self._answer(request, proxy)
         return found.get("username") if found else None
 
-    def check(self, request: Request, secret: str, *, proxy: bool = False) -> Verdict:
-        """Check a request against the secret of the user it names.
+    def check(self, request: Request, secret: str, source: str, *, proxy: bool = False) -> Verdict:
+        """Check a request from an address against the secret of the user it names.
 
         For a user that does not exist give any secret: the work, and so the time, is the same.
         """
@@ -157,7 +160,7 @@ class DigestServer:
         )
         given = answer.get("response", "").lower().encode("utf-8", "surrogateescape")
         right = hmac.compare_digest(expected.encode(), given)
-        age = self._nonce_age(nonce)
+        age = self._nonce_age(nonce, source)
         if not right or age is None or qop not in ("", "auth"):
             return Verdict.BAD if age is not None else Verdict.STALE
         if age > NONCE_LIFETIME or not self._count(nonce, nc):
@@ -182,18 +185,20 @@ class DigestServer:
                 return found
         return None
 
-    def _new_nonce(self) -> str:
+    def _new_nonce(self, source: str) -> str:
         stamp = f"{int(self._clock() * 1000):x}.{secrets.token_hex(8)}"
-        return f"{stamp}.{self._sign(stamp)}"
+        return f"{stamp}.{self._sign(stamp, source)}"
 
-    def _sign(self, stamp: str) -> str:
-        return hmac.new(self._key, stamp.encode("utf-8", "replace"), "sha256").hexdigest()[:32]
+    def _sign(self, stamp: str, source: str) -> str:
+        about = f"{stamp} {source}".encode("utf-8", "replace")
+        return hmac.new(self._key, about, "sha256").hexdigest()[:32]
 
-    def _nonce_age(self, nonce: str) -> float | None:
-        """Seconds since we made this nonce; None if we did not (or did before a restart)."""
+    def _nonce_age(self, nonce: str, source: str) -> float | None:
+        """Seconds since we made this nonce; None if we did not, not for this address, or did
+        before a restart."""
         stamp, _, signature = nonce.rpartition(".")
         good = hmac.compare_digest(
-            self._sign(stamp).encode(), signature.encode("utf-8", "surrogateescape")
+            self._sign(stamp, source).encode(), signature.encode("utf-8", "surrogateescape")
         )
         return self._clock() - int(stamp.partition(".")[0], 16) / 1000 if good else None
 

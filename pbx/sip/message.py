@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from sipmessage import URI, Address, CSeq, Parameters, Via
@@ -18,6 +19,7 @@ MAX_HEAD = 16_384
 "Bytes of start line and headers that are accepted."
 MAX_HEADERS = 128
 MAX_BODY = 65_535
+MAX_ADDRESS = 2048
 
 _COMPACT = {
     "i": "call-id",
@@ -48,6 +50,9 @@ _SPELLING = {
     "p-asserted-identity": "P-Asserted-Identity",
 }
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
+_SCHEME = re.compile(r"(?:^|(?<=<))(?:sips?|tel):", re.IGNORECASE)
+_TAG = re.compile(r";\s*tag\s*=", re.IGNORECASE)
+_LENGTH = re.compile(r"[0-9]{1,9}")
 _FOLD = re.compile(r"\r\n[ \t]+")
 _DISPLAY_NAME = re.compile(r'^\s*"(?:[^"\\]|\\.)*"')
 _STATUS_LINE = re.compile(r"SIP/2\.0 (\d{3})(?: (.*))?$", re.IGNORECASE)
@@ -209,14 +214,14 @@ class Request(Message):
     @property
     def target(self) -> URI:
         """The parsed Request-URI; raises `ParseError`."""
-        return checked(URI.parse, self.uri, "Request-URI", self)
+        return checked(parse_uri, self.uri, "Request-URI", self)
 
     def response(self, status: int, reason: str = "", to_tag: str = "") -> Response:
         """A response to this request with the headers of RFC 3261 §8.2.6 copied."""
         response = Response(status, reason or reason_phrase(status))
         for name in ("via", "from", "to", "call-id", "cseq"):
             response.copy_header(name, self)
-        if to_tag and ";tag=" not in self.get("to").lower():
+        if to_tag and not has_tag(self.get("to")):
             response.set("to", f"{self.get('to')};tag={to_tag}")
         return response
 
@@ -253,12 +258,13 @@ def parse_message(data: bytes) -> Request | Response:
     Raises `ParseError`. Only the shape is checked here, and the headers every message needs
     (RFC 3261 §8.1.1); all else is parsed when asked for.
     """
+    data = data.lstrip(b"\r\n")  # §7.5
     end = data.find(b"\r\n\r\n")
     if end < 0:
         raise ParseError("no end of headers")
     if end > MAX_HEAD:
         raise ParseError("headers too large")
-    head = data[:end].decode("utf-8", "surrogateescape").lstrip("\r\n")
+    head = data[:end].decode("utf-8", "surrogateescape")
     if "\r\n " in head or "\r\n\t" in head:
         head = _FOLD.sub(" ", head)
     lines = head.split("\r\n")
@@ -275,7 +281,7 @@ def parse_message(data: bytes) -> Request | Response:
     body = data[end + 4 :]
     length = message.get("content-length")
     if length:
-        if not (length.isascii() and length.isdigit()) or int(length[:9]) > len(body):
+        if not _LENGTH.fullmatch(length) or int(length) > len(body):
             raise ParseError("bad Content-Length", message)
         body = body[: int(length)]
     if len(body) > MAX_BODY:
@@ -323,8 +329,11 @@ _PLAIN_CSEQ = re.compile(r"(\d{1,10}) ([A-Z]+)")
 def _parse_via(value: str) -> Via:
     plain = _PLAIN_VIA.fullmatch(value)
     if plain is None:
-        return Via.parse(split_commas(value)[0])
+        via = Via.parse(split_commas(value)[0])
+        _check_port(via.port)
+        return via
     transport, host, port, rest = plain.groups()
+    _check_port(port)
     parameters: dict[str, str | None] = {}
     for item in rest.split(";")[1:]:
         name, equals, text = item.partition("=")
@@ -336,10 +345,38 @@ def parse_address(value: str) -> Address:
     """A From, To or Contact value; raises what `checked` turns into `ParseError`."""
     plain = _PLAIN_ADDRESS.fullmatch(value)
     if plain is None:
-        return Address.parse(value)
+        return _parse_unusual_address(value)
     name, scheme, user, host, port, tag = plain.groups()
+    _check_port(port)
     uri = URI(scheme=scheme, host=host, user=user, port=int(port) if port else None)
     return Address(uri, name or "", Parameters(tag=tag) if tag else Parameters())
+
+
+def _parse_unusual_address(value: str) -> Address:
+    """`sipmessage` with the display name taken off first: its pattern for names goes back and
+    forth over a hostile one for a third of a second."""
+    name = _DISPLAY_NAME.match(value)
+    rest = value[name.end() :] if name else value
+    if len(rest) > MAX_ADDRESS or rest.count("<") > 1 or '"' in rest.partition("<")[0]:
+        raise ValueError("bad address")
+    found = Address.parse(_SCHEME.sub(lambda match: match[0].lower(), rest.strip(), count=1))
+    _check_port(found.uri.port)
+    if name is None:
+        return found
+    return replace(found, name=re.sub(r"\\(.)", r"\1", name[0].strip()[1:-1]))
+
+
+def parse_uri(value: str) -> URI:
+    """A URI whose port, if any, is one."""
+    scheme, colon, rest = value.partition(":")
+    uri = URI.parse(scheme.lower() + colon + rest)
+    _check_port(uri.port)
+    return uri
+
+
+def _check_port(port: str | int | None) -> None:
+    if port is not None and not 0 < int(port) < 65_536:
+        raise ValueError("bad port")
 
 
 def _parse_cseq(value: str) -> CSeq:
@@ -376,6 +413,12 @@ def bare_uri(value: str) -> str:
     value = _DISPLAY_NAME.sub("", value, count=1)
     _, opened, rest = value.partition("<")
     return rest.partition(">")[0].strip() if opened else value.partition(";")[0].strip()
+
+
+def has_tag(value: str) -> bool:
+    """Whether a From or To value carries a tag, even where the value cannot be parsed."""
+    rest = _DISPLAY_NAME.sub("", value, count=1)
+    return _TAG.search(rest.rpartition(">")[2] or rest) is not None
 
 
 def address_value(uri: str, name: str = "", tag: str = "") -> str:

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sipmessage import URI
-
-from pbx.sip.message import ParseError, Request, bare_uri, checked, parse_address
+from pbx.sip.message import ParseError, Request, bare_uri, checked, parse_address, parse_uri
 from pbx.sip.transaction import ServerTransaction
 from pbx.sip.transport import Flow
+from pbx.text import printable
 
 MAX_DEVICES = 10
 "Devices an extension may register."
@@ -116,7 +115,7 @@ class Registrar:
                 raise ParseError("bad Contact")
             address = checked(parse_address, value, "Contact")
             uri = bare_uri(value)
-            checked(URI.parse, uri, "Contact")
+            checked(parse_uri, uri, "Contact")
             seconds = _seconds(address.parameters.get("expires") or "", default)
             if 0 < seconds < MIN_EXPIRES:
                 transaction.reply(423, "Interval Too Brief", min_expires=str(MIN_EXPIRES))
@@ -125,7 +124,7 @@ class Registrar:
         known = self._bindings.get(extension, {})
         for uri, _ in wishes:
             old = known.get(uri)
-            same_source = old is not None and old.call_id == request.call_id
+            same_source = old is not None and old.call_id == printable(request.call_id, 255)
             if old is not None and same_source and request.cseq.sequence <= old.cseq:
                 transaction.reply(500, retry_after="1")  # out of order, §10.3 step 7
                 return
@@ -152,9 +151,9 @@ class Registrar:
             contact=uri,
             flow=flow,
             expires=self._clock() + timedelta(seconds=seconds),
-            call_id=request.call_id,
+            call_id=printable(request.call_id, 255),
             cseq=request.cseq.sequence,
-            user_agent=request.get("user-agent")[:80],
+            user_agent=printable(request.get("user-agent"), 80),
         )
         self._insert(binding)
         self._on_bound(binding, old is not None)
@@ -162,8 +161,10 @@ class Registrar:
     def _drop_predecessor(self, request: Request, extension: str, flow: Flow) -> None:
         """A phone that came back on a new port registers with the Call-ID it had before; its
         old door is closed."""
+        call_id, sequence = printable(request.call_id, 255), request.cseq.sequence
         for binding in self.bindings(extension):
-            if binding.call_id == request.call_id and binding.flow.remote == flow.remote:
+            same_phone = binding.call_id == call_id and binding.flow.remote == flow.remote
+            if same_phone and binding.cseq < sequence:  # not a second Contact of this request
                 self._remove(binding, "replaced")
 
     def _insert(self, binding: Binding) -> None:

@@ -7,16 +7,15 @@ into them; what they mean is the media's business.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from sipmessage import URI
-
 from pbx.sip.digest import DigestClient
-from pbx.sip.message import ParseError, Request, Response, bare_uri, checked
+from pbx.sip.message import ParseError, Request, Response, bare_uri, checked, parse_uri
 from pbx.sip.stack import ALLOW, USER_AGENT, Stack
 from pbx.sip.transaction import (
     ClientTransaction,
@@ -218,6 +217,8 @@ class Session:
         self._remote = response.get("to")
         self._routes = response.elements("record-route")[::-1]
         self._ack = self._in_dialog("ACK", self._local_cseq)
+        if self._request is not None:
+            _copy_credentials(self._request, self._ack)
         self._send_ack()
         if self.state is CallState.ENDED or self._cancelled:  # answered while we cancelled
             self._send_bye()
@@ -307,7 +308,10 @@ class Session:
                 if response.status < 200:
                     return
                 if response.status < 300:
+                    with contextlib.suppress(ParseError):
+                        self._set_target(response)  # §12.2.1.2
                     ack = self._in_dialog("ACK", request.cseq.sequence)
+                    _copy_credentials(request, ack)
                     self.stack.send_ack(ack, self._next_hop())
                 if not done.done():
                     done.set_result(response)
@@ -371,6 +375,9 @@ class Session:
             answer = 500
         finally:
             self._reinvites -= 1
+        if self.state is CallState.ENDED:
+            transaction.reply(487)
+            return
         if isinstance(answer, int):
             transaction.reply(answer)
             return
@@ -381,6 +388,17 @@ class Session:
             return
         transaction.respond(self._response(transaction.request, 200, answer))
         self._invite = transaction
+
+    def is_peer(self, flow: Flow) -> bool:
+        """From the address the dialog was set up with; between servers (`direct`) also from
+        those in the Contact and the routes, or anywhere when these are names."""
+        host = flow.remote[0]
+        if host == self.flow.remote[0]:
+            return True
+        if not self._direct:
+            return False
+        hosts = [parse_uri(bare_uri(uri)).host for uri in (*self._routes, self._target) if uri]
+        return host in hosts or not all(_is_address(name) for name in hosts)
 
     def on_ack(self, ack: Request) -> None:
         if self._invite is not None and ack.cseq.sequence == self._invite.request.cseq.sequence:
@@ -459,7 +477,7 @@ class Session:
                 raise ParseError("missing contact")
             return
         target = bare_uri(contacts[0])
-        checked(URI.parse, target, "contact")
+        checked(parse_uri, target, "contact")
         self._target = target
 
     def _next_hop(self) -> Flow:
@@ -469,7 +487,7 @@ class Session:
             return self.flow
         try:
             uri = checked(
-                URI.parse, bare_uri(self._routes[0] if self._routes else self._target), "route"
+                parse_uri, bare_uri(self._routes[0] if self._routes else self._target), "route"
             )
             host = ipaddress.ip_address(uri.host.strip("[]"))
         except ValueError:
@@ -481,3 +499,17 @@ ELSEWHERE = "Call completed elsewhere"
 "Reason text for the phones that lost the race to answer."
 
 _background: set[asyncio.Task[None]] = set()
+
+
+def _copy_credentials(request: Request, ack: Request) -> None:
+    """The ACK of a 2xx carries the INVITE's credentials (§13.2.2.4)."""
+    for name in ("authorization", "proxy-authorization"):
+        ack.copy_header(name, request)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True

@@ -7,13 +7,15 @@ dialog yet; requests inside a dialog go to that dialog's `Session`.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import re
 import secrets
 import ssl
 from collections.abc import Callable
 from typing import Protocol
 
-from sipmessage import URI, Via
+from sipmessage import URI
 
 from pbx.sip.digest import DigestClient
 from pbx.sip.message import (
@@ -21,6 +23,7 @@ from pbx.sip.message import (
     Request,
     Response,
     address_value,
+    has_tag,
     parse_message,
 )
 from pbx.sip.transaction import (
@@ -40,15 +43,58 @@ USER_AGENT = "EncryptoTel"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO"
 MAX_SERVER_TRANSACTIONS = 20_000
 
+_RECEIVED = re.compile(r"\s*;\s*received\s*=\s*[^;,\s]*", re.IGNORECASE)
+_RPORT = re.compile(r"\s*;\s*rport\b(?:\s*=\s*[^;,\s]*)?", re.IGNORECASE)
+
 
 class User(Protocol):
     """Whoever the stack belongs to."""
 
-    def admits(self, request: Request, flow: Flow) -> bool:
-        """Whether to look at a request outside any dialog at all; False drops it silently."""
+    def admits(self, flow: Flow) -> bool:
+        """Whether to look at a message from there at all; False drops it unread."""
 
-    def on_request(self, transaction: ServerTransaction) -> None:
-        """A request outside any dialog; answer it through the transaction."""
+    def on_request(self, incoming: Incoming) -> None:
+        """A request outside any dialog: `refuse` it, or `accept` it and answer."""
+
+
+class Incoming:
+    """A request outside any dialog that nothing has been spent on yet.
+
+    A refusal is stateless (RFC 3261 §8.2.7): a stranger's request leaves no transaction, no
+    timer and no memory behind.
+    """
+
+    def __init__(self, stack: Stack, request: Request, flow: Flow) -> None:
+        self.request = request
+        self.flow = flow
+        self._stack = stack
+
+    def refuse(self, response: Response) -> None:
+        """Send a final response and forget the request. A repeat gets an equal answer."""
+        if not has_tag(response.get("to")):
+            response.set(
+                "to", f"{response.get('to')};tag={self._stack.stateless_tag(self.request)}"
+            )
+        self._stack.on_stray(True, response, self.flow)
+        self._stack.reply_flow(self.request, self.flow).send(response.encode())
+
+    def refuse_with(self, status: int, **headers: str) -> None:
+        """Refuse with a status alone; `retry_after="5"` becomes `Retry-After: 5`."""
+        response = self.request.response(status)
+        for name, value in headers.items():
+            response.set(name.replace("_", "-"), value)
+        self.refuse(response)
+
+    def accept(self) -> ServerTransaction | None:
+        """Begin a transaction. None when there are too many: it was answered 503 then."""
+        stack = self._stack
+        flow = stack.reply_flow(self.request, self.flow)
+        transaction = stack.transactions.begin_server(self.request, flow)
+        if transaction is None:
+            self.refuse_with(503, retry_after="10")
+            return None
+        transaction.on_send = lambda response: stack.on_message(True, response, flow)
+        return transaction
 
 
 class DialogUser(Protocol):
@@ -59,6 +105,9 @@ class DialogUser(Protocol):
 
     def on_ack(self, ack: Request) -> None:
         """The ACK of a 2xx, which belongs to no transaction."""
+
+    def is_peer(self, flow: Flow) -> bool:
+        """Whether a message from there may speak for the other side: tags can be overheard."""
 
 
 MessageHook = Callable[[bool, Request | Response, Flow], None]
@@ -75,7 +124,10 @@ class Stack:
         self.transports = Transports(self._on_data, self._on_flow_closed)
         self.transactions = Transactions(self.timers, MAX_SERVER_TRANSACTIONS)
         self.on_message: MessageHook = lambda sent, message, flow: None
+        self.on_stray: MessageHook = lambda sent, message, flow: None
+        "The same for messages that belong to no dialog, or not yet."
         self.on_flow_closed: Callable[[Flow], None] = lambda flow: None
+        self._tag_key = secrets.token_bytes(16)
         self._dialogs: dict[tuple[str, str], DialogUser] = {}
         self.malformed = 0
         "Messages refused by the parser since start."
@@ -181,35 +233,35 @@ class Stack:
 
     # ── receiving ───────────────────────────────────────────────────────────────────────
     def _on_data(self, data: bytes, flow: Flow) -> None:
+        if not self.user.admits(flow):
+            return
+        message: Request | Response | None = None
         try:
             message = parse_message(data)
-        except ParseError as error:
-            self.malformed += 1
-            self._refuse_malformed(error, flow)
-            return
-        try:
             if isinstance(message, Response):
                 self._on_response(message, flow)
             else:
                 self._on_request(message, flow)
-        except ParseError as error:  # a header that is only read when needed
+        except ParseError as error:  # also of a header that is only read when needed
             self.malformed += 1
-            error.message = message
-            self._refuse_malformed(error, flow)
+            self._refuse_malformed(error.message or message, str(error), flow)
+        except Exception:
+            # The last line: whatever a message does to us, the next one must be heard.
+            self.malformed += 1
+            if self.malformed % 100 == 1:
+                log.exception("a message from %s failed (%d so far)", flow, self.malformed)
 
-    def _refuse_malformed(self, error: ParseError, flow: Flow) -> None:
+    def _refuse_malformed(self, request: object, reason: str, flow: Flow) -> None:
         """400 where there is a Via to answer to, and nothing for the rest (RFC 4475 §3)."""
-        request = error.message
         if not isinstance(request, Request) or request.method == "ACK":
             return
         try:
             self._note_source(request, flow)
         except ParseError:
             return
-        if self.user.admits(request, flow):
-            # str(error) is ours and constant: nothing of the message is echoed in it.
-            response = request.response(400, f"Bad Request - {error}", secrets.token_hex(6))
-            self._reply_flow(request, flow).send(response.encode())
+        # The reason is ours and constant: nothing of the message is echoed in it.
+        response = request.response(400, f"Bad Request - {reason}", self.stateless_tag(request))
+        self.reply_flow(request, flow).send(response.encode())
 
     def _on_response(self, response: Response, flow: Flow) -> None:
         transaction = self.transactions.find_client(response)
@@ -235,33 +287,35 @@ class Stack:
             return
         dialog = self._dialogs.get((request.call_id, request.to_tag)) if request.to_tag else None
         if request.method == "ACK":
-            if dialog is not None:
+            if dialog is None:
+                self.on_stray(False, request, flow)
+            elif dialog.is_peer(flow):
                 self.on_message(False, request, flow)
                 dialog.on_ack(request)
             return
-        if dialog is None and not self.user.admits(request, flow):
-            return
-        transaction = self.transactions.begin_server(request, self._reply_flow(request, flow))
-        if transaction is None:
-            busy = request.response(503, to_tag=secrets.token_hex(6))
-            busy.set("retry-after", "10")
-            self._reply_flow(request, flow).send(busy.encode())
-            return
-        transaction.on_send = lambda response: self.on_message(True, response, transaction.flow)
-        self.on_message(False, request, flow)
+        incoming = Incoming(self, request, flow)
         if request.method == "CANCEL":
-            self._on_cancel(transaction)
-        elif dialog is not None:
-            dialog.on_dialog_request(transaction)
+            self._on_cancel(incoming)
+        elif dialog is not None and dialog.is_peer(flow):
+            self.on_message(False, request, flow)
+            transaction = incoming.accept()
+            if transaction is not None:
+                dialog.on_dialog_request(transaction)
         elif request.to_tag and request.method != "REGISTER":
-            transaction.reply(481)
+            incoming.refuse_with(481)
         else:
-            self.user.on_request(transaction)
+            self.on_stray(False, request, flow)
+            self.user.on_request(incoming)
 
-    def _on_cancel(self, cancel: ServerTransaction) -> None:
-        invite = self.transactions.find_cancelled(cancel.request)
-        if invite is None:
-            cancel.reply(481)
+    def _on_cancel(self, incoming: Incoming) -> None:
+        """Only whoever sent the INVITE may take it back."""
+        invite = self.transactions.find_cancelled(incoming.request)
+        if invite is None or invite.flow.remote[0] != incoming.flow.remote[0]:
+            incoming.refuse_with(481)
+            return
+        self.on_message(False, incoming.request, incoming.flow)
+        cancel = incoming.accept()
+        if cancel is None:
             return
         cancel.reply(200)
         if not invite.answered:
@@ -274,14 +328,19 @@ class Stack:
         host, port = flow.remote
         if via.host == host and "rport" not in parameters:
             return
-        changes: dict[str, str | None] = {"received": host}
+        # In the text as it came: what a peer wrote must return to it letter by letter.
+        top, *rest = request.elements("via")
+        top = _RECEIVED.sub("", top) + f";received={host}"
         if "rport" in parameters:
-            changes["rport"] = str(port)
-        rest = request.elements("via")[1:]
-        noted = Via(via.transport, via.host, via.port, parameters.replace(**changes))
-        request.set("via", [str(noted), *rest])
+            top = _RPORT.sub(f";rport={port}", top)
+        request.set("via", [top, *rest])
 
-    def _reply_flow(self, request: Request, flow: Flow) -> Flow:
+    def stateless_tag(self, request: Request) -> str:
+        """A To tag that a repeat of the request gets again (§8.2.7)."""
+        about = f"{request.call_id} {request.get('via')}".encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(about, key=self._tag_key, digest_size=6).hexdigest()
+
+    def reply_flow(self, request: Request, flow: Flow) -> Flow:
         """Where responses go (§18.2.2): back to the source, unless a UDP peer without rport
         names another port."""
         if flow.reliable:

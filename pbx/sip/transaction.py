@@ -256,10 +256,11 @@ class ServerTransaction(Transaction):
         """A final response was sent."""
         return self.state not in (State.TRYING, State.PROCEEDING)
 
-    def _send(self, response: Response) -> None:
+    def _note(self, response: Response) -> None:
+        """Keep a response for repeats. It is sent last, when the state and its timers stand,
+        whatever the socket says."""
         self.on_send(response)
         self._last = response.encode()
-        self.flow.send(self._last)
 
 
 class InviteServerTransaction(ServerTransaction):
@@ -275,18 +276,20 @@ class InviteServerTransaction(ServerTransaction):
     def respond(self, response: Response) -> None:
         if self.state is not State.PROCEEDING:
             return
-        self._send(response)
+        self._note(response)
         if response.status < 200:
-            return
-        if response.status < 300:
+            pass
+        elif response.status < 300:
             self.state = State.ACCEPTED
             # Only an ACK end to end confirms a 2xx, so it is repeated whatever the transport
             # (§13.3.1.4); `acknowledged` stops it.
             self._repeat_success(self.timers.t1)
+            self._expire(self.timers.timeout, self._unconfirmed)  # timer L
         else:
             self.state = State.COMPLETED
             self._repeat(self._last, self.timers.t1, self.timers.t2)  # timer G
-        self._expire(self.timers.timeout, self._unconfirmed)  # timers H, L
+            self._expire(self.timers.timeout, self._unconfirmed)  # timer H
+        self.flow.send(self._last)
 
     def _repeat_success(self, interval: float) -> None:
         def again() -> None:
@@ -319,12 +322,13 @@ class NonInviteServerTransaction(ServerTransaction):
     def respond(self, response: Response) -> None:
         if self.state not in (State.TRYING, State.PROCEEDING):
             return
-        self._send(response)
+        self._note(response)
         if response.status < 200:
             self.state = State.PROCEEDING
         else:
             self.state = State.COMPLETED
             self._linger(self.timers.timeout)  # timer J
+        self.flow.send(self._last)
 
 
 class Transactions:

@@ -28,6 +28,11 @@ MAX_UNSENT = 1_048_576
 "Bytes a slow TCP/TLS reader may leave unsent before it is cut off."
 FIRST_MESSAGE_TIMEOUT = 20.0
 "Seconds a new connection has to complete a first message."
+STRANGER_TIMEOUT = 60.0
+"Seconds a connection may be silent that nobody known has used yet."
+HANDSHAKE_TIMEOUT = 4.0
+MAX_AT_ONCE = 16
+"Messages or pings of one connection handled before the others get their turn."
 CONNECT_TIMEOUT = 5.0
 
 _CONTENT_LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*:[ \t]*(\d{1,9})[ \t]*\r\n", re.I)
@@ -48,6 +53,9 @@ class Flow:
     def close(self) -> None:
         """Give the flow up; a UDP flow holds nothing."""
 
+    def trust(self) -> None:
+        """Somebody known speaks here: a connection may stay open as long as they like."""
+
     def __str__(self) -> str:
         return f"{self.transport}:{self.remote[0]}:{self.remote[1]}"
 
@@ -65,8 +73,12 @@ class UdpFlow(Flow):
         self.remote = remote
 
     def send(self, data: bytes) -> None:
-        if not self._socket.is_closing():
+        if self._socket.is_closing():
+            return
+        try:
             self._socket.sendto(data, self.remote)
+        except (OSError, ValueError, OverflowError) as error:  # an address that is none
+            log.debug("udp to %s: %s", self, error)
 
 
 class UdpListener(asyncio.DatagramProtocol):
@@ -109,6 +121,8 @@ class StreamFlow(Flow, asyncio.Protocol):
         self._on_data = on_data
         self._owner = owner
         self._buffer = bytearray()
+        self._paused = False
+        self._trusted = False
         self._wire: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self.local = self.remote = ("", 0)
@@ -125,44 +139,74 @@ class StreamFlow(Flow, asyncio.Protocol):
         if not self._owner.admit(self):
             self._wire.abort()
             return
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(FIRST_MESSAGE_TIMEOUT, self.close)
+        self._set_deadline(FIRST_MESSAGE_TIMEOUT)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        self._keep_open()
+        self.trust()
         self._buffer.clear()
         self._owner.forget(self)
 
     def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if not self._paused:
+            self._read()
+
+    def _read(self) -> None:
+        """Take messages from the buffer, a few at a time, so that one connection with much to
+        say does not hold up the others."""
+        self._paused = False
+        pinged = False
+        for _ in range(MAX_AT_ONCE):
+            taken = self._take()
+            if taken is None:
+                break
+            if taken:
+                self._on_data(taken, self)
+            else:
+                pinged = True
+        else:
+            self._paused = True
+            if self._wire is not None:
+                self._wire.pause_reading()
+            asyncio.get_running_loop().call_soon(self._resume)
+        if pinged:
+            self.send(b"\r\n")  # pong, RFC 5626 §4.4.1
+
+    def _resume(self) -> None:
+        if not self.closed and self._wire is not None:
+            self._wire.resume_reading()
+            self._read()
+
+    def _take(self) -> bytes | None:
+        """The next message; empty for a ping; None when there is nothing whole."""
         buffer = self._buffer
-        buffer += data
         while not self.closed:
+            if buffer.startswith(b"\r\n\r\n"):
+                del buffer[:4]
+                return b""
             if buffer.startswith(b"\r\n"):
-                if buffer.startswith(b"\r\n\r\n"):
-                    self.send(b"\r\n")  # pong, RFC 5626 §4.4.1
-                    del buffer[:4]
-                else:
-                    if len(buffer) < 4:
-                        return  # may yet become a ping
-                    del buffer[:2]
+                if len(buffer) < 4:
+                    return None  # may yet become a ping
+                del buffer[:2]
                 continue
             end = buffer.find(b"\r\n\r\n")
             if end < 0:
                 if len(buffer) > MAX_HEAD:
                     self.close()
-                return
+                return None
             length = _CONTENT_LENGTH.search(buffer, 0, end + 2)
             total = end + 4 + (int(length[1]) if length else 0)
             if end > MAX_HEAD or total > end + 4 + MAX_BODY:
                 self.close()
-                return
+                return None
             if len(buffer) < total:
-                return
+                return None
             message = bytes(buffer[:total])
             del buffer[:total]
-            self._keep_open()
-            self._on_data(message, self)
+            self._extend()
+            return message
+        return None
 
     def send(self, data: bytes) -> None:
         if self.closed or self._wire is None:
@@ -175,10 +219,21 @@ class StreamFlow(Flow, asyncio.Protocol):
         if self._wire is not None:
             self._wire.close()
 
-    def _keep_open(self) -> None:
+    def trust(self) -> None:
+        self._trusted = True
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _extend(self) -> None:
+        """A stranger said something whole; they get a while longer."""
+        if not self._trusted:
+            self._set_deadline(STRANGER_TIMEOUT)
+
+    def _set_deadline(self, seconds: float) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = asyncio.get_running_loop().call_later(seconds, self.close)
 
 
 class Transports:
@@ -195,6 +250,8 @@ class Transports:
         self.listening: dict[Transport, Address] = {}
         self.admits: Callable[[str], bool] = lambda host: True
         "Asked for each new connection; a banned host is refused before TLS costs anything."
+        self.knows: Callable[[str], bool] = lambda host: False
+        "Whether a phone or trunk lives at a host; half of all connections are kept for them."
 
     async def listen_udp(self, address: Address) -> Address:
         """Open the UDP socket; raises OSError when the port is taken."""
@@ -215,7 +272,7 @@ class Transports:
             lambda: StreamFlow(transport, self._on_data, self),
             *address,
             ssl=tls,
-            ssl_handshake_timeout=10 if tls else None,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT if tls else None,
             backlog=512,
         )
         self._servers.append(server)
@@ -263,7 +320,7 @@ class Transports:
                 )
         except TimeoutError as error:
             raise OSError(f"{transport} connection to {remote[0]}:{remote[1]} timed out") from error
-        flow._keep_open()  # we opened it: the peer may stay silent until we ask something
+        flow.trust()  # we opened it: the peer may stay silent until we ask something
         return flow
 
     def udp_flow(self, remote: Address) -> Flow:
@@ -276,7 +333,8 @@ class Transports:
         """Take a new connection in, unless there are too many or its host is banned."""
         host = flow.remote[0]
         count = self._per_host.get(host, 0)
-        crowded = len(self._streams) >= MAX_CONNECTIONS or count >= MAX_CONNECTIONS_PER_HOST
+        room = MAX_CONNECTIONS if self.knows(host) else MAX_CONNECTIONS // 2
+        crowded = len(self._streams) >= room or count >= MAX_CONNECTIONS_PER_HOST
         self._per_host[host] = count + 1
         self._streams[flow.transport, flow.remote] = flow
         return not crowded and self.admits(host)

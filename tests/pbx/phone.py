@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from pbx.sip.digest import Credentials, DigestClient, DigestServer, Verdict
 from pbx.sip.message import ParseError, Request
 from pbx.sip.session import Session
-from pbx.sip.stack import Stack
-from pbx.sip.transaction import InviteServerTransaction, ServerTransaction
+from pbx.sip.stack import Incoming, Stack
+from pbx.sip.transaction import InviteServerTransaction
 from pbx.sip.transport import Address, Flow, Transport
 
 OFFER = b"v=0 the offer"
@@ -73,20 +73,21 @@ class Phone:
         return self
 
     # ── the stack's user ────────────────────────────────────────────────────────────────
-    def admits(self, request: Request, flow: Flow) -> bool:
+    def admits(self, flow: Flow) -> bool:
         return self.admitted
 
-    def on_request(self, transaction: ServerTransaction) -> None:
-        request = transaction.request
+    def on_request(self, incoming: Incoming) -> None:
+        request, host = incoming.request, incoming.flow.remote[0]
         self.requests.append(request)
         if self.challenge is not None:
-            verdict = self.challenge.check(request, self.secret, proxy=self.proxy)
+            verdict = self.challenge.check(request, self.secret, host, proxy=self.proxy)
             if verdict is not Verdict.GOOD:
                 stale = verdict is Verdict.STALE
-                transaction.respond(
-                    self.challenge.challenge(request, stale=stale, proxy=self.proxy)
+                incoming.refuse(
+                    self.challenge.challenge(request, host, stale=stale, proxy=self.proxy)
                 )
                 return
+        transaction = incoming.accept()
         if isinstance(transaction, InviteServerTransaction):
             line = Line()
             try:
@@ -96,7 +97,7 @@ class Phone:
                 return
             self.lines.append(line)
             self.takes(line)
-        else:
+        elif transaction is not None:
             transaction.reply(200)
 
     # ── what people do ──────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import selectors
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
@@ -61,6 +62,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def jump(self, seconds: float) -> None:
         self._now += seconds
+
+    async def getaddrinfo(self, host: Any, port: Any, **more: Any) -> Any:
+        return socket.getaddrinfo(host, port, **more)  # no thread, which the clock would outrun
 
     async def create_datagram_endpoint(  # type: ignore[override]
         self, protocol_factory: Any, local_addr: Any = None, **more: Any
@@ -347,6 +351,12 @@ class _Stream(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return len(self._unsent)
+
+    def pause_reading(self) -> None:
+        """What is on its way still comes, as from a real socket's last read."""
+
+    def resume_reading(self) -> None:
+        """See `pause_reading`."""
 
     def is_closing(self) -> bool:
         return self._closed

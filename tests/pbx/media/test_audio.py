@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+
 from pbx.media.audio import MAX_LIVE, REPORT_EVERY, AudioChannel
 from pbx.media.clock import MediaClock
 from pbx.media.codecs import FRAME_BYTES, PCMA, PCMU, SILENCE, Codec
@@ -43,7 +46,7 @@ async def test_a_packet_of_silence_goes_out_every_20_ms() -> None:
     await passing(1.001)
     assert len(wire.sent) == 50
     assert [packet.marker for packet in wire.sent[:3]] == [True, False, False]
-    for one, two in zip(wire.sent, wire.sent[1:], strict=False):
+    for one, two in itertools.pairwise(wire.sent):
         assert (two.sequence - one.sequence) & 0xFFFF == 1
         assert (two.timestamp - one.timestamp) & 0xFFFFFFFF == 160
         assert one.ssrc == two.ssrc
@@ -84,17 +87,11 @@ async def test_played_waits_for_the_end_and_stop_ends_it() -> None:
     _, made = channel()
     await made.played()  # nothing to wait for
     made.play(bytes(FRAME_BYTES * 100))
-    async with asyncio_timeout(2.1):
+    async with asyncio.timeout(2.1):
         await made.played()
     made.play(bytes(FRAME_BYTES * 100_000))
     made.stop()
     await made.played()
-
-
-def asyncio_timeout(seconds: float):  # type: ignore[no-untyped-def]
-    import asyncio
-
-    return asyncio.timeout(seconds)
 
 
 @virtual
@@ -139,7 +136,7 @@ async def test_a_digit_as_rfc_4733_says() -> None:
     durations = [int.from_bytes(packet.payload[2:4], "big") for packet in events]
     assert durations == [160 * n for n in range(1, 9)] + [1440] * 3
     numbers = [packet.sequence for packet in wire.sent]
-    assert all((b - a) & 0xFFFF == 1 for a, b in zip(numbers, numbers[1:], strict=False))
+    assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(numbers))
     sound = [packet for packet in wire.sent if packet.payload_type == 0]
     assert (sound[0].timestamp - events[0].timestamp) & 0xFFFFFFFF == 11 * 160
 

@@ -21,7 +21,7 @@ from pbx.media.sdp import (
 PHONE = b"""v=0\r
 o=jdoe 2890844526 2890842807 IN IP4 10.47.16.5\r
 s=SDP Seminar\r
-c=IN IP4 224.2.17.12/127\r
+c=IN IP4 192.0.2.17\r
 t=2873397496 2873404696\r
 a=sendonly\r
 m=audio 49170 RTP/AVP 0 8 96 101\r
@@ -39,7 +39,7 @@ m=application 0 udp/wb *\r
 
 def test_what_a_phone_says() -> None:
     found = SessionDescription.parse(PHONE)
-    assert (found.host, found.origin_host) == ("224.2.17.12", "10.47.16.5")
+    assert (found.host, found.origin_host) == ("192.0.2.17", "10.47.16.5")
     assert (found.session_id, found.version) == (2890844526, 2890842807)
     audio, video, board = found.media
     assert (audio.kind, audio.port, audio.protocol) == ("audio", 49170, "RTP/AVP")
@@ -47,7 +47,7 @@ def test_what_a_phone_says() -> None:
     assert audio.bandwidth == ("AS:64",)
     assert audio.direction == "recvonly"
     assert video.direction == "sendonly"  # the session's, where the section says nothing
-    assert (found.host_of(audio), found.host_of(video)) == ("224.2.17.12", "2001:db8::1")
+    assert (found.host_of(audio), found.host_of(video)) == ("192.0.2.17", "2001:db8::1")
     assert [audio.codec(payload) for payload in (*audio.formats, "77")] == [
         "PCMU/8000", "PCMA/8000", "opus/48000/2", "telephone-event/8000", "",
     ]  # fmt: skip
@@ -168,7 +168,8 @@ LINES = st.tuples(
         st.text(max_size=30),
         st.sampled_from(
             ["audio 4000 RTP/AVP 0 101", "IN IP4 192.0.2.1", "rtpmap:101 x/1",
-             "crypto:1 A inline:b", "- 1 1 IN IP4 h", "sendonly", "video 9/2 RTP/SAVPF 96", ":", "rtpmap"]
+             "crypto:1 A inline:b", "- 1 1 IN IP4 h", "sendonly", "video 9/2 RTP/SAVPF 96",
+             ":", "rtpmap"]
         ),
     ),
 )  # fmt: skip

@@ -22,7 +22,7 @@ from pbx.sip.digest import (
 from pbx.sip.message import Request, Response, parse_message
 from tests.pbx.messages import request
 
-REALM = "example.com"
+REALM, HOST = "example.com", "192.0.2.9"
 GOOD = Credentials(username="101", secret="zebra")
 
 
@@ -53,7 +53,7 @@ def answered(
 ) -> Request:
     """A request that carries the client's answer to a fresh challenge."""
     made = request(method)
-    assert client.authorise(made, server.challenge(made, proxy=proxy))
+    assert client.authorise(made, server.challenge(made, HOST, proxy=proxy))
     return made
 
 
@@ -66,7 +66,7 @@ def by_hand(
 ) -> Request:
     """A REGISTER whose answer is computed here, any parameter changed before the digest."""
     made = request("REGISTER")
-    nonce = parse_parameters(server.challenge(made).get("www-authenticate"))
+    nonce = parse_parameters(server.challenge(made, HOST).get("www-authenticate"))
     assert nonce is not None
     used = {
         "username": "101",
@@ -150,7 +150,7 @@ def test_rfc_2069_without_qop() -> None:
 
 # ── challenges ──────────────────────────────────────────────────────────────────────────────
 def test_the_challenge_offers_sha_256_before_md5(server: DigestServer) -> None:
-    challenge = server.challenge(request("REGISTER"))
+    challenge = server.challenge(request("REGISTER"), HOST)
     assert challenge.status == 401
     offered = [parse_parameters(value) for value in challenge.get_all("www-authenticate")]
     assert [found and found["algorithm"] for found in offered] == ["SHA-256", "MD5"]
@@ -158,49 +158,50 @@ def test_the_challenge_offers_sha_256_before_md5(server: DigestServer) -> None:
         assert found is not None
         assert (found["realm"], found["qop"]) == (REALM, "auth")
         assert "stale" not in found
-    assert challenge.to_tag
 
 
 def test_a_proxy_challenges_with_407(server: DigestServer) -> None:
-    challenge = server.challenge(request("INVITE"), proxy=True)
+    challenge = server.challenge(request("INVITE"), HOST, proxy=True)
     assert challenge.status == 407
     assert len(challenge.get_all("proxy-authenticate")) == 2
     assert "www-authenticate" not in challenge
 
 
 def test_no_two_nonces_are_alike(server: DigestServer) -> None:
-    nonces = {server.challenge(request("REGISTER")).get("www-authenticate") for _ in range(100)}
+    nonces = {
+        server.challenge(request("REGISTER"), HOST).get("www-authenticate") for _ in range(100)
+    }
     assert len(nonces) == 100
 
 
 def test_a_phone_that_starts_anew_without_an_answer_gets_md5_alone(
     server: DigestServer, clock: Clock
 ) -> None:
-    assert len(server.challenge(request("REGISTER")).get_all("www-authenticate")) == 2
+    assert len(server.challenge(request("REGISTER"), HOST).get_all("www-authenticate")) == 2
     clock.now += PATIENCE / 2
-    assert len(server.challenge(request("REGISTER")).get_all("www-authenticate")) == 2
+    assert len(server.challenge(request("REGISTER"), HOST).get_all("www-authenticate")) == 2
     clock.now += PATIENCE
-    (only,) = server.challenge(request("REGISTER")).get_all("www-authenticate")
+    (only,) = server.challenge(request("REGISTER"), HOST).get_all("www-authenticate")
     assert "algorithm=MD5" in only
 
 
 def test_a_phone_that_answered_keeps_its_choice(server: DigestServer, clock: Clock) -> None:
     made = answered(server, DigestClient(GOOD))
-    assert server.check(made, "zebra") is Verdict.GOOD
+    assert server.check(made, "zebra", HOST) is Verdict.GOOD
     clock.now += 10 * PATIENCE
-    assert len(server.challenge(request("REGISTER")).get_all("www-authenticate")) == 2
+    assert len(server.challenge(request("REGISTER"), HOST).get_all("www-authenticate")) == 2
 
 
 def test_programs_known_to_stumble_get_md5_alone(server: DigestServer) -> None:
     old = request("REGISTER", user_agent="baresip v1.0.0 (x86_64/Linux)")
-    assert len(server.challenge(old).get_all("www-authenticate")) == 1
+    assert len(server.challenge(old, HOST).get_all("www-authenticate")) == 1
     sipp = request("REGISTER", branch="z9hG4bK-31337-1-0")
-    assert len(server.challenge(sipp).get_all("www-authenticate")) == 1
+    assert len(server.challenge(sipp, HOST).get_all("www-authenticate")) == 1
 
 
 def test_a_flood_of_challenges_costs_no_memory(server: DigestServer) -> None:
     for number in range(12_000):
-        server.challenge(request("REGISTER", via=f"host{number}.example.com"))
+        server.challenge(request("REGISTER", via=f"host{number}.example.com"), HOST)
     assert len(server._unanswered) <= 5_000
     assert len(server._counts) == 0
 
@@ -213,7 +214,7 @@ def test_what_our_client_answers_our_server_accepts(
 ) -> None:
     made = answered(server, DigestClient(GOOD), method, proxy=proxy)
     assert server.username(made, proxy=proxy) == "101"
-    assert server.check(made, "zebra", proxy=proxy) is Verdict.GOOD
+    assert server.check(made, "zebra", HOST, proxy=proxy) is Verdict.GOOD
 
 
 def test_the_client_takes_the_strongest_algorithm(server: DigestServer) -> None:
@@ -223,22 +224,22 @@ def test_the_client_takes_the_strongest_algorithm(server: DigestServer) -> None:
 
 def test_a_wrong_secret_is_bad(server: DigestServer) -> None:
     made = answered(server, DigestClient(GOOD))
-    assert server.check(made, "other") is Verdict.BAD
+    assert server.check(made, "other", HOST) is Verdict.BAD
 
 
 def test_no_answer_is_missing(server: DigestServer) -> None:
-    assert server.check(request("REGISTER"), "zebra") is Verdict.MISSING
+    assert server.check(request("REGISTER"), "zebra", HOST) is Verdict.MISSING
     assert server.username(request("REGISTER")) is None
 
 
 def test_an_answer_in_the_wrong_header_is_missing(server: DigestServer) -> None:
     made = answered(server, DigestClient(GOOD))
-    assert server.check(made, "zebra", proxy=True) is Verdict.MISSING
+    assert server.check(made, "zebra", HOST, proxy=True) is Verdict.MISSING
 
 
 def test_an_answer_for_another_realm_is_missing(clock: Clock) -> None:
     made = answered(DigestServer("elsewhere.example", clock), DigestClient(GOOD))
-    assert DigestServer(REALM, clock).check(made, "zebra") is Verdict.MISSING
+    assert DigestServer(REALM, clock).check(made, "zebra", HOST) is Verdict.MISSING
 
 
 def test_of_several_answers_the_one_for_our_realm_counts(
@@ -247,14 +248,14 @@ def test_of_several_answers_the_one_for_our_realm_counts(
     other = answered(DigestServer("elsewhere.example", clock), DigestClient(GOOD))
     made = answered(server, DigestClient(GOOD))
     made.set("authorization", [other.get("authorization"), made.get("authorization")])
-    assert server.check(made, "zebra") is Verdict.GOOD
+    assert server.check(made, "zebra", HOST) is Verdict.GOOD
 
 
 def test_an_answer_to_another_method_is_bad(server: DigestServer) -> None:
     made = answered(server, DigestClient(GOOD), "REGISTER")
     stolen = request("INVITE")
     stolen.copy_header("authorization", made)
-    assert server.check(stolen, "zebra") is Verdict.BAD
+    assert server.check(stolen, "zebra", HOST) is Verdict.BAD
 
 
 def test_the_wire_in_between_changes_nothing(server: DigestServer) -> None:
@@ -262,7 +263,7 @@ def test_the_wire_in_between_changes_nothing(server: DigestServer) -> None:
     received = parse_message(made.encode())
     assert isinstance(received, Request)
     assert server.username(received) == 'J "X" \\ ö'
-    assert server.check(received, "pä:ss") is Verdict.GOOD
+    assert server.check(received, "pä:ss", HOST) is Verdict.GOOD
 
 
 @given(st.text(min_size=1, max_size=30), st.text(max_size=30))
@@ -270,8 +271,8 @@ def test_any_name_and_secret_make_the_round_trip(name: str, secret: str) -> None
     server = DigestServer(REALM)
     made = answered(server, DigestClient(Credentials(username=name, secret=secret)))
     assert server.username(made) == name
-    assert server.check(made, secret) is Verdict.GOOD
-    assert server.check(made, secret + "x") is Verdict.BAD
+    assert server.check(made, secret, HOST) is Verdict.GOOD
+    assert server.check(made, secret + "x", HOST) is Verdict.BAD
 
 
 # ── stale, replay ───────────────────────────────────────────────────────────────────────────
@@ -281,64 +282,70 @@ def test_an_old_nonce_is_stale_and_the_new_challenge_says_so(
     client = DigestClient(GOOD)
     made = answered(server, client)
     clock.now += NONCE_LIFETIME + 1
-    assert server.check(made, "zebra") is Verdict.STALE
-    challenge = server.challenge(made, stale=True)
+    assert server.check(made, "zebra", HOST) is Verdict.STALE
+    challenge = server.challenge(made, HOST, stale=True)
     assert all(value.endswith("stale=true") for value in challenge.get_all("www-authenticate"))
     assert client.authorise(made, challenge)
-    assert server.check(made, "zebra") is Verdict.GOOD
+    assert server.check(made, "zebra", HOST) is Verdict.GOOD
 
 
 def test_a_nonce_of_the_last_run_is_stale(server: DigestServer, clock: Clock) -> None:
     made = answered(server, DigestClient(GOOD))
     restarted = DigestServer(REALM, clock)
-    assert restarted.check(made, "zebra") is Verdict.STALE
+    assert restarted.check(made, "zebra", HOST) is Verdict.STALE
 
 
 def test_a_forged_nonce_is_never_good(server: DigestServer) -> None:
-    assert server.check(by_hand(server), "zebra") is Verdict.GOOD
+    assert server.check(by_hand(server), "zebra", HOST) is Verdict.GOOD
     for nonce in ["", ".", "0.0.0", "zz.1.2", "\x00", "ffffffffffff.00." + "0" * 32]:
-        assert server.check(by_hand(server, nonce=nonce), "zebra") is Verdict.STALE
+        assert server.check(by_hand(server, nonce=nonce), "zebra", HOST) is Verdict.STALE
+
+
+def test_a_nonce_is_good_only_from_where_it_was_given(server: DigestServer) -> None:
+    made = answered(server, DigestClient(GOOD))
+    assert server.check(made, "zebra", "203.0.113.66") is Verdict.STALE
+    assert server.check(made, "zebra", HOST) is Verdict.GOOD
 
 
 def test_a_replayed_answer_is_stale(server: DigestServer) -> None:
     made = answered(server, DigestClient(GOOD))
-    assert server.check(made, "zebra") is Verdict.GOOD
-    assert server.check(made, "zebra") is Verdict.STALE
+    assert server.check(made, "zebra", HOST) is Verdict.GOOD
+    assert server.check(made, "zebra", HOST) is Verdict.STALE
 
 
 def test_a_nonce_may_be_used_again_with_a_higher_count(server: DigestServer) -> None:
     client, made = DigestClient(GOOD), request("REGISTER")
-    challenge = server.challenge(made)
+    challenge = server.challenge(made, HOST)
     for use in range(1, 20):
         assert client.authorise(made, challenge)
         assert f"nc={use:08x}" in made.get("authorization")
-        assert server.check(made, "zebra") is Verdict.GOOD
+        assert server.check(made, "zebra", HOST) is Verdict.GOOD
 
 
 def test_a_count_that_is_no_number_is_refused(server: DigestServer) -> None:
     for count in ["xyz", "-1", "0", "00000000"]:
-        assert server.check(by_hand(server, nc=count), "zebra") is Verdict.STALE
+        assert server.check(by_hand(server, nc=count), "zebra", HOST) is Verdict.STALE
 
 
 def test_old_clients_without_qop_are_served(server: DigestServer) -> None:
-    assert server.check(by_hand(server, qop="", nc="", cnonce=""), "zebra") is Verdict.GOOD
+    assert server.check(by_hand(server, qop="", nc="", cnonce=""), "zebra", HOST) is Verdict.GOOD
 
 
 # ── what cannot be accepted ─────────────────────────────────────────────────────────────────
 def test_auth_int_is_refused(server: DigestServer) -> None:
-    assert server.check(by_hand(server, qop="auth-int"), "zebra") is Verdict.BAD
+    assert server.check(by_hand(server, qop="auth-int"), "zebra", HOST) is Verdict.BAD
 
 
 def test_an_unknown_algorithm_is_bad(server: DigestServer) -> None:
     made = by_hand(server)
     made.set("authorization", made.get("authorization").replace("=MD5", "=SHA-512-256"))
-    assert server.check(made, "zebra") is Verdict.BAD
+    assert server.check(made, "zebra", HOST) is Verdict.BAD
 
 
 def test_a_lower_case_algorithm_is_known(server: DigestServer) -> None:
     made = by_hand(server, algorithm="SHA-256")
     made.set("authorization", made.get("authorization").replace("SHA-256", "sha-256"))
-    assert server.check(made, "zebra") is Verdict.GOOD
+    assert server.check(made, "zebra", HOST) is Verdict.GOOD
 
 
 @pytest.mark.parametrize(
@@ -359,7 +366,7 @@ def test_a_lower_case_algorithm_is_known(server: DigestServer) -> None:
 )
 def test_answers_that_are_none(server: DigestServer, value: str) -> None:
     made = request("REGISTER", authorization=value)
-    assert server.check(made, "zebra") is not Verdict.GOOD
+    assert server.check(made, "zebra", HOST) is not Verdict.GOOD
 
 
 @given(st.text(max_size=200))
@@ -367,7 +374,7 @@ def test_no_answer_raises(value: str) -> None:
     server = DigestServer(REALM)
     made = request("REGISTER", authorization="Digest " + value)
     server.username(made)
-    assert server.check(made, "zebra") is not Verdict.GOOD
+    assert server.check(made, "zebra", HOST) is not Verdict.GOOD
 
 
 @given(
@@ -382,7 +389,7 @@ def test_no_parameter_raises(parameters: dict[str, str]) -> None:
     server = DigestServer(REALM)
     text = ", ".join(f'{name}="{value}"' for name, value in parameters.items())
     made = request("REGISTER", authorization=f'Digest realm="{REALM}", {text}')
-    assert server.check(made, "zebra") is not Verdict.GOOD
+    assert server.check(made, "zebra", HOST) is not Verdict.GOOD
 
 
 def test_an_unknown_user_is_answered_like_a_known_one(server: DigestServer) -> None:
@@ -390,7 +397,9 @@ def test_an_unknown_user_is_answered_like_a_known_one(server: DigestServer) -> N
     challenge that follows differs in nothing but what is random."""
     known = answered(server, DigestClient(Credentials(username="101", secret="wrong")))
     unknown = answered(server, DigestClient(Credentials(username="999", secret="wrong")))
-    assert server.check(known, "zebra") is server.check(unknown, "nobody's") is Verdict.BAD
+    assert (
+        server.check(known, "zebra", HOST) is server.check(unknown, "nobody's", HOST) is Verdict.BAD
+    )
 
     def shape(challenge: Response) -> list[tuple[str, list[str]]]:
         values = [parse_parameters(v) or {} for v in challenge.get_all("www-authenticate")]
@@ -398,7 +407,7 @@ def test_an_unknown_user_is_answered_like_a_known_one(server: DigestServer) -> N
             (found["algorithm"], [*sorted(found), str(len(found["nonce"]))]) for found in values
         ]
 
-    assert shape(server.challenge(known)) == shape(server.challenge(unknown))
+    assert shape(server.challenge(known, HOST)) == shape(server.challenge(unknown, HOST))
 
 
 # ── the client ──────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 
 import pytest
 from hypothesis import given, settings
@@ -183,13 +184,13 @@ async def test_an_invite_with_credentials_on_the_old_branch_is_a_new_one() -> No
 async def test_a_request_of_ours() -> None:
     phone = await office()
     made = phone.stack.new_request(
-        "OPTIONS", "sip:x@h", from_uri="sip:a@h", to_uri="sip:x@h", from_name='A "B"'
+        "OPTIONS", "sip:x@h", from_uri="sip:a@h", to_uri="sip:x@h", from_name="A, B"
     )
     phone.stack.stamp(made, await phone.stack.transports.flow_to("udp", PEER))
     again = parse_message(made.encode())
     assert isinstance(again, Request)
     assert again.get("via").startswith("SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bK")
-    assert again.from_.name == 'A "B"'
+    assert again.from_.name == "A, B"
     assert again.from_tag
     assert (again.get("max-forwards"), again.get("cseq")) == ("70", "1 OPTIONS")
 
@@ -241,9 +242,14 @@ async def test_a_flow_to_a_uri(uri: str, transport: Transport, port: int) -> Non
 async def test_every_message_is_shown_to_the_ladder_once() -> None:
     phone, wire = await office(), await wires(PEER)
     seen: list[str] = []
-    phone.stack.on_message = lambda sent, message, flow: seen.append(
-        ("> " if sent else "< ") + message.start_line()
-    )
+    for hook in ("on_message", "on_stray"):
+        setattr(
+            phone.stack,
+            hook,
+            lambda sent, message, flow: seen.append(
+                ("> " if sent else "< ") + message.start_line()
+            ),
+        )
     wire.send(request("OPTIONS").encode(), HERE)
     await settled()
     assert seen == ["< OPTIONS sip:102@example.com SIP/2.0", "> SIP/2.0 200 OK"]
@@ -261,6 +267,17 @@ async def test_closing_stops_everything() -> None:
 
 
 # ── any bytes ───────────────────────────────────────────────────────────────────────────────
+class Failures(logging.Handler):
+    """The stack's last line catches everything; here what it catches is a failure."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(str(record.exc_info))
+
+
 VALUES = st.one_of(st.text(max_size=40), st.text(alphabet='<>"\\;:,=@sip /.012[]%a', max_size=40))
 
 
@@ -298,4 +315,10 @@ def test_nothing_a_stranger_sends_raises(
         assert phone.stack.dialogs == 0
         assert len(phone.stack.transactions) == 0
 
-    run(course())
+    failures, log = Failures(), logging.getLogger("pbx.sip.stack")
+    log.addHandler(failures)
+    try:
+        run(course())
+    finally:
+        log.removeHandler(failures)
+    assert failures.found == []

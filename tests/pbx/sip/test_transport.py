@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from pbx.sip.message import MAX_BODY, MAX_HEAD
 from pbx.sip.transport import (
     FIRST_MESSAGE_TIMEOUT,
+    MAX_AT_ONCE,
     MAX_CONNECTIONS_PER_HOST,
     MAX_UNSENT,
+    STRANGER_TIMEOUT,
     Flow,
     StreamFlow,
     Transport,
@@ -136,10 +138,11 @@ async def test_a_ping_is_answered_with_a_pong(segment: int) -> None:
     original = flow.data_received  # type: ignore[attr-defined]
     flow.data_received = lambda data: (wire.append(data), original(data))  # type: ignore[attr-defined]
     flow.send(b"\r\n\r\n")
-    flow.send(OPTIONS)
-    flow.send(b"\r\n\r\n\r\n\r\n")
     await passing(1)
-    assert b"".join(wire) == b"\r\n" * 3
+    flow.send(OPTIONS)
+    flow.send(b"\r\n\r\n")
+    await passing(1)
+    assert b"".join(wire) == b"\r\n" * 2
     assert server.got == [OPTIONS]
     assert client.got == []  # a pong is no message
 
@@ -196,11 +199,35 @@ async def test_a_connection_that_says_nothing_whole_is_closed(said: bytes) -> No
 
 
 @virtual
-async def test_a_connection_that_said_something_stays_open() -> None:
-    _, _, flow = await joined()
+async def test_a_stranger_is_cut_off_after_a_while_and_somebody_known_is_not() -> None:
+    server, _, flow = await joined()
     flow.send(OPTIONS)
+    await passing(STRANGER_TIMEOUT - 1)
+    flow.send(OPTIONS)  # says something: the time begins again
+    await passing(STRANGER_TIMEOUT - 1)
+    assert not flow.closed
+    server.flows[-1].trust()
     await passing(86_400)
     assert not flow.closed
+
+
+@virtual
+async def test_a_stranger_that_stays_silent_is_cut_off() -> None:
+    _, _, flow = await joined()
+    flow.send(OPTIONS)
+    await passing(STRANGER_TIMEOUT + 1)
+    assert flow.closed
+
+
+@virtual
+async def test_a_flood_of_pings_is_answered_by_few_pongs() -> None:
+    _, client, flow = await joined()
+    pongs: list[bytes] = []
+    flow.data_received = pongs.append  # type: ignore[attr-defined]
+    flow.send(b"\r\n\r\n" * 1000)
+    await passing(1)
+    assert len(b"".join(pongs)) // 2 == -(-1000 // MAX_AT_ONCE)
+    assert client.got == []
 
 
 @virtual
