@@ -333,10 +333,12 @@ class Leg:
 
     async def answer_locally(self, body: bytes) -> bytes | int:
         """The answer to a re-INVITE that concerns nobody else."""
+        before = self.media.remote
         try:
             await self.media.take_offer(body)
             return self.media.answer()
         except NotAcceptable:
+            self.media.restore(before)
             return 488
         except (SdpError, ParseError):
             return 400

@@ -101,13 +101,14 @@ class Registrar:
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     def _apply(self, transaction: ServerTransaction, request: Request, extension: str) -> None:
-        contacts = request.elements("contact")
+        contacts, call_id = request.elements("contact"), printable(request.call_id, 255)
         default = _seconds(request.get("expires"), MAX_EXPIRES)
         if contacts == ["*"]:
             if default != 0:
                 raise ParseError("Contact * needs Expires 0")
             for binding in self.bindings(extension):
-                self._remove(binding, "unregistered")
+                if binding.call_id != call_id or binding.cseq < request.cseq.sequence:
+                    self._remove(binding, "unregistered")
             contacts = []
         wishes: list[tuple[str, int]] = []
         for value in contacts:
@@ -124,7 +125,7 @@ class Registrar:
         known = self._bindings.get(extension, {})
         for uri, _ in wishes:
             old = known.get(uri)
-            same_source = old is not None and old.call_id == printable(request.call_id, 255)
+            same_source = old is not None and old.call_id == call_id
             if old is not None and same_source and request.cseq.sequence <= old.cseq:
                 transaction.reply(500, retry_after="1")  # out of order, §10.3 step 7
                 return
