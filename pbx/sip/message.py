@@ -357,7 +357,8 @@ def _parse_unusual_address(value: str) -> Address:
     forth over a hostile one for a third of a second."""
     name = _DISPLAY_NAME.match(value)
     rest = value[name.end() :] if name else value
-    if len(rest) > MAX_ADDRESS or rest.count("<") > 1 or '"' in rest.partition("<")[0]:
+    uri = rest.partition(">")[0]
+    if len(rest) > MAX_ADDRESS or uri.count("<") > 1 or '"' in uri.partition("<")[0]:
         raise ValueError("bad address")
     found = Address.parse(_SCHEME.sub(lambda match: match[0].lower(), rest.strip(), count=1))
     _check_port(found.uri.port)
