@@ -3,46 +3,86 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import readline
 import sys
-from collections.abc import Callable
+import termios
+import threading
+from collections.abc import AsyncIterator
 
 from bot.dialogue import Dialogue
 from bot.replies import Reply
 
 PROMPT = "you> "
 MAX_LINE = 8192
+CLOSED = "The chat is closed; the exchange keeps running. Ctrl-C stops it."
 
 
 class Console:
     """Reads lines from standard input until it ends; prints answers and news."""
 
-    def __init__(self, write: Callable[[str], None] | None = None) -> None:
-        self._write = write or (lambda text: print(text, flush=True))
-        self._interactive = sys.stdin.isatty()
+    def __init__(self) -> None:
+        self._at_terminal = sys.stdin.isatty()
+        self._closed = False
 
     def show(self, reply: Reply) -> None:
-        """Print one reply. Buttons are words to type here."""
-        start = "\r" if self._interactive else ""
-        self._write(start + "\n".join(f"bot> {line}" for line in reply.text.splitlines()))
-        if self._interactive:
-            sys.stdout.write(PROMPT)
-            sys.stdout.flush()
+        """Print one reply; what the person is typing just now is put back below it."""
+        text = "\n".join(f"bot> {line}" for line in reply.text.splitlines())
+        if self._at_terminal and not self._closed:
+            print(f"\r\x1b[K{text}\n{PROMPT}{readline.get_line_buffer()}", end="", flush=True)
+        else:
+            print(text, flush=True)
 
     async def run(self, dialogue: Dialogue) -> None:
         """Converse until end of input."""
-        reader = asyncio.StreamReader(limit=MAX_LINE)
-        loop = asyncio.get_running_loop()
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        if self._interactive:
-            sys.stdout.write(PROMPT)
-            sys.stdout.flush()
-        while True:
-            try:
-                line = await reader.readline()
-            except ValueError:  # the line was longer than MAX_LINE; the buffer was dropped
+        lines = self._typed() if self._at_terminal else _piped()
+        async for line in lines:
+            if len(line) > MAX_LINE:
                 self.show(Reply(text="That line was too long."))
                 continue
-            if not line:
-                return
-            for reply in await dialogue.hear(line.decode("utf-8", "replace")):
+            for reply in await dialogue.hear(line):
                 self.show(reply)
+        self._closed = True
+        if self._at_terminal:
+            print(f"\n{CLOSED}", flush=True)
+
+    async def _typed(self) -> AsyncIterator[str]:
+        """Lines edited with readline, with history. It blocks, so it has a thread, which ends
+        with the program; the terminal is put back in order then."""
+        loop = asyncio.get_running_loop()
+        typed: asyncio.Queue[str | None] = asyncio.Queue()
+        settings = termios.tcgetattr(sys.stdin)
+
+        def read() -> None:
+            while True:
+                try:
+                    line: str | None = input(PROMPT)
+                except EOFError:
+                    line = None
+                with contextlib.suppress(RuntimeError):  # the program is over
+                    loop.call_soon_threadsafe(typed.put_nowait, line)
+                if line is None:
+                    return
+
+        threading.Thread(target=read, name="console", daemon=True).start()
+        try:
+            while (line := await typed.get()) is not None:
+                yield line
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
+
+
+async def _piped() -> AsyncIterator[str]:
+    """Lines from a pipe or file; one over `MAX_LINE` comes shortened to just above it."""
+    reader = asyncio.StreamReader(limit=4 * MAX_LINE)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while True:
+        try:
+            line = await reader.readline()
+        except ValueError:  # over the limit; the reader dropped what it had
+            yield "x" * (MAX_LINE + 1)
+            continue
+        if not line:
+            return
+        yield line.decode("utf-8", "replace")

@@ -22,6 +22,7 @@ from bot.replies import Button, Reply
 from nlp import commands
 from nlp.commands import Understanding
 
+MAX_ANSWER_WORDS = 6
 MAX_MESSAGE = 2000
 "Characters of one message; longer ones are not read."
 
@@ -67,21 +68,24 @@ class Dialogue:
         chosen = self._choice(text)
         if chosen is not None:
             return await self._hang_up(chosen.call_id)
-        if self._asked is not None:
-            text_as_call = f"call {text}"
-            answer = await self._understand(text_as_call, self.person)
-            party = _first_call(answer)
-            if party is not None and party.to and _is_bare_answer(text):
-                asked, self._asked = self._asked, None
-                return await self._do(replace(asked, to=party.to))
         understood = await self._understand(text, self.person)
-        self._asked, self._choices = None, ()
+        asked, self._asked, self._choices = self._asked, None, ()
+        if not understood.commands and asked is not None:
+            understood = await self._as_answer(text, asked)
         if not understood.commands:
             return [Reply(text=NOT_UNDERSTOOD, buttons=(Button(label="Help", says="help"),))]
         replies: list[Reply] = []
         for command in understood.commands:
             replies += await self._do(command)
         return replies
+
+    async def _as_answer(self, text: str, asked: commands.Call) -> Understanding:
+        """A bare number or name after “Whom shall I call?” completes that call."""
+        answer = await self._understand(f"call {text}", self.person)
+        party = _first_call(answer)
+        if party is None or not party.to or len(text.split()) > MAX_ANSWER_WORDS:
+            return replace(answer, commands=())
+        return replace(answer, commands=(replace(asked, to=party.to),))
 
     async def _do(self, command: commands.Command) -> list[Reply]:
         try:
@@ -119,11 +123,11 @@ class Dialogue:
     async def _hang_up_any(self) -> list[Reply]:
         calls = self._operator.active_calls(self.person)
         if not calls:
-            return [Reply(text="There is no call to hang up.")]
+            return [Reply(text="There is no call of yours to hang up.")]
         if len(calls) == 1:
             return await self._hang_up(calls[0].call_id)
         self._choices = calls
-        lines = [f"  {n}. {_pair(call)}" for n, call in enumerate(calls, 1)]
+        lines = [f"  {n}. {_pair(c)}, {_clock(c.seconds)}" for n, c in enumerate(calls, 1)]
         buttons = tuple(Button(label=str(n), says=str(n)) for n in range(1, len(calls) + 1))
         return [Reply(text="Which one?\n" + "\n".join(lines), buttons=buttons)]
 
@@ -185,11 +189,6 @@ def _told(progress: Progress) -> str:
 
 def _first_call(understood: Understanding) -> commands.Call | None:
     return next((c for c in understood.commands if isinstance(c, commands.Call)), None)
-
-
-def _is_bare_answer(text: str) -> bool:
-    """A number or a name alone, not a sentence of its own."""
-    return len(text.split()) <= 5 and not text.lower().startswith(("call", "hang", "no", "never"))
 
 
 def _pair(call: ActiveCall) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,7 @@ from encryptotel.certificates import Certificates
 from encryptotel.config import Config
 from encryptotel.control import Control
 from encryptotel.demo import carrier
-from encryptotel.demo.phone import Behaviour, Phone, plays
+from encryptotel.demo.phone import DEMO_AGENT, Behaviour, Phone, plays
 from encryptotel.directory import Directory
 from encryptotel.errors import UserError
 from encryptotel.gatekeeper import Gatekeeper
@@ -34,7 +36,7 @@ from pbx.media.speech import Speaker
 from pbx.media.tones import tone
 from pbx.ports import SavedBinding
 from pbx.sip.digest import Credentials
-from pbx.sip.transport import Transport
+from pbx.sip.transport import Address, Transport
 from store.database import Database
 from store.journal import close_interrupted, live_bindings
 
@@ -42,7 +44,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
 "Seconds calls get to end by themselves when the program is told to stop."
-DATABASE, SOCKET, CERTIFICATES = "encryptotel.db", "control.sock", "tls"
+DATABASE, SOCKET, CERTIFICATES, PORTS = "encryptotel.db", "control.sock", "tls", "ports.json"
 DEMO_TONE = tone(1.0, 440.0)
 
 
@@ -56,6 +58,8 @@ class App:
     def __init__(self, config: Config, data: Path, config_file: Path | None = None) -> None:
         self.config = config
         self.config_file = config_file
+        if config_file is not None and str(config_file.parent) not in sys.path:
+            sys.path.insert(0, str(config_file.parent))  # scripts lie beside the configuration
         self.data = data
         self.addresses: dict[str, str] = {}
         self.notes: list[str] = []
@@ -87,6 +91,7 @@ class App:
             },
         )
         self._said: dict[str, Dialogue] = {}
+        self._stopping = False
         self._background: set[asyncio.Task[None]] = set()
 
     # ── life ────────────────────────────────────────────────────────────────────────────
@@ -121,6 +126,7 @@ class App:
 
     async def stop(self) -> None:
         """Drain and close everything."""
+        self._stopping = True
         for phone in self.demo_phones.values():
             await phone.stop()
         await self.exchange.stop(DRAIN_SECONDS)
@@ -142,7 +148,7 @@ class App:
             timezone=person.timezone,
             region=person.region,
             lines=[trunk.zone for trunk in self.directory.trunks()],
-            extensions=[extension.number for extension in self.directory.extensions()],
+            contacts={e.name: e.number for e in self.directory.extensions() if e.name},
         )
         return await self.language.understand(text, context)
 
@@ -167,11 +173,30 @@ class App:
                         f"({error.strerror or error}); choose another in [exchange], or set "
                         f"free_ports = true"
                     ) from error
-                address = await listen((section.host, 0))
+                address = await self._listen_elsewhere(transport, listen)
                 self.notes.append(
                     f"{transport.upper()} port {port} was taken; using {address[1]} instead"
                 )
             self.addresses[transport] = f"{address[0]}:{address[1]}"
+
+    async def _listen_elsewhere(self, transport: Transport, listen: Any) -> Address:
+        """A free port, if possible the one of the last start: phones remember it."""
+        host = self.config.exchange.host
+        file = self.data / PORTS
+        last = json.loads(file.read_text()) if file.exists() else {}
+        for port in (last.get(transport, 0), 0):
+            try:
+                address: Address = await listen((host, port))
+            except OSError as error:
+                if port == 0:
+                    raise StartError(
+                        f"cannot listen on {host}: {error.strerror or error}; "
+                        f"choose an address of this machine as [exchange] host"
+                    ) from error
+            else:
+                file.write_text(json.dumps({**last, transport: address[1]}))
+                return address
+        raise AssertionError("unreachable")
 
     async def _start_carrier(self) -> None:
         speaker = Speaker(self.config.media.voice)
@@ -219,6 +244,7 @@ class App:
                 self._yield_to_real_phone(event)
             case DeviceUnregistered():
                 log.info("%s: a phone is gone (%s)", event.extension, event.reason)
+                self._stand_in(event.extension)
             case _:
                 pass
 
@@ -227,12 +253,23 @@ class App:
         phone = self.demo_phones.get(event.extension)
         if phone is not None:
             del self.demo_phones[event.extension]
-            task = asyncio.ensure_future(phone.stop())
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            self._spawn(phone.stop())
+
+    def _stand_in(self, number: str) -> None:
+        """The built-in phone comes back once an extension has none of its own."""
+        wanted = number in self.config.demo.phones and number not in self.demo_phones
+        if wanted and not self._stopping and not self.exchange.registrar.bindings(number):
+            self._spawn(self._start_demo_phone(number))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _saved_bindings(self) -> Sequence[Any]:
-        return await live_bindings(self.database, datetime.now(UTC))
+        """Registrations of the last run; our own demo phones' died with it."""
+        rows = await live_bindings(self.database, datetime.now(UTC))
+        return [row for row in rows if row.user_agent != DEMO_AGENT]
 
     # ── for the command line ────────────────────────────────────────────────────────────
     async def _do_status(self, request: Mapping[str, Any]) -> Mapping[str, Any]:

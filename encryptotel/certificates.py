@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import socket
@@ -127,10 +128,9 @@ def _still_good(files: Certificates, names: list[str]) -> bool:
 def _alternatives(names: list[str]) -> list[x509.GeneralName]:
     found: list[x509.GeneralName] = []
     for name in names:
-        try:
+        with contextlib.suppress(ValueError):
             found.append(x509.IPAddress(ipaddress.ip_address(name)))
-        except ValueError:
-            found.append(x509.DNSName(name))
+        found.append(x509.DNSName(name))  # addresses too: mbed TLS (Linphone) looks only here
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -94,16 +95,18 @@ async def _ports(config: Config, data: Path) -> list[Result]:
                 s.bind((section.host, port))
                 results.append(Result(what=f"{name} port {port}", outcome="free"))
             except OSError as error:
-                advice = (
-                    "a free one will be used"
-                    if section.free_ports
-                    else f"end what uses it, or change {name.lower()}_port in [exchange]"
-                )
+                taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+                if not taken:
+                    advice = "choose an address of this machine as [exchange] host"
+                elif section.free_ports:
+                    advice = "a free one will be used"
+                else:
+                    advice = f"end what uses it, or change {name.lower()}_port in [exchange]"
                 results.append(
                     Result(
                         what=f"{name} port {port}",
                         outcome=f"{error.strerror}; {advice}",
-                        failed=not section.free_ports,
+                        failed=not (taken and section.free_ports),
                     )
                 )
     return results

@@ -61,6 +61,8 @@ def main() -> None:
         explain = getattr(error, "format_message", None)
         if explain is None:
             raise
+        if not explain():  # a group without a command: its help was shown
+            sys.exit(2)
         _fail(f"{explain()} (see --help)", 2)  # the command line was wrong, says typer
 
 
@@ -145,6 +147,7 @@ def check(
     """Try the configuration, ports, certificates, voice, language and trunks; say what to do."""
     from encryptotel.check import check_all
 
+    sys.path.insert(0, str((config or data / "config.toml").absolute().parent))
     results = _run(check_all(_config(config, data), data))
     _show(
         {"checks": [result.to_json() for result in results]},
@@ -158,12 +161,12 @@ def check(
 # ── talking to a running exchange ───────────────────────────────────────────────────────────
 @app.command()
 def say(
-    text: Annotated[str, typer.Argument(help="What you would type into the chat.")],
+    text: Annotated[list[str], typer.Argument(help="What you would type into the chat.")],
     data: DataOption = DATA,
     as_json: JsonOption = False,
 ) -> None:
     """Say something to a running exchange, as its owner."""
-    answer = _ask(data, {"do": "say", "text": text})
+    answer = _ask(data, {"do": "say", "text": " ".join(text)})
     _show(answer, as_json, lambda: "\n".join(reply["text"] for reply in answer["replies"]))
 
 

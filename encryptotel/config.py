@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
+import phonenumbers
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from encryptotel.errors import UserError
+from pbx.calls.router import ECHO
 from pbx.media.srtp import SrtpPolicy
 
 MAX_CONFIG = 1_048_576
@@ -26,6 +28,12 @@ E164 = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$")]
 
 class ConfigError(UserError):
     """The configuration cannot be used; the text says where and why."""
+
+
+def _country(value: str) -> str:
+    if value not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError(f"{value!r} is not a country code; write it like US, GB or DE")
+    return value
 
 
 class Section(BaseModel):
@@ -68,6 +76,11 @@ class OwnerSection(Section):
     region: str = Field("US", pattern=r"^[A-Z]{2}$")
     timezone: str = "UTC"
 
+    @field_validator("region")
+    @classmethod
+    def _is_country(cls, value: str) -> str:
+        return _country(value)
+
     @field_validator("timezone")
     @classmethod
     def _known(cls, value: str) -> str:
@@ -81,6 +94,11 @@ class LimitsSection(Section):
     trunk_calls_per_hour: int = Field(60, ge=0)
     countries: tuple[str, ...] = ()
     premium_numbers: bool = False
+
+    @field_validator("countries")
+    @classmethod
+    def _are_countries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_country(item) for item in value)
 
 
 class GuardSection(Section):
@@ -166,6 +184,8 @@ class Config(BaseSettings):
         if doubled:
             raise ValueError(f"extension {', '.join(sorted(doubled))} is there twice")
         for extension in value:
+            if extension.number == ECHO:
+                raise ValueError(f"{ECHO} is the echo test; choose another number")
             if not extension.secret and not extension.script:
                 raise ValueError(f"extension {extension.number} needs a secret (or a script)")
         return value

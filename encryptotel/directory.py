@@ -71,6 +71,7 @@ class Directory:
             | {row.name: _trunk(row) for row in trunks}
             | {trunk.name: trunk for trunk in _configured_trunks(self._config)}
         )
+        self._extensions = dict(sorted(self._extensions.items()))
         self._routes = {row.number: row.to for row in routes} | {
             section.number: section.to for section in self._config.route
         }

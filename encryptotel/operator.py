@@ -20,6 +20,7 @@ from bot.ports import (
 from nlp.commands import Call, Party
 from pbx.calls.call import Call as RunningCall
 from pbx.calls.numbers import spoken, to_e164
+from pbx.calls.router import ECHO
 from pbx.events import (
     CallAnswered,
     CallEnded,
@@ -39,6 +40,9 @@ _NOT_YET = {
     "record": "I cannot record calls yet, so I did not call.",
     "video": "I can only place sound calls from here; video works from phone to phone.",
 }
+
+
+_EMERGENCY = frozenset(("110", "111", "112", "118", "119", "911", "999", "000"))
 
 
 class Operator:
@@ -63,6 +67,8 @@ class Operator:
             raise OperatorError("call.whom", "say whom to connect you with: call 102, for example")
         number = self._resolve(command.to[0], person)
         back = self._resolve(command.callback or Party(me=True), person)
+        if back == ECHO:
+            raise OperatorError("call.back_is_echo", f"{ECHO} is the echo test, not a phone")
         if number == back:
             raise OperatorError("call.same_party", f"{spoken(number)} would be calling itself")
         if command.line and self._exchange.directory.extension(number):
@@ -164,11 +170,7 @@ class Operator:
         if party.me:
             return person.extension
         if party.extension:
-            if self._exchange.directory.extension(party.extension) is None:
-                raise OperatorError(
-                    "party.no_such_extension", f"there is no extension {party.extension}"
-                )
-            return party.extension
+            return self._known_extension(party.extension)
         if party.number:
             number = to_e164(party.number, person.region)
             if number is None:
@@ -177,6 +179,22 @@ class Operator:
         raise OperatorError(
             "party.unknown_name", f"I have no number for {party.name}; tell me the number itself"
         )
+
+    def _known_extension(self, number: str) -> str:
+        """Raises `OperatorError` for one that does not exist or cannot be called from here."""
+        found = self._exchange.directory.extension(number)
+        if found is not None and found.script:
+            raise OperatorError(
+                "party.script", f"{number} is a script; call it from one of your phones"
+            )
+        if found is None and number in _EMERGENCY:
+            raise OperatorError(
+                "party.emergency",
+                f"{number} cannot be called through this exchange; use a telephone that can",
+            )
+        if found is None and number != ECHO:
+            raise OperatorError("party.no_such_extension", f"there is no extension {number}")
+        return number
 
 
 def _active(call: RunningCall) -> ActiveCall:

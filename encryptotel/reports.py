@@ -87,6 +87,10 @@ def trace_text(found: Mapping[str, Any], *, full: bool) -> str:
     """The ladder, and with `full` every message."""
     call = found["call"]
     names = {leg["device"]: leg["peer"] for leg in call["legs"] if leg["device"]}
+    trunks = [leg["trunk"] for leg in call["legs"] if leg["trunk"] and not leg["device"]]
+    nameless = {line["peer"] for line in found["lines"]} - set(names)
+    if len(trunks) == len(nameless) == 1:
+        names[nameless.pop()] = trunks[0]
     lines = [
         _Message(**{**line, "at": datetime.fromisoformat(line["at"])}) for line in found["lines"]
     ]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import resource
+import shutil
 import signal
 import sys
 from logging.handlers import RotatingFileHandler
@@ -25,12 +26,14 @@ WELCOME = """\
 Type what you want, for example:
   Call the number +1 202 555 0143 from the USA zone number, then call me back on 101
   hang up · status · help
-Softphone settings:  encryptotel extension show 101 --data {data}
-What happened:       encryptotel calls --data {data}   encryptotel trace last --data {data}
+Softphone settings:  {program} extension show 101 --data {data}
+What happened:       {program} calls --data {data}
+                     {program} trace last --data {data}
 Stop with Ctrl-C."""
 DEMO = """\
 DEMO: the lines US, UK and DE lead to a toy carrier inside this program that answers any
-number, speaks and echoes; extensions {phones} have a built-in phone until yours registers."""
+number, speaks and echoes."""
+DEMO_PHONES = "Extensions {phones} have a built-in phone until yours registers."
 
 
 async def serve(config: Config, file: Path, data: Path, *, console: bool, as_json: bool) -> None:
@@ -78,6 +81,15 @@ def _log_to(file: Path | None, level: str) -> None:
     logging.getLogger("alembic").setLevel("WARNING")
 
 
+def _program() -> str:
+    """How to call the command line from here."""
+    installed = Path(sys.executable).with_name("encryptotel")
+    if not installed.exists() or shutil.which("encryptotel") == str(installed):
+        return "encryptotel"
+    here = Path.cwd()
+    return str(installed.relative_to(here) if installed.is_relative_to(here) else installed)
+
+
 def _announce(app: App, as_json: bool) -> None:
     ca = str(app.certificates.ca)
     if as_json:
@@ -92,7 +104,9 @@ def _announce(app: App, as_json: bool) -> None:
 async def _converse(app: App) -> None:
     """The console chat; when its input ends, the exchange and its news go on."""
     if app.carrier is not None:
-        print(DEMO.format(phones=" and ".join(app.demo_phones) or "—"))
-    print(WELCOME.format(data=app.data), flush=True)
+        print(DEMO)
+    if app.demo_phones:
+        print(DEMO_PHONES.format(phones=" and ".join(app.demo_phones)))
+    print(WELCOME.format(data=app.data, program=_program()), flush=True)
     console = Console()
     await console.run(app.dialogue(console.show))

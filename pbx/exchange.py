@@ -13,13 +13,14 @@ from urllib.parse import quote
 
 from pbx.calls.apps.callback import Party, callback
 from pbx.calls.apps.connect import connect
-from pbx.calls.apps.echo import echo
+from pbx.calls.apps.echo import call_and_echo, echo
 from pbx.calls.apps.script import run_script
 from pbx.calls.call import Call
 from pbx.calls.cause import Ending
 from pbx.calls.leg import Leg, Target
 from pbx.calls.numbers import from_trunk, region_of_zone, spoken
 from pbx.calls.router import (
+    ECHO,
     DialTrunk,
     Plan,
     Refuse,
@@ -206,7 +207,9 @@ class Exchange:
         """
         permits: list[Permit] = []
         try:
-            first = self._party(number, line, user, number_shown=back, permits=permits)
+            first = None
+            if number != ECHO:
+                first = self._party(number, line, user, number_shown=back, permits=permits)
             second = self._party(back, None, user, number_shown=number, permits=permits)
         except CallRefused:
             for permit in permits:
@@ -218,12 +221,11 @@ class Exchange:
             limit = min([self.settings.max_duration, *(permit.seconds for permit in permits)])
             try:
                 async with asyncio.timeout(limit):
+                    ring = self.settings.ring_timeout
+                    if first is None:
+                        return await call_and_echo(call, second.targets, ring_timeout=ring)
                     return await callback(
-                        call,
-                        first,
-                        second,
-                        speaker=self.speaker,
-                        ring_timeout=self.settings.ring_timeout,
+                        call, first, second, speaker=self.speaker, ring_timeout=ring
                     )
             except TimeoutError:
                 return Ending(status=200, reason="the longest time for a call was reached")

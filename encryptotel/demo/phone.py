@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 REGISTER_FOR = 120
 "Seconds a registration is asked for; it is renewed at half of that."
+DEMO_AGENT = "EncryptoTel demo phone"
 MAX_HEARD = 2 * RATE * 30
 "Bytes of heard sound kept: 30 s."
 
@@ -209,7 +210,7 @@ class Phone(LegListener):
             self._register = self._stack.new_request(
                 "REGISTER", f"sip:{self._domain}", from_uri=aor, to_uri=aor
             )
-            self._register.set("user-agent", "EncryptoTel demo phone")
+            self._register.set("user-agent", DEMO_AGENT)
             contact = self._stack.contact(self._account.username, flow)
             self._register.set("contact", f"<{contact};ob={secrets.token_hex(3)}>")
         else:

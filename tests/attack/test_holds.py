@@ -71,7 +71,7 @@ async def test_nobody_can_tell_which_users_there_are(exchange: Exchange) -> None
             answers[user].add(re.sub(rb"[0-9a-f.]{8,}", b"#", answer))
     assert answers["102"] == answers["999"]
     medians = [statistics.median(taken) for taken in times.values()]
-    assert abs(medians[0] - medians[1]) < 0.1 * min(medians)
+    assert abs(medians[0] - medians[1]) < 0.3 * min(medians)
 
 
 async def test_an_extension_cannot_register_as_another(exchange: Exchange) -> None:

@@ -164,7 +164,7 @@ async def test_an_extension_added_while_it_runs_can_register_at_once(tmp_path: P
         assert await phone.register(exchange.udp, account, added["domain"]) == 200
         await phone.stop()
         listed = await exchange.cli("extension list")
-        assert [row["number"] for row in listed["extensions"]] == ["104", "101", "102"]
+        assert [row["number"] for row in listed["extensions"]] == ["101", "102", "104"]
         await exchange.cli("extension remove", "104")
         gone = Phone(quiet)
         await gone.listen()

@@ -122,7 +122,7 @@ async def test_hang_up_asks_which_when_there_are_several(chat: Dialogue, desk: D
         for n in (2, 3)
     ]
     (question,) = await chat.hear("hang up")
-    assert question.text == "Which one?\n  1. 101 ↔ 102\n  2. 101 ↔ 103"
+    assert question.text == "Which one?\n  1. 101 ↔ 102, 0:05\n  2. 101 ↔ 103, 0:05"
     await chat.hear("2")
     assert desk.ended == ["c3"]
 

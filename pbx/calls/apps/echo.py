@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from pbx.calls.call import Call
 from pbx.calls.cause import Ending
-from pbx.calls.leg import Leg
+from pbx.calls.leg import Leg, Target
 from pbx.media.port import RtpPort
 from pbx.media.sdp import SdpError
 from pbx.ports import CallRefused
@@ -18,6 +19,15 @@ async def echo(call: Call, leg: Leg) -> Ending:
         leg.accept(leg.media.answer(leg.media.remote))
     except SdpError as error:
         raise CallRefused(488, str(error)) from error
+    return await _mirror(call, leg)
+
+
+async def call_and_echo(call: Call, targets: Sequence[Target], *, ring_timeout: float) -> Ending:
+    """Ring somebody and let them hear themselves. Raises `CallRefused` if they do not answer."""
+    return await _mirror(call, await call.dial(targets, ring_timeout=ring_timeout))
+
+
+async def _mirror(call: Call, leg: Leg) -> Ending:
     for port in leg.media.ports:
         if port is not None:
             _reflect(port)
