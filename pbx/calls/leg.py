@@ -285,11 +285,12 @@ class Leg:
         return pressed
 
     def heard_lately(self, now: float) -> float:
-        """Seconds since the last packet came in; 0 where silence is right: on hold, or before
-        anything was agreed."""
+        """Seconds since the last packet came in; 0 where silence is right: while one side is
+        on hold, or before anything was agreed."""
         received = sum(port.stats.received for port in self.media.ports if port is not None)
         remote = self.media.remote
-        if received != self._heard or not self.answered or remote is None or remote.on_hold:
+        two_way = remote is not None and remote.two_way
+        if received != self._heard or not self.answered or not two_way:
             self._heard, self.heard_at = received, now
         return now - self.heard_at
 

@@ -118,6 +118,11 @@ class SessionDescription:
             return False
         return audio.direction in ("sendonly", "inactive") or self.host_of(audio) == "0.0.0.0"  # noqa: S104
 
+    @property
+    def two_way(self) -> bool:
+        """Sound is to be expected from the one who wrote this."""
+        return self.audio is not None and self.audio.direction == "sendrecv" and not self.on_hold
+
     @classmethod
     def parse(cls, body: bytes) -> SessionDescription:
         """Raises `SdpError`; tolerant of bare line feeds and missing lines that nothing needs."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from encryptotel.demo.phone import Phone, plays
+from pbx.calls.leg import Leg
 from pbx.events import AddressBanned, CallAnswered, DeviceUnregistered, LegEnded
+from pbx.media.sdp import Direction
 from pbx.media.srtp import SrtpPolicy
 from pbx.media.tones import share_of, tone
 from pbx.ports import CallRefused
@@ -271,3 +274,32 @@ async def test_calls_beyond_the_limit_are_refused_and_the_others_go_on(tmp_path:
         assert caught.value.status == 503
         assert first.ending is None
         assert second.ending is None
+
+
+async def test_a_long_hold_is_no_silence_and_resume_brings_the_sound_back(tmp_path: Path) -> None:
+    """The one who is held sends nothing, and rightly so: the call must not be ended for it."""
+    async with open_office(tmp_path, media={"silence_timeout": 0.8}) as office:
+        alice = await office.phone("101", Phone(plays(tone(1, 440.0))))
+        bob = await office.phone("102", Phone(plays(tone(1, 620.0))))
+        leg = await alice.call("102")
+        await hears(alice, 620.0)
+        await reoffer(leg, "sendonly")
+        (held,) = bob.legs
+        assert held.media.remote is not None
+        assert held.media.remote.on_hold
+        with pytest.raises(TimeoutError):  # three times the silence that ends a call
+            await asyncio.wait_for(office.ended(), 2.4)
+        await reoffer(leg, "sendrecv")
+        alice.heard.clear()
+        await hears(alice, 620.0)
+
+
+async def reoffer(leg: Leg, direction: Direction) -> None:
+    """Hold or resume, as a phone does it: the same media, another direction."""
+    assert leg.media.local is not None
+    assert leg.session is not None
+    (audio,) = leg.media.local.media
+    wanted = replace(leg.media.local, media=(replace(audio, direction=direction),))
+    response = await leg.session.reinvite(await leg.media.offer(wanted, profile=leg.profile))
+    assert response.status == 200
+    leg.media.take_answer(response.body)
