@@ -211,7 +211,7 @@ class App:
         extension = self.directory.extension(number)
         if extension is None or self.exchange.registrar.bindings(number):
             return
-        phone = Phone(self.demo_behaviour, ring_seconds=1.0)
+        phone = Phone(self.demo_behaviour, ring_seconds=1.0, agent=DEMO_AGENT)
         await phone.listen()
         host, port = self.addresses["udp"].rsplit(":", 1)
         status = await phone.register(

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 REGISTER_FOR = 120
 "Seconds a registration is asked for; it is renewed at half of that."
 DEMO_AGENT = "EncryptoTel demo phone"
+"How the phones built into the program call themselves; their registrations die with it."
 MAX_HEARD = 2 * RATE * 30
 "Bytes of heard sound kept: 30 s."
 
@@ -47,6 +48,7 @@ class Phone(LegListener):
         ring_seconds: float = 0.3,
         srtp: SrtpPolicy = SrtpPolicy.OFFER,
         codecs: Sequence[Codec] = CODECS,
+        agent: str = "EncryptoTel headless phone",
     ) -> None:
         self.heard = bytearray()
         self.legs: list[Leg] = []
@@ -57,6 +59,7 @@ class Phone(LegListener):
         self._ring_seconds = ring_seconds
         self._srtp = srtp
         self._codecs = codecs
+        self._agent = agent
         self._stack = Stack(self, advertise=host)
         self._clock = MediaClock()
         self._ports = RtpPorts(host, *rtp_ports)
@@ -210,7 +213,7 @@ class Phone(LegListener):
             self._register = self._stack.new_request(
                 "REGISTER", f"sip:{self._domain}", from_uri=aor, to_uri=aor
             )
-            self._register.set("user-agent", DEMO_AGENT)
+            self._register.set("user-agent", self._agent)
             contact = self._stack.contact(self._account.username, flow)
             self._register.set("contact", f"<{contact};ob={secrets.token_hex(3)}>")
         else:
