@@ -97,6 +97,7 @@ class Process:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=1 << 20,
+            start_new_session=True,  # a group of its own, to be ended as one
         )
         return cls(name, child)
 
@@ -145,7 +146,8 @@ class Process:
             except ProcessLookupError:
                 pass
             except TimeoutError:
-                self.child.kill()
+                # With its children: one that is left holds the pipe, and `wait` waits for that.
+                os.killpg(self.child.pid, signal.SIGKILL)
         code = await self.child.wait()
         try:  # a grandchild may hold the pipe open: then its last words do not matter
             async with asyncio.timeout(1):
