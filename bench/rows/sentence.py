@@ -35,7 +35,6 @@ SHAPES = (
     "call {n} from the US line and call me back on 101",
     "From the USA number, call {n} and then ring me on 101",
     "please dial {n} from the USA zone and call back 101",
-    "Call me back on 101 after you have called {n} from the US number",
     "I need to talk to {n}, use the USA line and call me back on 101",
     "ring {n} via the US zone number then call me at 101",
     "Could you call {n} using the USA zone number and then call me back on 101?",
