@@ -29,7 +29,7 @@ class When:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """Connect the person with somebody: ring `callback` (their own phone), then `to`, by `line`."""
+    """Connect `to`, called by `line`, with `callback`: the person's own phone if not given."""
 
     intent: ClassVar[str] = "call"
     to: tuple[Party, ...] = ()

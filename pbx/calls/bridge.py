@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from pbx.calls.leg import Leg, Reoffer
-from pbx.media.port import RtpPort, discard
+from pbx.media.port import RtpPort
 from pbx.media.sdp import NotAcceptable, SdpError
 
 
@@ -27,15 +27,6 @@ class Bridge:
             _transcode(self.first, self.second)
         else:
             self._relay()
-
-    def disconnect(self) -> None:
-        """Part the legs; both stay up."""
-        for leg in (self.first, self.second):
-            leg.release_audio()
-            leg.reoffer = leg.answer_locally
-            for port in leg.media.ports:
-                if port is not None:
-                    port.sink = port.rtcp_sink = discard
 
     async def over(self) -> None:
         """Wait until one side hangs up, then end the other."""

@@ -45,10 +45,9 @@ class Ending:
     @property
     def words(self) -> str:
         """For people: the words of the status, or our own reason where we gave one."""
-        standard = _WORDS.get(self.status)
         if self.by_peer and self.status != 200:
-            return standard or f"failed ({self.status})"
-        return self.reason or standard or f"failed ({self.status})"
+            return words(self.status)
+        return self.reason or words(self.status)
 
 
 def words(status: int) -> str:
