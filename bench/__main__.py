@@ -15,17 +15,36 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bench import curves, profile
 from bench.asterisk import Asterisk
 from bench.exchange import Exchange
 from bench.process import BenchError, Unavailable
-from bench.report import Row, machine, show
-from bench.rows import Options, calls, relay, sentence, start
+from bench.report import Row, machine, show, write_report
+from bench.rows import (
+    Options,
+    calls,
+    capacity,
+    chat,
+    pyvoip,
+    registrations,
+    relay,
+    sentence,
+    srtp,
+    start,
+    transcode,
+)
 from bench.server import Server
 from bench.sippy_peer import Sippy
 
 ROWS: dict[str, Callable[[Options], list[Row]]] = {
     "relay": relay.measure,
+    "srtp": srtp.measure,
+    "transcode": transcode.measure,
     "calls": calls.measure,
+    "capacity": capacity.measure,
+    "registrations": registrations.measure,
+    "pyvoip": pyvoip.measure,
+    "chat": chat.measure,
     "sentence": sentence.measure,
     "start": start.measure,
 }
@@ -54,11 +73,14 @@ def main(
         list[str] | None, typer.Option(help="Measure this row only; may be given again.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer rounds: under 90 s, noisier.")
+        bool, typer.Option("--quick", help="Fewer rounds: under 4 minutes, noisier.")
     ] = False,
     listing: Annotated[bool, typer.Option("--list", help="Name the rows and end.")] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write everything measured to this file.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the table into this document, at its marks.")
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Exit 1 when a goal is missed or a row is skipped.")
@@ -69,6 +91,15 @@ def main(
     keep: Annotated[
         Path | None, typer.Option(help="Keep logs and configurations in this new folder.")
     ] = None,
+    drawn: Annotated[
+        Path | None,
+        typer.Option("--curves", help="Draw growth curves into this folder (docs/bench)."),
+    ] = None,
+    profiled: Annotated[
+        str,
+        typer.Option("--profile", help=f"Show where the time goes: {', '.join(profile.SUBJECTS)}."),
+    ] = "",
+    seconds: Annotated[float, typer.Option(help="How long each run of --profile takes.")] = 15.0,
 ) -> None:
     """Measure the exchange beside its peers; every figure that counts is a ratio of one run."""
     if listing:
@@ -82,12 +113,28 @@ def main(
             raise typer.BadParameter(f"no row {name}; there are {', '.join(ROWS)}")
     if subject not in SUBJECTS:
         raise typer.BadParameter(f"no subject {subject}; there are {', '.join(SUBJECTS)}")
+    if profiled and profiled not in profile.SUBJECTS:
+        raise typer.BadParameter(f"no load {profiled}; there are {', '.join(profile.SUBJECTS)}")
     console, note = Console(), Console(stderr=True)
     # Ended from outside, everything started here is still stopped on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = keep or Path(tempfile.mkdtemp(prefix="encryptotel-bench-"))
     folder.mkdir(parents=True, exist_ok=True)
     options = Options(quick=quick, folder=folder.resolve(), subject=SUBJECTS[subject])
+    if profiled or drawn:
+        try:
+            if profiled:
+                wide = Console(width=max(console.width, 110))
+                profile.profile(profiled, seconds, options.folder, wide)
+            if drawn:
+                curves.curves(options, drawn)
+        except BenchError as error:
+            note.print(str(error), style="red", highlight=False)
+            raise typer.Exit(1) from None
+        finally:
+            if keep is None:
+                shutil.rmtree(folder, ignore_errors=True)
+        return
     before = machine()
     rows: list[Row] = []
     try:
@@ -97,6 +144,8 @@ def main(
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
     show(rows, console)
+    if report:
+        write_report(report, rows, quick, before)
     if json_file:
         document = {"machine": before, "quick": quick, "rows": [row.as_json() for row in rows]}
         json_file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

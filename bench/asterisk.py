@@ -7,17 +7,19 @@ It is configured for speed: no call records, no log files, G.711 only, media thr
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from bench.native import CACHE
 from bench.process import BenchError, Child, Unavailable
-from bench.server import RTP_PORTS, Server, Wiring
+from bench.server import ALAW, RTP_PORTS, ULAW, Server, Wiring
 
 ROOT = CACHE / "asterisk"
 MIRROR = "http://deb.debian.org/debian"
@@ -49,7 +51,8 @@ bind={host}:{port}
 type=endpoint
 context=bench
 disallow=all
-allow=ulaw,alaw
+allow={caller_codec}
+media_encryption={encryption}
 direct_media=no
 [caller-by-address]
 type=identify
@@ -59,15 +62,17 @@ match={caller}
 type=endpoint
 context=bench
 disallow=all
-allow=ulaw,alaw
+allow={callee_codec}
+media_encryption={encryption}
 direct_media=no
 aors=callee
 [callee]
 type=aor
 contact=sip:callee@{callee_host}:{callee_port}
 """
+_MODULES = "[modules]\nautoload=yes\nnoload=chan_iax2.so\nnoload=res_http_websocket.so\n"
+_CODECS = {ULAW: "ulaw", ALAW: "alaw"}
 _FILES = {
-    "modules.conf": "[modules]\nautoload=yes\nnoload=chan_iax2.so\nnoload=res_http_websocket.so\n",
     "extensions.conf": "[bench]\nexten => _[+0-9].,1,Dial(PJSIP/callee,20)\n",
     "cdr.conf": "[general]\nenable=no\n",
     "logger.conf": "[general]\n[logfiles]\nconsole => error\n",
@@ -115,7 +120,9 @@ def version() -> str:
 class Asterisk(Server):
     """Asterisk in the foreground, with files of its own for every run."""
 
-    name = "asterisk"
+    name = "Asterisk"
+    without: tuple[str, ...] = ()
+    """Modules not to load."""
 
     def __init__(self, wiring: Wiring, folder: Path) -> None:
         super().__init__(wiring, folder)
@@ -139,9 +146,13 @@ class Asterisk(Server):
             caller=self.wiring.caller[0],
             callee_host=host,
             callee_port=port,
+            caller_codec=_CODECS[self.wiring.media.types[0]],
+            callee_codec=_CODECS[self.wiring.media.types[1]],
+            encryption="sdes" if self.wiring.media.srtp else "no",
         )
         files = {
             **_FILES,
+            "modules.conf": _MODULES + "".join(f"noload={name}\n" for name in self.without),
             "asterisk.conf": _ASTERISK.format(run=self._inside),
             "pjsip.conf": pjsip,
             "rtp.conf": f"[general]\nrtpstart={low}\nrtpend={high}\n",
@@ -152,7 +163,8 @@ class Asterisk(Server):
         (ROOT / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
         (ROOT / "etc/nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files\n")
         command = ["chroot", str(ROOT), "/usr/sbin/asterisk", "-f", "-C", self._configuration]
-        child = Child(command, self.folder / "log", cwd=self.folder, quiet=True)
+        core = self.wiring.core
+        child = Child(command, self.folder / "log", cwd=self.folder, quiet=True, core=core)
         deadline = time.monotonic() + 40
         while not self._booted():
             if not child.alive or time.monotonic() > deadline:
@@ -165,11 +177,24 @@ class Asterisk(Server):
     def _configuration(self) -> str:
         return f"{self._inside}/etc/asterisk.conf"
 
-    def _booted(self) -> bool:
+    def _ask(self, command: str) -> str:
+        """What its command line answers; nothing while it does not answer."""
         asked = ["chroot", str(ROOT), "/usr/sbin/asterisk", "-C", self._configuration]
-        asked += ["-r", "-x", "core waitfullybooted"]
-        done = subprocess.run(asked, capture_output=True, text=True, check=False)
-        return done.returncode == 0 and "fully booted" in done.stdout
+        done = subprocess.run([*asked, "-r", "-x", command], capture_output=True, check=False)
+        return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
+
+    def _booted(self) -> bool:
+        return "fully booted" in self._ask("core waitfullybooted")
+
+    def remark(self) -> str:
+        """The bridge technologies its calls use, with how many bridges use each."""
+        found = Counter(
+            re.findall(
+                r"\s(native_rtp|simple_bridge|softmix|holding_bridge)\b",
+                self._ask("bridge show all"),
+            )
+        )
+        return ", ".join(f"{count} × {name}" for name, count in found.items())
 
     def version(self) -> str:
         """The version installed."""
@@ -180,14 +205,12 @@ class Asterisk(Server):
         shutil.rmtree(self._files, ignore_errors=True)
 
 
-def peer_of_calls() -> type[Server]:
-    """The best peer there is here: Asterisk, else sippy."""
-    if installed():
-        return Asterisk
-    from bench.sippy_peer import Sippy, interpreter  # noqa: PLC0415 - only where it is needed
+class AsteriskInCore(Asterisk):
+    """Asterisk with its native RTP bridge left out: every frame goes through its core, as it does
+    in calls that are recorded, listened in to or may be transferred by keys."""
 
-    interpreter()
-    return Sippy
+    name = "Asterisk, no native bridge"
+    without = ("bridge_native_rtp.so",)
 
 
 def main() -> int:

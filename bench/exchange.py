@@ -51,19 +51,26 @@ def _table(header: str, /, **values: Any) -> str:
 
 
 def configuration(
-    udp_port: int, caller: Address, carrier: Address, extensions: Sequence[str]
+    udp_port: int,
+    caller: Address,
+    carrier: Address,
+    extensions: Sequence[str],
+    *,
+    srtp: bool = False,
+    tcp_port: int = 0,
 ) -> str:
     """The exchange's config: the caller is a static trunk, extensions are plain phones."""
+    policy = "require" if srtp else "off"
     parts = [
         _table(
             "[exchange]",
             host=EXCHANGE_HOST,
             udp_port=udp_port,
-            tcp_port=0,
+            tcp_port=tcp_port,
             tls_port=0,
             free_ports=False,
         ),
-        _table("[media]", rtp_ports=list(RTP_PORTS)),
+        _table("[media]", rtp_ports=list(RTP_PORTS), silence_timeout=900),
         _table("[calls]", max_calls=5000),
         _table("[owner]", name="Owner", extension="101", region="US"),
         _table("[limits]", trunk_calls_at_once=500, trunk_calls_per_hour=100_000),
@@ -71,7 +78,7 @@ def configuration(
         _table("[log]", level="warning"),
     ]
     parts += [
-        _table("[[extension]]", number=number, name=f"Bench {number}", secret=SECRET, srtp="off")
+        _table("[[extension]]", number=number, name=f"Bench {number}", secret=SECRET, srtp=policy)
         for number in extensions
     ]
     parts += [
@@ -84,7 +91,7 @@ def configuration(
             transport="udp",
             numbers=["+12025550199"],
             register=False,
-            srtp="off",
+            srtp=policy,
             max_calls=5000,
         ),
         _table(
@@ -105,11 +112,17 @@ def configuration(
     return "\n".join(parts)
 
 
-def launch(config: Path, data: Path, log: Path) -> Child:
+def launch(
+    config: Path,
+    data: Path,
+    log: Path,
+    program: Sequence[str] = ("-m", "encryptotel"),
+    core: int | None = None,
+) -> Child:
     """Start the program; it is not ready yet."""
-    command = [sys.executable, "-m", "encryptotel", "run"]
+    command = [sys.executable, *program, "run"]
     command += ["--config", str(config), "--data", str(data), "--json"]
-    return Child(command, log, cwd=REPOSITORY)
+    return Child(command, log, cwd=REPOSITORY, core=core)
 
 
 def await_ready(child: Child) -> dict[str, Any]:
@@ -137,9 +150,17 @@ class Exchange(Server):
         self._version = available()
         self.data.mkdir(exist_ok=True)
         self.config.write_text(
-            configuration(self.address[1], self.wiring.caller, self.carrier, ("101", EXTENSION))
+            configuration(
+                self.address[1],
+                self.wiring.caller,
+                self.carrier,
+                ("101", EXTENSION),
+                srtp=self.wiring.media.srtp,
+                tcp_port=self.address[1],
+            )
         )
-        child = launch(self.config, self.data, self.folder / "log")
+        core = self.wiring.core
+        child = launch(self.config, self.data, self.folder / "log", self.program, core)
         try:
             said = await_ready(child)
         except BenchError:
@@ -148,6 +169,11 @@ class Exchange(Server):
         host, _, port = str(said["udp"]).rpartition(":")
         self.address = (host, int(port))
         return child
+
+    @property
+    def program(self) -> tuple[str, ...]:
+        """What Python runs."""
+        return ("-m", "encryptotel")
 
     def version(self) -> str:
         """The revision of this tree."""

@@ -61,6 +61,18 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
+def thread_seconds(pid: int) -> dict[int, float]:
+    """CPU time of each live thread of a process, by thread id (10 ms resolution)."""
+    found: dict[int, float] = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        found[int(task.name)] = (int(fields[11]) + int(fields[12])) / TICK
+    return found
+
+
 class Interference:
     """How much of the machine others used meanwhile: neighbours make every CPU second dearer."""
 
@@ -92,10 +104,12 @@ class Child:
         stop_signal: signal.Signals = signal.SIGTERM,
         quiet: bool = False,
         environment: Mapping[str, str] | None = None,
+        core: int | None = None,
     ) -> None:
         """Start the command; its stderr goes to the log file, its stdout to :meth:`line`.
 
         ``quiet`` throws its stdout away: for programs that draw on it and that nobody reads.
+        ``core`` is the only processor it and its children may use.
         """
         self.name = Path(command[0]).name
         self.log = log
@@ -104,7 +118,7 @@ class Child:
         self.started = time.monotonic()
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [str(part) for part in command],
+                [*([] if core is None else ["taskset", "-c", str(core)]), *map(str, command)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
                 stderr=errors,
@@ -126,6 +140,13 @@ class Child:
     def cpu(self) -> float:
         """Its CPU seconds so far, children included."""
         return cpu_seconds(self.pid)
+
+    def memory(self) -> int:
+        """Bytes it holds in memory (resident), children not counted."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise BenchError(f"{self.name} has ended")
 
     def _stdout(self) -> IO[bytes]:
         assert self._process.stdout is not None

@@ -4,7 +4,11 @@
  * peer's address learnt from its first packet. No recvmmsg and no batching of any kind: this is
  * what a straightforward program costs, not what the kernel could be made to do.
  *
- *   relay CALLS [connect]      "connect": connect() each socket once its peer is known
+ *   relay CALLS [connect [KEY]]
+ *
+ *   connect   connect() each socket once its peer is known
+ *   KEY       SRTP on every leg, undone and done again for each packet: master key and salt in
+ *             hex, the same for all, AES_CM_128_HMAC_SHA1_80 (compiled WITH_SRTP)
  *
  * Prints {"ports": [a0, b0, a1, b1, ...]} (RTP ports; RTCP is one above), serves until killed.
  */
@@ -18,13 +22,41 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#ifdef WITH_SRTP
+#include "srtp.h"
+#endif
 
 struct end {
     int fd;
     int known;
     struct sockaddr_in peer; /* where this end's packets come from and go to */
     struct end *other;
+#ifdef WITH_SRTP
+    srtp_t inbound, outbound;
+#endif
 };
+
+#ifdef WITH_SRTP
+static srtp_t session(const char *hex, srtp_ssrc_type_t direction)
+{
+    static uint8_t key[30];
+    srtp_policy_t policy;
+    srtp_t made;
+
+    memset(&policy, 0, sizeof policy);
+    for (size_t i = 0; i < sizeof key; i++)
+        if (sscanf(hex + 2 * i, "%2hhx", key + i) != 1)
+            exit(2);
+    srtp_crypto_policy_set_rtp_default(&policy.rtp);
+    srtp_crypto_policy_set_rtcp_default(&policy.rtcp);
+    policy.ssrc.type = direction;
+    policy.key = key;
+    policy.window_size = 128;
+    if (srtp_create(&made, &policy) != srtp_err_status_ok)
+        exit(3);
+    return made;
+}
+#endif
 
 static int bound(uint16_t port)
 {
@@ -73,14 +105,23 @@ int main(int argc, char **argv)
 {
     int calls = argc > 1 ? atoi(argv[1]) : 0;
     int connected = argc > 2 && strcmp(argv[2], "connect") == 0;
+    const char *key = argc > 3 ? argv[3] : NULL;
     int poller = epoll_create1(0);
     struct rlimit files;
     struct end *ends;
 
     if (calls < 1) {
-        fprintf(stderr, "usage: relay CALLS [connect]\n");
+        fprintf(stderr, "usage: relay CALLS [connect [KEY]]\n");
         return 2;
     }
+#ifdef WITH_SRTP
+    srtp_init();
+#else
+    if (key) {
+        fprintf(stderr, "relay: compiled without SRTP\n");
+        return 2;
+    }
+#endif
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
@@ -94,6 +135,12 @@ int main(int argc, char **argv)
         for (int k = 0; k < 4; k++) {
             struct epoll_event want = {.events = EPOLLIN, .data.ptr = call + k};
             call[k].other = call + (k + 2) % 4;
+#ifdef WITH_SRTP
+            if (key && k % 2 == 0) {
+                call[k].inbound = session(key, ssrc_any_inbound);
+                call[k].outbound = session(key, ssrc_any_outbound);
+            }
+#endif
             epoll_ctl(poller, EPOLL_CTL_ADD, call[k].fd, &want);
         }
         printf("%s%d, %d", i ? ", " : "", a, b);
@@ -103,7 +150,7 @@ int main(int argc, char **argv)
 
     for (;;) {
         struct epoll_event ready[64];
-        char packet[2048];
+        char packet[2048 + 64] __attribute__((aligned(8)));
         int count = epoll_wait(poller, ready, 64, -1);
 
         for (int i = 0; i < count; i++) {
@@ -113,9 +160,9 @@ int main(int argc, char **argv)
             ssize_t size;
 
             if (connected && from->known) {
-                size = recv(from->fd, packet, sizeof packet, 0);
+                size = recv(from->fd, packet, 2048, 0);
             } else {
-                size = recvfrom(from->fd, packet, sizeof packet, 0, (struct sockaddr *)&source,
+                size = recvfrom(from->fd, packet, 2048, 0, (struct sockaddr *)&source,
                                 &length);
                 if (size >= 0 && !from->known) {
                     from->known = 1;
@@ -129,6 +176,15 @@ int main(int argc, char **argv)
             }
             if (size < 12 || !to->known)
                 continue;
+#ifdef WITH_SRTP
+            if (from->inbound) {
+                int length_now = (int)size;
+                if (srtp_unprotect(from->inbound, packet, &length_now) != srtp_err_status_ok ||
+                    srtp_protect(to->outbound, packet, &length_now) != srtp_err_status_ok)
+                    continue;
+                size = length_now;
+            }
+#endif
             if (connected)
                 send(to->fd, packet, (size_t)size, 0);
             else

@@ -5,17 +5,25 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from bench.process import BenchError
+
 
 @dataclass(slots=True)
 class Row:
-    """One comparison: ours beside a peer's figure or a limit, in the same unit."""
+    """One comparison: ours beside a peer's figure or a limit, in the same unit.
+
+    The goal is a ratio not to be exceeded, or with ``at_least`` one to be reached.
+    """
 
     key: str
     title: str
@@ -26,6 +34,7 @@ class Row:
     ratio: float | None = None
     spread: tuple[float, float] | None = None
     goal: float | None = None
+    at_least: bool = False
     detail: str = ""
     skipped: str = ""
     failed: str = ""
@@ -39,7 +48,17 @@ class Row:
             return False
         if self.skipped or self.goal is None or self.ratio is None:
             return None
-        return self.ratio <= self.goal
+        return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
+
+    @property
+    def aim(self) -> str:
+        """The goal in writing."""
+        return "" if self.goal is None else f"{'≥' if self.at_least else '≤'} {self.goal:g}"
+
+    def against(self, ours: float, limit: float, *, at_least: bool = False) -> None:
+        """Fill in a figure of ours and the limit it is held against."""
+        self.ours, self.peer, self.peer_name = ours, limit, "limit"
+        self.ratio, self.goal, self.at_least = ours / limit, 1.0, at_least
 
     def compare(
         self, ours: Sequence[float], peer: Sequence[float], others: Sequence[float]
@@ -76,11 +95,26 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 def machine() -> dict[str, Any]:
     """Where the figures come from."""
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return {
+        "date": time.strftime("%Y-%m-%d"),
         "cpus": os.cpu_count(),
+        "processor": models[0] if models else platform.machine(),
         "load": os.getloadavg()[0],
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "revision": f"revision {described.stdout.strip()}" if described.stdout else "no revision",
     }
 
 
@@ -89,6 +123,8 @@ def _number(value: float | None) -> str:
 
 
 def _verdict(row: Row) -> str:
+    if row.failed:
+        return "[red]failed[/]"
     if row.skipped:
         return "[yellow]skipped[/]"
     if row.met is None:
@@ -110,10 +146,48 @@ def show(rows: Sequence[Row], console: Console) -> None:
         beside = f"{_number(row.peer)} {row.peer_name}" if row.peer is not None else row.peer_name
         spread = f"\n{row.spread[0]:.2f}–{row.spread[1]:.2f}" if row.spread else ""
         ratio = f"{row.ratio:.2f}{spread}" if row.ratio is not None else ""
-        goal = f"≤ {row.goal:g}" if row.goal is not None else ""
-        table.add_row(row.title, row.unit, _number(row.ours), beside, ratio, goal, _verdict(row))
+        table.add_row(row.title, row.unit, _number(row.ours), beside, ratio, row.aim, _verdict(row))
     console.print(table)
     for row in rows:
         note = row.failed or row.skipped or row.detail
         if note:
             console.print(f"[bold]{row.key}[/]: ", note, sep="", highlight=False)
+
+
+MARKERS = ("<!-- figures: written by python -m bench --report -->", "<!-- end of figures -->")
+
+
+def write_report(file: Path, rows: Sequence[Row], quick: bool, where: dict[str, Any]) -> None:
+    """Put the rows as a Markdown table between the markers of a document."""
+    text = file.read_text()
+    head, begin, rest = text.partition(MARKERS[0])
+    _, end, tail = rest.partition(MARKERS[1])
+    if not begin or not end:
+        raise BenchError(f"{file} has no place for figures: {MARKERS[0]} … {MARKERS[1]}")
+    lines = [
+        "",
+        f"{'A quick run' if quick else 'A full run'} on {where['date']}: {where['cpus']} "
+        f"processors ({where['processor']}), Linux {where['kernel']}, Python {where['python']}, "
+        f"{where['revision']}.",
+        "",
+        "| what | unit | ours | beside | ratio | goal | reached |",
+        "|---|---|--:|--:|--:|--:|---|",
+    ]
+    for row in rows:
+        beside = f"{_number(row.peer)} {row.peer_name}".strip()
+        spread = f" ({row.spread[0]:.2f}–{row.spread[1]:.2f})" if row.spread else ""
+        ratio = f"**{row.ratio:.2f}**{spread}" if row.ratio is not None else ""
+        reached = _plain(_verdict(row))
+        cells = (row.title, row.unit, _number(row.ours), beside, ratio, row.aim, reached)
+        lines.append("| " + " | ".join(cells) + " |")
+    lines.append("")
+    for row in rows:
+        note = row.failed or row.skipped or row.detail
+        if note:
+            lines.append(f"- **{row.title}**: {' '.join(note.split())}")
+    lines.append("")
+    file.write_text(head + begin + "\n".join(lines) + end + tail)
+
+
+def _plain(marked: str) -> str:
+    return marked.partition("]")[2].partition("[")[0]

@@ -21,13 +21,30 @@ CARRIER_HOST = "127.0.0.4"
 RTP_PORTS = (20000, 29998)
 
 
+ULAW, ALAW = 0, 8
+"""RTP payload types of G.711 (RFC 3551 §6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What caller and callee speak: payload types, and whether both legs use SRTP."""
+
+    types: tuple[int, int] = (ULAW, ULAW)
+    srtp: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Who calls whom: the caller is trusted by its address, the number rings the callee."""
+    """Who calls whom: the caller is trusted by its address, the number rings the callee.
+
+    ``core`` is the only processor the server may use; None lets it use all.
+    """
 
     caller: Address
     callee: Address
     number: str = "+12025550199"
+    media: Media = Media()
+    core: int | None = None
 
     @classmethod
     def fresh(cls) -> Wiring:
@@ -70,6 +87,14 @@ class Server(ABC):
     def cpu(self) -> float:
         """CPU seconds it has used so far."""
         return self.child.cpu()
+
+    def memory(self) -> int:
+        """Bytes of memory its main process holds (resident)."""
+        return self.child.memory()
+
+    def remark(self) -> str:
+        """What a reader should know about how it carries the calls that are up now."""
+        return ""
 
     def __enter__(self) -> Self:
         self._child = self.start()

@@ -6,6 +6,7 @@ that is valid.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import queue
 import re
@@ -104,12 +105,32 @@ def respond(request: Message, status: str, tag: str, contact: str = "", body: st
     return render(f"SIP/2.0 {status}", headers, body)
 
 
-def audio_offer(host: str, port: int) -> str:
-    """An SDP that offers or accepts G.711."""
+CODECS = {0: "PCMU", 8: "PCMA"}
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+
+
+def audio_offer(host: str, port: int, payload: int = 0, key: bytes = b"", tag: str = "1") -> str:
+    """An SDP that offers or accepts one kind of G.711; with a key (30 bytes) as SRTP."""
+    secure = f"a=crypto:{tag} {SUITE} inline:{base64.b64encode(key).decode()}\r\n" if key else ""
     return (
         f"v=0\r\no=- {port} 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
-        f"m=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\na=sendrecv\r\n"
+        f"m=audio {port} RTP/{'SAVP' if key else 'AVP'} {payload}\r\n"
+        f"a=rtpmap:{payload} {CODECS[payload]}/8000\r\n{secure}a=ptime:20\r\na=sendrecv\r\n"
     )
+
+
+def audio_types(sdp: str) -> list[int]:
+    """The payload types of an SDP's audio."""
+    found = re.search(r"^m=audio \d+ \S+ ([\d ]+)", sdp, re.M)
+    return [int(word) for word in found[1].split()] if found else []
+
+
+def audio_key(sdp: str) -> tuple[str, bytes]:
+    """Tag and key of the SRTP line of an SDP that we can do."""
+    found = re.search(rf"^a=crypto:(\d+) {SUITE} inline:([A-Za-z0-9+/=]+)", sdp, re.M | re.I)
+    if found is None:
+        raise BenchError(f"no {SUITE} in this SDP:\n{sdp}")
+    return found[1], base64.b64decode(found[2])
 
 
 def audio_address(sdp: str) -> Address:
@@ -154,46 +175,61 @@ def authorization(challenge: str, method: str, uri: str, user: str, secret: str)
 
 
 class Registration:
-    """The REGISTER requests of one user from one socket, digest included."""
+    """The REGISTER requests of one user from one socket (UDP, or a TCP connection), with digest."""
 
     def __init__(self, sock: socket.socket, server: Address, user: str, secret: str) -> None:
-        self._sock = sock
+        self.sock = sock
+        self._stream = sock.type == socket.SOCK_STREAM
         self._server = server
         self._user = user
         self._secret = secret
         self._call_id = secrets.token_hex(8)
         self._tag = secrets.token_hex(4)
         self._sequence = 0
+        self._buffer = b""
 
     def send(self, authorized: str = "") -> None:
         """Send the next REGISTER; that nobody listens yet is no error."""
         self._sequence += 1
-        host, port = self._sock.getsockname()
+        host, port = self.sock.getsockname()
         aor = f"sip:{self._user}@{self._server[0]}"
+        transport, parameter = ("TCP", ";transport=tcp") if self._stream else ("UDP", "")
+        branch = f"z9hG4bK{secrets.token_hex(8)}"
         headers = [
-            ("Via", f"SIP/2.0/UDP {host}:{port};rport;branch=z9hG4bK{secrets.token_hex(8)}"),
+            ("Via", f"SIP/2.0/{transport} {host}:{port};rport;branch={branch}"),
             ("Max-Forwards", "70"),
             ("From", f"<{aor}>;tag={self._tag}"),
             ("To", f"<{aor}>"),
             ("Call-ID", self._call_id),
             ("CSeq", f"{self._sequence} REGISTER"),
-            ("Contact", f"<sip:{self._user}@{host}:{port}>"),
+            ("Contact", f"<sip:{self._user}@{host}:{port}{parameter}>"),
             ("Expires", "3600"),
         ]
         if authorized:
             headers.append(("Authorization", authorized))
         request = render(f"REGISTER sip:{self._server[0]} SIP/2.0", headers)
         try:
-            self._sock.sendto(request, self._server)
+            if self._stream:
+                self.sock.sendall(request)
+            else:
+                self.sock.sendto(request, self._server)
         except ConnectionRefusedError:
             return
 
     def receive(self) -> int:
-        """Read one datagram, answer a challenge; the status of a response to REGISTER, else 0."""
+        """Read one message, answer a challenge; the status of a response to REGISTER, else 0."""
         try:
-            message = parse(self._sock.recv(65535))
+            data = self.sock.recv(65535)
         except (ConnectionRefusedError, BlockingIOError, TimeoutError):
             return 0
+        if self._stream:
+            if not data:
+                raise BenchError(f"the connection of {self._user} was closed")
+            self._buffer += data
+            if not _complete(self._buffer):
+                return 0
+            data, self._buffer = self._buffer, b""
+        message = parse(data)
         if message is None or not message.status or message.method != "REGISTER":
             return 0
         if message.status == 401:
@@ -214,11 +250,18 @@ class Registration:
             if now >= due:
                 self.send()
                 due = now + every
-            if select.select([self._sock], [], [], max(0.0, due - time.monotonic()))[0]:
+            if select.select([self.sock], [], [], max(0.0, due - time.monotonic()))[0]:
                 status = self.receive() or status
                 if status == 200:
                     return time.monotonic() - begun
         raise BenchError(f"{self._user} could not register: {status or 'no answer'}")
+
+
+def _complete(data: bytes) -> bool:
+    """Whether a message of a stream is there with its whole body."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"^(?:content-length|l)\s*:\s*(\d+)", head, re.M | re.I)
+    return bool(end) and len(body) >= (int(length[1]) if length else 0)
 
 
 def bound_socket(address: Address) -> socket.socket:
@@ -244,7 +287,7 @@ def free_port(host: str) -> int:
 
 @dataclass(slots=True)
 class Dialog:
-    """A call we placed: what its BYE needs, and where its audio goes."""
+    """A call we placed: what its BYE needs, where its audio goes, and the SDP that said so."""
 
     call_id: str
     local: str
@@ -252,6 +295,7 @@ class Dialog:
     target: str
     server: Address
     audio: Address
+    answer: str = ""
     sequence: int = 1
 
 
@@ -259,11 +303,12 @@ class Dialog:
 class Endpoint:
     """A UDP user agent in a thread of its own: places calls, and answers all that come in.
 
-    ``answer`` gives the SDP for a new incoming call.
+    ``answer`` gives the SDP for a new incoming call; ``broken`` is what it raised, if it could not.
     """
 
     sock: socket.socket
     answer: Callable[[Message], str] | None = None
+    broken: BenchError | None = None
     incoming: queue.Queue[Message] = field(default_factory=queue.Queue)
 
     def __post_init__(self) -> None:
@@ -319,7 +364,13 @@ class Endpoint:
             if self.answer is None:
                 self.sock.sendto(respond(invite, "486 Busy Here", self._tag), source)
                 return
-            self._answered[invite.call_id] = self.answer(invite)
+            try:
+                self._answered[invite.call_id] = self.answer(invite)
+            except BenchError as error:
+                self.broken = error
+                refusal = respond(invite, "488 Not Acceptable Here", self._tag)
+                self.sock.sendto(refusal, source)
+                return
             self.incoming.put(invite)
         body = self._answered[invite.call_id]
         self.sock.sendto(respond(invite, "200 OK", self._tag, self._contact(), body), source)
@@ -374,6 +425,7 @@ class Endpoint:
         if final.status != 200:
             raise BenchError(f"a call to {number} was answered {final.start[8:]}")
         dialog.audio = audio_address(final.body)
+        dialog.answer = final.body
         return dialog
 
     def hang_up(self, dialog: Dialog) -> None:

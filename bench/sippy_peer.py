@@ -52,7 +52,14 @@ class Sippy(Server):
         command = [str(interpreter()), str(interpreter().parent / "b2bua_simple")]
         command += ["-f", "-l", self.address[0], "-p", str(self.address[1]), "-n", f"{host}:{port}"]
         silent = {"SIPLOG_BEND": "none"}
-        child = Child(command, self.folder / "log", cwd=self.folder, quiet=True, environment=silent)
+        child = Child(
+            command,
+            self.folder / "log",
+            cwd=self.folder,
+            quiet=True,
+            environment=silent,
+            core=self.wiring.core,
+        )
         deadline = time.monotonic() + 15
         while not _taken(self.address):
             if not child.alive or time.monotonic() > deadline:

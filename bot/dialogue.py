@@ -34,6 +34,9 @@ I place calls for you. For example:
   Status"""
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
 WHOM = "Whom shall I call?"
+NOTHING_DONE = "All right, nothing done."
+NO_QUESTION = "There is nothing waiting for a yes."
+YES_OR_NO = (Button(label="Yes", says="yes"), Button(label="No", says="no"))
 
 
 class Dialogue:
@@ -98,10 +101,14 @@ class Dialogue:
                     return [Reply(text=describe(self._operator.state(self.person)))]
                 case commands.Help():
                     return [Reply(text=HELP)]
-                case commands.Cancel() | commands.No():
-                    return [Reply(text="All right, nothing done.")]
+                case commands.Cancel():
+                    return [Reply(text=NOTHING_DONE)]
+                case commands.No():
+                    return [
+                        Reply(text=self._operator.answer(self.person, yes=False) or NOTHING_DONE)
+                    ]
                 case commands.Yes():
-                    return [Reply(text="There is nothing waiting for a yes.")]
+                    return [Reply(text=self._operator.answer(self.person, yes=True) or NO_QUESTION)]
         except OperatorError as error:
             return [Reply(text=_sentence(error.message))]
 
@@ -148,7 +155,8 @@ class Dialogue:
     def _on_progress(self, progress: Progress) -> None:
         text = _told(progress)
         if text:
-            self._push(Reply(text=text, call_id=progress.call_id))
+            buttons = YES_OR_NO if progress.step is Step.QUESTION else ()
+            self._push(Reply(text=text, buttons=buttons, call_id=progress.call_id))
 
 
 def describe(state: State) -> str:
@@ -178,7 +186,7 @@ def _told(progress: Progress) -> str:
             return f"{progress.peer} answered."
         case Step.JOINED:
             return "You are connected."
-        case Step.NOTICE:
+        case Step.NOTICE | Step.QUESTION:
             return progress.text
         case Step.ENDED:
             if progress.seconds or progress.text in ("hung up", "hung up by command"):

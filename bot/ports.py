@@ -46,6 +46,7 @@ class Step(StrEnum):
     ANSWERED = "answered"
     JOINED = "joined"
     NOTICE = "notice"
+    QUESTION = "question"
     ENDED = "ended"
 
 
@@ -110,6 +111,9 @@ class Operator(Protocol):
 
     async def hang_up(self, person: Person, call_id: str) -> None:
         """End one of the person's calls."""
+
+    def answer(self, person: Person, *, yes: bool) -> str:
+        """The person's word on what they were asked first; empty when nothing was."""
 
     def active_calls(self, person: Person) -> Sequence[ActiveCall]:
         """The person's calls going on, the latest last."""

@@ -6,9 +6,11 @@ import asyncio
 import json
 import logging
 import socket
+import ssl
 import sys
+from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,20 +19,32 @@ from bot.dialogue import Dialogue, describe
 from bot.ports import Person
 from bot.replies import Reply
 from encryptotel import certificates
+from encryptotel.alerts import Alerts, failed_handshake, wrong_password
 from encryptotel.certificates import Certificates
-from encryptotel.config import Config
+from encryptotel.config import Config, load
 from encryptotel.control import Control
 from encryptotel.demo import carrier
 from encryptotel.demo.phone import DEMO_AGENT, Behaviour, Phone, plays
 from encryptotel.directory import Directory
 from encryptotel.errors import UserError
-from encryptotel.gatekeeper import Gatekeeper
+from encryptotel.gatekeeper import Gatekeeper, PastCall
+from encryptotel.health import Health
+from encryptotel.heartbeat import Heartbeat
 from encryptotel.journal import Journal
 from encryptotel.language import Language
 from encryptotel.operator import Operator
+from encryptotel.reload import blended, locked_out
 from nlp.commands import Understanding
 from nlp.context import Context
-from pbx.events import AddressBanned, DeviceRegistered, DeviceUnregistered, Event, TrunkChanged
+from pbx.events import (
+    AddressBanned,
+    DeviceRegistered,
+    DeviceUnregistered,
+    Event,
+    HandshakeFailed,
+    LoginFailed,
+    TrunkChanged,
+)
 from pbx.exchange import Exchange, Settings
 from pbx.media.speech import Speaker
 from pbx.media.tones import tone
@@ -38,13 +52,18 @@ from pbx.ports import SavedBinding
 from pbx.sip.digest import Credentials
 from pbx.sip.transport import Address, Transport
 from store.database import Database
-from store.journal import close_interrupted, live_bindings
+from store.journal import live_bindings, trunk_calls
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 5.0
-"Seconds calls get to end by themselves when the program is told to stop."
 DATABASE, SOCKET, CERTIFICATES, PORTS = "encryptotel.db", "control.sock", "tls", "ports.json"
+ALIVE = "alive"
+RENEW_EVERY = 43_200.0
+"Seconds between looks whether our certificate needs to be renewed."
+REMEMBERED = timedelta(days=90)
+"How long a country called or a network called from is usual for an extension."
+MAX_NEWS = 50
+"Sentences kept for an owner who is not listening just now."
 DEMO_TONE = tone(1.0, 440.0)
 
 
@@ -68,9 +87,15 @@ class App:
         self.carrier_then: Behaviour = carrier.echoes
         self.demo_phones: dict[str, Phone] = {}
         self.carrier: Phone | None = None
+        self._lines_down: set[str] = set()
         self.database = Database(data / DATABASE)
         self.directory = Directory(config, self.database)
-        self.journal = Journal(self.database)
+        self.journal: Journal
+        self.gatekeeper: Gatekeeper
+        self.health = Health()
+        self.news: deque[str] = deque(maxlen=MAX_NEWS)
+        "What the owner was told lately that is about no call."
+        self.alerts = Alerts(self.tell_owner)
         self.language = Language()
         self.exchange: Exchange
         self.operator: Operator
@@ -90,7 +115,11 @@ class App:
                 "trace": self._do_trace,
             },
         )
-        self._said: dict[str, Dialogue] = {}
+        self._heartbeat = Heartbeat(data / ALIVE)
+        self._tls: ssl.SSLContext
+        self._reloading = asyncio.Lock()
+        self._said: Dialogue | None = None
+        self._said_later: deque[Reply] = deque(maxlen=MAX_NEWS)
         self._stopping = False
         self._background: set[asyncio.Task[None]] = set()
 
@@ -105,16 +134,29 @@ class App:
             asyncio.to_thread(certificates.ensure, self.data / CERTIFICATES, names),
             self.database.open(),
         )
-        await self._control.start()
-        await close_interrupted(self.database, datetime.now(UTC))
+        self.certificates = self._chosen(self.certificates, config)
+        self._tls = await asyncio.to_thread(self.certificates.server_context)
+        await self._control.start()  # nobody else serves here: what was left is ours to settle
+        self.journal = Journal(self.database, alive=self._heartbeat.last(), tell=self.tell_owner)
+        self._heartbeat.start()
+        self.health.start()
         await self.directory.load()
+        self.gatekeeper = Gatekeeper(
+            config.limits,
+            config.calls.max_duration,
+            self.directory.trunks,
+            extension=self.directory.extension,
+            ask=partial(self.tell_owner, question=True),
+            timezone=config.owner.timezone,
+        )
+        self.gatekeeper.remember(await self._past_calls())
         self.exchange = Exchange(
             _settings(config, advertise),
             self.directory,
-            Gatekeeper(config.limits, config.calls.max_duration, self.directory.trunks),
+            self.gatekeeper,
             self._take,
         )
-        self.operator = Operator(self.exchange, self.addresses)
+        self.operator = Operator(self.exchange, self.addresses, self.gatekeeper.answer)
         self.journal.start()
         await self._listen()
         if config.demo.carrier:
@@ -122,20 +164,65 @@ class App:
         self.exchange.start([_saved(row) for row in await self._saved_bindings()])
         for number in config.demo.phones:
             await self._start_demo_phone(number)
+        self._spawn(self._keep_certificate())
         await warming
 
-    async def stop(self) -> None:
-        """Drain and close everything."""
+    async def stop(self, hurry: asyncio.Event | None = None) -> None:
+        """Let calls end by themselves for a while, or until `hurry`; then close everything."""
         self._stopping = True
+        draining = asyncio.ensure_future(self.exchange.drain(self.config.calls.drain))
+        if hurry is not None:
+            hurried = asyncio.ensure_future(hurry.wait())
+            await asyncio.wait((draining, hurried), return_when=asyncio.FIRST_COMPLETED)
+            if hurried.done():
+                self.exchange.hang_up_all("the exchange is stopping")
+            hurried.cancel()
+        await draining
         for phone in self.demo_phones.values():
             await phone.stop()
-        await self.exchange.stop(DRAIN_SECONDS)
+        await self.exchange.stop()
         if self.carrier is not None:
             await self.carrier.stop()
         await self._control.stop()
         await self.journal.close()
         await self.database.close()
         await self.language.close()
+        for task in self._background:
+            task.cancel()
+        self.health.stop()
+        self._heartbeat.stop()
+
+    async def reload(self) -> list[str]:
+        """Take up the configuration file and what was added at run time, while calls go on;
+        the options that need a restart. Raises `UserError`: then everything stays as it was."""
+        async with self._reloading:
+            wanted = self.config
+            if self.config_file is not None:
+                wanted = await asyncio.to_thread(load, self.config_file)
+            config, later = blended(self.config, wanted)
+            shown = await asyncio.to_thread(self._certificates_for, config)
+            before = {known.number: known for known in self.directory.extensions()}
+            await self.directory.load(config)
+            shown.load_into(self._tls)  # tried a moment ago; the last thing that can fail
+            self.config, self.certificates = config, shown
+            self.gatekeeper.reconfigure(config.limits, config.calls.max_duration)
+            self.exchange.reconfigure(_settings(config, self.exchange.settings.advertise))
+            after = {known.number: known for known in self.directory.extensions()}
+            for number, reason in locked_out(before, after):
+                self.exchange.registrar.drop(number, reason)
+            self.exchange.refresh()
+            logging.getLogger().setLevel(config.log.level.upper())
+            log.info("the configuration was read again")
+            for option in later:
+                log.warning("%s has changed; it is taken up at the next start", option)
+            return later
+
+    def tell_owner(self, text: str, *, question: bool = False) -> None:
+        """One sentence to the owner, wherever they listen, that is about no call; a question is
+        answered with yes or no."""
+        log.warning("%s", text)
+        self.news.append(text)
+        self.operator.announce(self.person.extension, text, question=question)
 
     def dialogue(self, push: Any) -> Dialogue:
         """A conversation of the owner; `push` gets what happens later."""
@@ -162,7 +249,7 @@ class App:
             ("tls", section.tls_port),
         )
         for transport, port in wanted:
-            context = self.certificates.server_context() if transport == "tls" else None
+            context = self._tls if transport == "tls" else None
             listen = partial(self.exchange.listen, transport, tls=context)
             try:
                 address = await listen((section.host, port))
@@ -228,9 +315,14 @@ class App:
         self.operator.take(event)
         match event:
             case TrunkChanged():
-                log.info(
-                    "trunk %s is %s: %s", event.trunk, "up" if event.up else "down", event.detail
-                )
+                self._on_trunk(event)
+            case LoginFailed():
+                self.alerts.once(f"password {event.host}", wrong_password(event))
+            case HandshakeFailed():
+                text = failed_handshake(event, self.certificates.ca)
+                log.info("TLS with %s failed: %s", event.host, event.reason)
+                if text:
+                    self.alerts.once(f"tls {event.host}", text)
             case AddressBanned():
                 log.warning("%s is banned for %.0f s: %s", event.host, event.seconds, event.reason)
             case DeviceRegistered(refreshed=False):
@@ -247,6 +339,17 @@ class App:
                 self._stand_in(event.extension)
             case _:
                 pass
+
+    def _on_trunk(self, event: TrunkChanged) -> None:
+        """The owner hears once that a line is gone, and once that it is back."""
+        if not event.up:
+            self._lines_down.add(event.trunk)
+            self.tell_owner(f"The line {event.trunk} is down: {event.detail}. I keep trying.")
+        elif event.trunk in self._lines_down:
+            self._lines_down.remove(event.trunk)
+            self.tell_owner(f"The line {event.trunk} is back.")
+        else:
+            log.info("trunk %s is up: %s", event.trunk, event.detail)
 
     def _yield_to_real_phone(self, event: DeviceRegistered) -> None:
         """The built-in phone of an extension steps aside once the person has their own."""
@@ -265,6 +368,47 @@ class App:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    # ── certificates ────────────────────────────────────────────────────────────────────
+    def _certificates_for(self, config: Config) -> Certificates:
+        """The certificate to show, made or renewed if need be, and tried. Raises OSError and
+        `CertificateError`."""
+        section = config.exchange
+        advertise = self.exchange.settings.advertise
+        names = certificates.names_for(section.host, advertise, section.domain)
+        found = self._chosen(certificates.ensure(self.data / CERTIFICATES, names), config)
+        found.server_context()
+        return found
+
+    def _chosen(self, found: Certificates, config: Config) -> Certificates:
+        folder = self.config_file.parent if self.config_file else Path()
+        section = config.exchange
+        return found.replaced_by(section.certificate, section.certificate_key, folder)
+
+    async def _keep_certificate(self) -> None:
+        """Show the new certificate when the old one was renewed, by us or by the person."""
+        while True:
+            await asyncio.sleep(RENEW_EVERY)
+            try:
+                shown = await asyncio.to_thread(self._certificates_for, self.config)
+                shown.load_into(self._tls)
+                self.certificates = shown
+            except (OSError, UserError) as error:
+                self.tell_owner(f"The TLS certificate cannot be renewed: {error}.")
+
+    async def _past_calls(self) -> list[PastCall]:
+        """The trunk calls of the journal, for the limits and for what is usual."""
+        now = datetime.now(UTC)
+        return [
+            PastCall(
+                user=leg.user,
+                at=leg.at.timestamp(),
+                seconds=leg.seconds,
+                number=leg.number,
+                source=leg.device.partition(":")[2].rpartition(":")[0],
+            )
+            for leg in await trunk_calls(self.database, now - REMEMBERED, now)
+        ]
 
     async def _saved_bindings(self) -> Sequence[Any]:
         """Registrations of the last run; our own demo phones' died with it."""
@@ -302,31 +446,41 @@ class App:
                 }
                 for call in state.calls
             ],
+            "dropped": {
+                "strangers": self.exchange.guard.dropped + self.exchange.overload.dropped,
+                "refused": self.exchange.overload.refused,
+                "malformed": self.exchange.stack.malformed,
+                "journal": self.journal.dropped,
+            },
+            "journal": {"waiting": self.journal.waiting, "trouble": self.journal.trouble},
+            "news": list(self.news),
+            "health": self.health.to_json(),
             "text": describe(state),
         }
 
     async def _do_say(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """One message of the owner; every caller shares one conversation."""
-        news: list[Reply] = []
-        dialogue = self._said.get("owner")
-        if dialogue is None:
-            dialogue = self._said["owner"] = self.dialogue(news.append)
-        replies = await dialogue.hear(str(request.get("text", "")))
-        return {
-            "replies": [
-                {"text": reply.text, **({"call": reply.call_id} if reply.call_id else {})}
-                for reply in replies
-            ]
-        }
+        """One message of the owner; every caller shares one conversation. `news` is what it
+        said unasked since the last message."""
+        if self._said is None:
+            self._said = self.dialogue(self._said_later.append)
+        news = list(self._said_later)
+        self._said_later.clear()
+        replies = await self._said.hear(str(request.get("text", "")))
+        return {"replies": _texts(replies), "news": _texts(news)}
 
     async def _do_reload(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        await self.directory.load()
-        self.exchange.refresh()
-        return {"reloaded": True}
+        return {"reloaded": True, "at_next_start": await self.reload()}
 
     async def _do_trace(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         lines = self.exchange.trace(str(request.get("call", "")))
         return {"lines": [line.to_json() for line in lines]}
+
+
+def _texts(replies: Sequence[Reply]) -> list[dict[str, str]]:
+    return [
+        {"text": reply.text, **({"call": reply.call_id} if reply.call_id else {})}
+        for reply in replies
+    ]
 
 
 def _settings(config: Config, advertise: str) -> Settings:
@@ -346,6 +500,11 @@ def _settings(config: Config, advertise: str) -> Settings:
         requests_per_second=config.guard.requests_per_second,
         failures=config.guard.failures,
         ban_seconds=config.guard.ban_seconds,
+        nameserver=config.network.nameserver,
+        failover_after=config.network.failover_after,
+        public_address=config.network.public_address,
+        stun_server=config.network.stun_server,
+        local_networks=config.network.local_networks,
     )
 
 

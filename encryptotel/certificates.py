@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import ipaddress
 import os
 import socket
@@ -16,10 +17,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from encryptotel.errors import UserError
+
 CA_YEARS = 10
 SERVER_DAYS = 397
 "Longer ones are refused by some phones."
 RENEW_BEFORE = timedelta(days=30)
+
+
+class CertificateError(UserError):
+    """A certificate cannot be used; the text says which and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +38,39 @@ class Certificates:
     key: Path
 
     def server_context(self) -> ssl.SSLContext:
-        """TLS for phones that connect to us: 1.2 and newer."""
+        """TLS for phones that connect to us: 1.2 and newer. Raises `CertificateError`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self.certificate, self.key)
+        self.load_into(context)
         return context
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Let a context show this certificate from its next handshake on. Raises
+        `CertificateError`; then it goes on with the one it had."""
+        try:
+            context.load_cert_chain(self.certificate, self.key, password=_no_password)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise CertificateError(
+                f"the certificate {self.certificate} with the key {self.key} cannot be used: "
+                f"{reason}"
+            ) from error
+
+    def replaced_by(self, certificate: str, key: str, folder: Path) -> Certificates:
+        """The same with a certificate of the person's own, if they named one; paths may be
+        relative to `folder`."""
+        if not certificate:
+            return self
+        return dataclasses.replace(self, certificate=folder / certificate, key=folder / key)
 
     def client_context(self) -> ssl.SSLContext:
         """TLS for a client that trusts our authority, such as a demo phone."""
         return ssl.create_default_context(cafile=str(self.ca))
+
+
+def _no_password() -> str:
+    """Asked for when a key is encrypted; without this, OpenSSL would ask at the terminal."""
+    raise ValueError("the key needs a password; store it without one")
 
 
 def ensure(folder: Path, names: list[str]) -> Certificates:

@@ -22,9 +22,10 @@ from encryptotel.language import Language
 from nlp.context import Context
 from pbx.calls.apps.script import ScriptError, load
 from pbx.media.speech import Speaker, SpeechError
+from pbx.nat import PublicAddress
 from pbx.ports import Trunk
+from pbx.sip.locate import Locator
 from pbx.sip.stack import Incoming, Stack
-from pbx.sip.transport import Flow
 from pbx.trunks import TrunkLink
 from store.database import Database
 
@@ -67,7 +68,9 @@ async def check_all(config: Config, data: Path) -> list[Result]:
         if extension.script:
             script = extension.script
             results.append(await _try(f"script {script}", partial(_script, script)))
-    results += await _trunks(directory)
+    if config.network.stun_server:
+        results.append(await _try("public address", lambda: _public_address(config)))
+    results += await _trunks(directory, config)
     await database.close()
     return results
 
@@ -142,46 +145,61 @@ async def _script(reference: str) -> str:
     return "can be loaded"
 
 
-async def _trunks(directory: Directory) -> list[Result]:
+async def _public_address(config: Config) -> str:
+    stack = Stack(_Nobody())
+    # The port is another one than the exchange's, so only the host is of interest.
+    public = PublicAddress(
+        server=config.network.stun_server,
+        locator=Locator(config.network.nameserver),
+        send=lambda data, to: stack.transports.udp_flow(to).send(data),
+        on_change=lambda: None,
+    )
+    stack.public = public
+    await stack.transports.listen_udp(("0.0.0.0", 0))  # noqa: S104  # answers come to any of ours
+    try:
+        return f"{(await public.ask())[0]}, says {config.network.stun_server}"
+    finally:
+        await stack.close()
+
+
+async def _trunks(directory: Directory, config: Config) -> list[Result]:
     trunks = directory.trunks()
     if not trunks:
         return [Result(what="trunks", outcome="none; calls stay inside ([[trunk]] adds one)")]
     stack = Stack(_Nobody())
     await stack.transports.listen_udp(("0.0.0.0", 0))  # noqa: S104  # replies come to any of ours
     try:
-        return list(await asyncio.gather(*(_trunk(trunk, stack) for trunk in trunks)))
+        locator = Locator(config.network.nameserver)
+        return list(await asyncio.gather(*(_trunk(trunk, stack, locator) for trunk in trunks)))
     finally:
         await stack.close()
 
 
-async def _trunk(trunk: Trunk, stack: Stack) -> Result:
+async def _trunk(trunk: Trunk, stack: Stack, locator: Locator) -> Result:
     settled: asyncio.Future[tuple[bool, str]] = asyncio.get_running_loop().create_future()
 
     def on_state(_: Trunk, up: bool, detail: str) -> None:
         if not settled.done():
             settled.set_result((up, detail))
 
-    link = TrunkLink(trunk, stack, on_state)
+    link = TrunkLink(trunk, stack, on_state, locator)
     link.start()
     what = f"trunk {trunk.name}"
     try:
         async with asyncio.timeout(TRUNK_SECONDS):
             up, detail = await settled
     except TimeoutError:
-        up, detail = False, f"{trunk.host}:{trunk.port} does not answer over {trunk.transport}"
+        up, detail = False, f"{trunk.host} does not answer"
     finally:
         await link.stop()
     if up:
         return Result(what=what, outcome=detail)
-    advice = "check username and password" if "40" in detail else "check host, port and transport"
-    return Result(what=what, outcome=f"{detail}; {advice} in [[trunk]]", failed=True)
+    wrong = "username and password" if "answered 40" in detail else "host, port and transport"
+    return Result(what=what, outcome=f"{detail}; check {wrong} in [[trunk]]", failed=True)
 
 
 class _Nobody:
     """The user of a stack that only asks."""
-
-    def admits(self, flow: Flow) -> bool:
-        return True
 
     def on_request(self, incoming: Incoming) -> None:
         incoming.refuse_with(403)

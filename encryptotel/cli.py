@@ -26,7 +26,10 @@ app = typer.Typer(
 )
 extensions = typer.Typer(help="Phones and scripts of the exchange.", no_args_is_help=True)
 trunks = typer.Typer(help="Lines to the telephone network.", no_args_is_help=True)
-routes = typer.Typer(help="Which extension an incoming number rings.", no_args_is_help=True)
+routes = typer.Typer(
+    help="Where calls go: `--from X --to Y` explains a call, `add` routes an incoming number.",
+    no_args_is_help=True,
+)
 app.add_typer(extensions, name="extension")
 app.add_typer(trunks, name="trunk")
 app.add_typer(routes, name="route")
@@ -79,6 +82,24 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 def _show(data: Any, as_json: bool, text: Callable[[], str]) -> None:
     print(json.dumps(data, ensure_ascii=False) if as_json else text())
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from encryptotel import __version__
+
+        print(f"encryptotel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which this is."),
+    ] = False,
+) -> None:
+    """A personal PBX that you talk to."""
 
 
 # ── the program ─────────────────────────────────────────────────────────────────────────────
@@ -176,8 +197,21 @@ def status(data: DataOption = DATA, as_json: JsonOption = False) -> None:
     answer = _ask(data, {"do": "status"})
 
     def text() -> str:
-        addresses = "  ".join(f"{name} {place}" for name, place in answer["addresses"].items())
-        return f"{answer['text']}\n  {addresses}"
+        from encryptotel.reports import condition
+
+        return f"{answer['text']}\n{condition(answer)}"
+
+    _show(answer, as_json, text)
+
+
+@app.command()
+def reload(data: DataOption = DATA, as_json: JsonOption = False) -> None:
+    """Take up a changed configuration while calls go on, like SIGHUP; a broken one is refused."""
+    answer = _ask(data, {"do": "reload"})
+
+    def text() -> str:
+        later = [f"{option} has changed: restart for it" for option in answer["at_next_start"]]
+        return "\n".join(["the configuration was taken up", *later])
 
     _show(answer, as_json, text)
 
@@ -244,7 +278,9 @@ def extension_show(
     from encryptotel.reports import phone_settings, settings_text
 
     loaded = _config(config, data)
-    extension = _edit(loaded, data, lambda directory: _found(directory.extension(number), number))
+    extension = _edit(
+        loaded, data, lambda directory: _found(directory.extension(number), number), tell=False
+    )
     found = phone_settings(extension, loaded, data, _addresses(data))
     _show(found, as_json, lambda: settings_text(found))
 
@@ -265,7 +301,7 @@ def extension_list(
 ) -> None:
     """All extensions."""
     loaded = _config(config, data)
-    found = _edit(loaded, data, lambda directory: _now(directory.extensions()))
+    found = _edit(loaded, data, lambda directory: _now(directory.extensions()), tell=False)
     rows = [{"number": e.number, "name": e.name, "srtp": e.srtp, "script": e.script} for e in found]
     _show(
         {"extensions": rows},
@@ -279,8 +315,8 @@ def trunk_add(
     name: str,
     zone: Annotated[str, typer.Option(help="What people call the line: US, UK, DE.")],
     host: Annotated[str, typer.Option(help="The carrier's host name or address.")],
-    port: int = 5060,
-    transport: Annotated[str, typer.Option(help="udp, tcp or tls.")] = "udp",
+    port: Annotated[int, typer.Option(help="0 = what DNS says.")] = 0,
+    transport: Annotated[str, typer.Option(help="auto, udp, tcp or tls.")] = "auto",
     number: Annotated[list[str] | None, typer.Option(help="Your number there; repeatable.")] = None,
     username: str = "",
     password: Annotated[
@@ -346,7 +382,7 @@ def trunk_list(
 ) -> None:
     """All trunks (without the demo carrier's)."""
     loaded = _config(config, data)
-    found = _edit(loaded, data, lambda directory: _now(directory.trunks()))
+    found = _edit(loaded, data, lambda directory: _now(directory.trunks()), tell=False)
     rows = [
         {"name": t.name, "zone": t.zone, "host": t.host, "port": t.port, "numbers": list(t.numbers)}
         for t in found
@@ -361,6 +397,29 @@ def trunk_list(
             or "no trunks"
         ),
     )
+
+
+@routes.callback(invoke_without_command=True)
+def route(
+    context: typer.Context,
+    caller: Annotated[str, typer.Option("--from", help="An extension, or a trunk's name.")] = "",
+    called: Annotated[str, typer.Option("--to", help="What is dialled.")] = "",
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Say where a call would go, and why; nothing is called."""
+    from encryptotel.plan import explain
+
+    if context.invoked_subcommand is not None:
+        return
+    if not (caller and called):
+        raise UserError("--from and --to are both needed")
+    loaded = _config(config, data)
+    found = _edit(
+        loaded, data, lambda directory: _now(explain(caller, called, directory, loaded)), tell=False
+    )
+    _show({"plan": found}, as_json, lambda: "\n  ".join(found))
 
 
 @routes.command("add")
@@ -473,7 +532,13 @@ async def _with_database(data: Path, work: Callable[[Any], Coroutine[Any, Any, T
         await database.close()
 
 
-def _edit(config: Any, data: Path, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+def _edit(
+    config: Any,
+    data: Path,
+    work: Callable[[Any], Coroutine[Any, Any, T]],
+    *,
+    tell: bool = True,
+) -> T:
     """Do something with the directory in the database, and let a running exchange know."""
     from encryptotel.control import NotRunning
     from encryptotel.directory import Directory
@@ -491,8 +556,9 @@ def _edit(config: Any, data: Path, work: Callable[[Any], Coroutine[Any, Any, T]]
 
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     result = _run(edit())
-    with contextlib.suppress(NotRunning):  # the next start reads it
-        _ask(data, {"do": "reload"})
+    if tell:
+        with contextlib.suppress(NotRunning):  # the next start reads it
+            _ask(data, {"do": "reload"})
     return result
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 import tomllib
 from pathlib import Path
@@ -12,12 +13,24 @@ from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 import phonenumbers
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from encryptotel.errors import UserError
 from pbx.calls.router import ECHO
+from pbx.candidates import Where
 from pbx.media.srtp import SrtpPolicy
+from pbx.nat import MAX_NETWORKS, STUN_PORT, split_host_port
+from pbx.sip.locate import is_address, parse_nameserver
+from pbx.sip.message import ParseError
 
 MAX_CONFIG = 1_048_576
 
@@ -36,6 +49,10 @@ def _country(value: str) -> str:
     return value
 
 
+Countries = Annotated[tuple[Annotated[str, AfterValidator(_country)], ...], Field(max_length=250)]
+Hour = Annotated[int, Field(ge=0, le=23)]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
@@ -49,6 +66,52 @@ class ExchangeSection(Section):
     tcp_port: Port = 5060
     tls_port: Port = 5061
     free_ports: bool = True
+    certificate: str = ""
+    certificate_key: str = ""
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> ExchangeSection:
+        if bool(self.certificate) != bool(self.certificate_key):
+            raise ValueError("certificate and certificate_key go together")
+        return self
+
+
+class NetworkSection(Section):
+    nameserver: str = ""
+    public_address: str = ""
+    stun_server: str = ""
+    local_networks: tuple[str, ...] = Field((), max_length=MAX_NETWORKS)
+    failover_after: float = Field(4, ge=0.5, le=30)
+
+    @field_validator("nameserver")
+    @classmethod
+    def _is_nameserver(cls, value: str) -> str:
+        if value:
+            parse_nameserver(value)
+        return value
+
+    @field_validator("public_address")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if value and not is_address(value):
+            raise ValueError(
+                f"{value!r} is not an IP address; for a name that changes use a stun_server"
+            )
+        return value
+
+    @field_validator("stun_server")
+    @classmethod
+    def _is_server(cls, value: str) -> str:
+        if value:
+            split_host_port(value, STUN_PORT)
+        return value
+
+    @field_validator("local_networks")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            ipaddress.ip_network(item)
+        return value
 
 
 class MediaSection(Section):
@@ -68,6 +131,7 @@ class CallsSection(Section):
     ring_timeout: float = Field(30, gt=0, le=300)
     max_calls: int = Field(500, ge=1)
     max_duration: float = Field(14_400, gt=0)
+    drain: float = Field(5, ge=0, le=3600)
 
 
 class OwnerSection(Section):
@@ -92,13 +156,14 @@ class OwnerSection(Section):
 class LimitsSection(Section):
     trunk_calls_at_once: int = Field(4, ge=0)
     trunk_calls_per_hour: int = Field(60, ge=0)
-    countries: tuple[str, ...] = ()
+    trunk_minutes_per_day: int = Field(600, ge=0)
+    countries: Countries = ()
+    denied_countries: Countries = ()
     premium_numbers: bool = False
-
-    @field_validator("countries")
-    @classmethod
-    def _are_countries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_country(item) for item in value)
+    ask_owner: bool = True
+    night: tuple[Hour, Hour] = (22, 6)
+    night_calls_per_hour: int = Field(10, ge=0)
+    hold_minutes: float = Field(60, gt=0)
 
 
 class GuardSection(Section):
@@ -117,14 +182,17 @@ class ExtensionSection(Section):
     secret: str = Field("", max_length=128, repr=False)
     srtp: SrtpPolicy = SrtpPolicy.OFFER
     script: str = ""
+    countries: Countries = ()
+    denied_countries: Countries = ()
 
 
 class TrunkSection(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9_\-]{1,40}$")
     zone: str = Field(pattern=r"^[A-Z]{2,3}$")
-    host: str
-    port: Port = 5060
-    transport: Literal["udp", "tcp", "tls"] = "udp"
+    host: str = Field(pattern=r"^[A-Za-z0-9.\-_:\[\]]+$", max_length=253)
+    port: Port = 0
+    transport: Literal["auto", "udp", "tcp", "tls"] = "auto"
+    outbound_proxy: str = Field("", max_length=512)
     numbers: tuple[E164, ...] = ()
     username: str = ""
     password: str = Field("", repr=False)
@@ -132,8 +200,23 @@ class TrunkSection(Section):
     dial: str = Field("+{number}", pattern=r"^[^@<>\s]*\{number\}[^@<>\s]*$")
     srtp: SrtpPolicy = SrtpPolicy.OFF
     max_calls: int = Field(20, ge=1)
+    countries: Countries = ()
+    denied_countries: Countries = ()
     verify_tls: bool = True
     ca_file: str = ""
+
+    @field_validator("outbound_proxy")
+    @classmethod
+    def _is_proxy(cls, value: str) -> str:
+        """A URI; what is not a loose router today is not a proxy at all (RFC 3261 §16.12)."""
+        if not value:
+            return value
+        uri = value if value.lower().startswith(("sip:", "sips:")) else f"sip:{value}"
+        try:
+            Where.of(uri)
+        except ParseError as error:
+            raise ValueError(f"{value!r} is not a SIP URI like sip:proxy.example.com") from error
+        return uri if ";lr" in uri.lower() else f"{uri};lr"
 
 
 class RouteSection(Section):
@@ -154,6 +237,7 @@ class Config(BaseSettings):
     )
 
     exchange: ExchangeSection = ExchangeSection()
+    network: NetworkSection = NetworkSection()
     media: MediaSection = MediaSection()
     calls: CallsSection = CallsSection()
     owner: OwnerSection = OwnerSection()

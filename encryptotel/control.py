@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 MAX_REQUEST = 65_536
 MAX_CONNECTIONS = 32
+IDLE_SECONDS = 60.0
+"Seconds a connection may say nothing."
 TIMEOUT = 30.0
 "Seconds the command line waits for an answer."
 
@@ -67,12 +69,12 @@ class Control:
             return
         self._open.add(writer)
         try:
-            while line := await reader.readline():
+            while line := await _line(reader):
                 answer = await self._answer(line)
                 writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
                 await writer.drain()
-        except (ValueError, ConnectionError):
-            pass  # too long a line, or a caller who left
+        except (ValueError, ConnectionError, TimeoutError):
+            pass  # too long a line, or a caller who left or says nothing
         finally:
             self._open.discard(writer)
             writer.close()
@@ -85,9 +87,16 @@ class Control:
             return {"error": "send one JSON object a line with a known “do”"}
         try:
             return await handler(request)
+        except UserError as error:
+            return {"error": str(error)}
         except Exception as error:
             log.exception("control: %s failed", request["do"])
             return {"error": str(error) or type(error).__name__}
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(IDLE_SECONDS):
+        return await reader.readline()
 
 
 async def is_running(path: Path) -> bool:

@@ -4,7 +4,9 @@ run time, in memory, as the exchange wants to ask for them."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast, get_args
 
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
 
 from encryptotel.config import Config, new_secret
@@ -50,12 +52,17 @@ class Directory:
         return self._routes.get(number) or self._routes.get(ANY)
 
     # ── keeping it current ──────────────────────────────────────────────────────────────
-    async def load(self) -> None:
-        """Read everything again."""
-        async with self._database.reading() as session:
-            extensions = list((await session.execute(select(ExtensionRow))).scalars())
-            trunks = list((await session.execute(select(TrunkRow))).scalars())
-            routes = list((await session.execute(select(RouteRow))).scalars())
+    async def load(self, config: Config | None = None) -> None:
+        """Read everything again, from another configuration if given. Raises `DirectoryError`
+        when the database cannot be read; then everything stays as it was."""
+        try:
+            async with self._database.reading() as session:
+                extensions = list((await session.execute(select(ExtensionRow))).scalars())
+                trunks = list((await session.execute(select(TrunkRow))).scalars())
+                routes = list((await session.execute(select(RouteRow))).scalars())
+        except DBAPIError as error:
+            raise DirectoryError(f"{self._database.path} cannot be read: {error.orig}") from error
+        self._config = config or self._config
         self._extensions = {row.number: _extension(row) for row in extensions} | {
             section.number: Extension(
                 number=section.number,
@@ -63,6 +70,8 @@ class Directory:
                 secret=section.secret,
                 srtp=section.srtp,
                 script=section.script,
+                countries=section.countries,
+                denied_countries=section.denied_countries,
             )
             for section in self._config.extension
         }
@@ -136,13 +145,12 @@ def _extension(row: ExtensionRow) -> Extension:
 
 
 def _trunk(row: TrunkRow) -> Trunk:
-    transport: Transport = row.transport  # type: ignore[assignment]  # checked when it was added
     return Trunk(
         name=row.name,
         zone=row.zone,
         host=row.host,
         port=row.port,
-        transport=transport,
+        transport=_transport(row.transport),
         numbers=tuple(row.numbers.split()),
         credentials=_credentials(row.username, row.secret),
         register=row.register_there,
@@ -158,18 +166,26 @@ def _configured_trunks(config: Config) -> list[Trunk]:
             zone=section.zone,
             host=section.host,
             port=section.port,
-            transport=section.transport,
+            transport=_transport(section.transport),
+            outbound_proxy=section.outbound_proxy,
             numbers=section.numbers,
             credentials=_credentials(section.username, section.password),
             register=section.register_there,
             dial=section.dial,
             srtp=section.srtp,
             max_calls=section.max_calls,
+            countries=section.countries,
+            denied_countries=section.denied_countries,
             verify_tls=section.verify_tls,
             ca_file=section.ca_file,
         )
         for section in config.trunk
     ]
+
+
+def _transport(name: str) -> Transport | None:
+    """The one a trunk must use; None leaves it to DNS."""
+    return cast(Transport, name) if name in get_args(Transport) else None
 
 
 def _credentials(username: str, secret: str) -> Credentials | None:

@@ -7,22 +7,29 @@ be written (locked, disk full) calls go on, the queue waits, and what does not f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Executable, bindparam, update
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    ProgrammingError,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete
 
 from pbx.events import (
-    AddressBanned,
     CallAnswered,
     CallEnded,
-    CallNotice,
     CallStarted,
     CallTraced,
     DeviceRegistered,
@@ -32,85 +39,259 @@ from pbx.events import (
     LegEnded,
     LegRinging,
     LegStarted,
-    TrunkChanged,
 )
 from store.database import Database
+from store.journal import settle
 from store.tables import BindingRow, CallRow, LegRow, TraceRow
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 20_000
-"Events kept while the database is away."
+"Events of calls kept while the database is away."
+KEPT_FOR_ENDS = 4_000
+"Of these, kept for calls that go on: new ones are given up before."
+MAX_TRACE_BYTES = 32_000_000
+"Characters of SIP messages among them."
+MAX_DEVICES = 50_000
+"Devices whose latest registration waits."
 MAX_BATCH = 500
 GATHER_SECONDS = 0.2
 "Events are gathered this long, so that a busy second is a few transactions and not hundreds."
 RETRY_SECONDS = 2.0
+CLOSING_RETRY = 0.2
+CLOSE_SECONDS = 5.0
 
 
 class Journal:
-    """The writer. `take` is the event sink; `close` writes what is left."""
+    """The writer. `take` is the event sink; `close` writes what is left.
 
-    def __init__(self, database: Database) -> None:
+    `alive` is when the last run was last known to live: its open calls ended then. `tell` gets
+    one sentence for the owner when writing fails, and one when it works again.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        alive: datetime | None = None,
+        tell: Callable[[str], None] = log.warning,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._database = database
+        self._alive = alive
+        self._tell = tell
+        self._started = now()
         self._waiting: deque[Event] = deque()
+        self._devices: dict[tuple[str, str], DeviceRegistered | DeviceUnregistered] = {}
+        "The latest of each device only: what it was in between is nobody's business."
+        self._given_up: set[str] = set()
+        "Calls that go on and are not written: there was no room when they began."
+        self._trace_bytes = 0
         self._news = asyncio.Event()
-        self._closing = False
+        self._hurry = asyncio.Event()
+        self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._trouble = ""
+        self._dropped_before = 0
         self.dropped = 0
+        "Events that were not written since the start."
+
+    @property
+    def waiting(self) -> int:
+        """Events not written yet."""
+        return len(self._waiting) + len(self._devices)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written just now, in words; empty when all is well."""
+        return self._trouble
 
     def start(self) -> None:
         self._task = asyncio.ensure_future(self._run())
 
     def take(self, event: Event) -> None:
-        """Queue one event; never blocks."""
-        if isinstance(event, CallNotice | AddressBanned | TrunkChanged):
-            return  # for people and the log, not for the tables
-        if len(self._waiting) >= MAX_WAITING:
-            self.dropped += 1
+        """Queue one event; never blocks. Events that are in no table are left to others."""
+        if isinstance(event, DeviceRegistered | DeviceUnregistered):
+            self._take_device(event)
+        elif type(event) in _STATEMENTS and self._has_room(event):
+            self._waiting.append(event)
+        else:
             return
-        self._waiting.append(event)
         self._news.set()
 
     async def close(self) -> None:
         """Write what is waiting, within a few seconds."""
-        self._closing = True
+        self._closing.set()
         self._news.set()
+        self._hurry.set()
         if self._task is not None:
             try:
-                await asyncio.wait_for(self._task, 5)
+                await asyncio.wait_for(self._task, CLOSE_SECONDS)
             except TimeoutError:
-                log.error("the journal lost %d events: no database", len(self._waiting))
+                log.error("the journal lost %d events: %s", self.waiting, self._trouble)
 
+    # ── what waits ──────────────────────────────────────────────────────────────────────
+    def _take_device(self, event: DeviceRegistered | DeviceUnregistered) -> None:
+        key = event.extension, event.contact
+        if key not in self._devices and len(self._devices) >= MAX_DEVICES:
+            self.dropped += 1
+            return
+        self._devices[key] = event
+        if isinstance(event, DeviceUnregistered) or not event.refreshed:
+            self._hurry.set()  # after a crash, a phone that thinks it is registered must be
+
+    def _has_room(self, event: Any) -> bool:
+        """Whether to keep an event of a call. When room gets short, whole new calls are given
+        up, so that each call that is in the tables gets its end there."""
+        kind = type(event)
+        if event.call_id in self._given_up:
+            if kind is CallTraced:  # the last of a call
+                self._given_up.discard(event.call_id)
+            self.dropped += 1
+            return False
+        size = _size(event) if kind is CallTraced else 0
+        room = MAX_WAITING - KEPT_FOR_ENDS if kind is CallStarted else MAX_WAITING
+        if len(self._waiting) < room and self._trace_bytes + size <= MAX_TRACE_BYTES:
+            self._trace_bytes += size
+            return True
+        if kind is CallStarted:
+            self._given_up.add(event.call_id)
+        self.dropped += 1
+        return False
+
+    # ── writing ─────────────────────────────────────────────────────────────────────────
     async def _run(self) -> None:
-        while not (self._closing and not self._waiting):
+        while not await self._attempt(self._settle):
+            await self._pause(RETRY_SECONDS)
+        while not (self._closing.is_set() and not self.waiting):
             await self._news.wait()
-            if not self._closing:
-                await asyncio.sleep(GATHER_SECONDS)
+            if not self._closing.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(GATHER_SECONDS):
+                        await self._hurry.wait()
+                self._hurry.clear()
             self._news.clear()
-            while self._waiting:
-                batch = [self._waiting[i] for i in range(min(MAX_BATCH, len(self._waiting)))]
-                try:
-                    async with self._database.writing() as session:
-                        await _apply(session, batch)
-                except (OperationalError, OSError) as error:  # locked, full, gone: it will pass
-                    log.warning("the journal waits: %s", str(error).splitlines()[0])
-                    await asyncio.sleep(RETRY_SECONDS)
-                    continue
-                except Exception:
-                    log.exception("the journal cannot write a batch and tries one by one")
-                    await self._one_by_one(batch)
-                for _ in batch:
-                    self._waiting.popleft()
+            while self.waiting:
+                if not await self._write():
+                    await self._pause(RETRY_SECONDS)
+            self._note_all_well()
 
-    async def _one_by_one(self, batch: Sequence[Event]) -> None:
+    async def _settle(self, session: AsyncSession) -> None:
+        calls, _ = await settle(session, started=self._started, alive=self._alive)
+        if calls:
+            log.warning("%d calls were going on when the last run stopped unexpectedly", calls)
+
+    async def _write(self) -> bool:
+        """Write a batch; False when that has to be tried again."""
+        events = list(islice(self._waiting, MAX_BATCH))
+        devices = dict(islice(self._devices.items(), MAX_BATCH))
+
+        async def apply(session: AsyncSession) -> None:
+            await _apply(session, events)
+            await _apply_devices(session, list(devices.values()))
+
+        try:
+            if not await self._attempt(apply):
+                return False
+        except Exception:
+            log.exception("the journal cannot write a batch and tries one by one")
+            if not await self._one_by_one(events, list(devices.values())):
+                return False
+        for event in events:
+            self._waiting.popleft()
+            if isinstance(event, CallTraced):
+                self._trace_bytes -= _size(event)
+        for key, device in devices.items():
+            if self._devices.get(key) is device:  # else there is later news of it
+                del self._devices[key]
+        return True
+
+    async def _one_by_one(
+        self, events: Sequence[Event], devices: Sequence[DeviceRegistered | DeviceUnregistered]
+    ) -> bool:
         """Save what can be saved of a batch in which something cannot be written at all."""
-        for event in batch:
-            try:
-                async with self._database.writing() as session:
+        for event in (*events, *devices):
+
+            async def apply(session: AsyncSession, event: Event = event) -> None:
+                if isinstance(event, DeviceRegistered | DeviceUnregistered):
+                    await _apply_devices(session, [event])
+                else:
                     await _apply(session, [event])
+
+            try:
+                if not await self._attempt(apply):
+                    return False
             except Exception:
                 self.dropped += 1
                 log.exception("the journal drops a %s", type(event).__name__)
+        return True
+
+    async def _attempt(self, apply: Callable[[AsyncSession], Awaitable[None]]) -> bool:
+        """One transaction. False when the database is away (locked, full, gone): that passes,
+        and applying the same again does no harm. Raises what will not pass."""
+        try:
+            async with self._database.writing() as session:
+                await apply(session)
+        except _IN_VAIN:
+            raise
+        except (DBAPIError, OSError) as error:
+            self._note_trouble(error)
+            return False
+        return True
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait; shorter when the program is about to end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+                await asyncio.sleep(CLOSING_RETRY)
+
+    # ── telling ─────────────────────────────────────────────────────────────────────────
+    def _note_trouble(self, error: Exception) -> None:
+        reason = _in_words(error)
+        if not self._trouble:
+            self._dropped_before = self.dropped
+            log.warning("the journal waits: %s", reason)
+            self._tell(
+                f"The call journal cannot be written: {reason}. Calls go on as usual; I keep "
+                f"what happens in memory and write it as soon as I can."
+            )
+        self._trouble = reason
+
+    def _note_all_well(self) -> None:
+        if self._trouble:
+            self._trouble = ""
+            lost = self.dropped - self._dropped_before
+            what = f"{lost} entries were lost" if lost else "nothing was lost"
+            log.warning("the journal is written again: %s", what)
+            self._tell(f"The call journal is written again; {what}.")
+
+
+_IN_VAIN = (IntegrityError, DataError, ProgrammingError, InterfaceError)
+
+
+def _in_words(error: Exception) -> str:
+    """What is wrong with the database, for people."""
+    original = getattr(error, "orig", None) or error
+    text = str(original).splitlines()[0] if str(original) else type(original).__name__
+    for part, words in _WORDS.items():
+        if part in text:
+            return words
+    return text
+
+
+_WORDS = {
+    "disk is full": "the disk is full, make room on it",
+    "No space left": "the disk is full, make room on it",
+    "is locked": "another program holds the database",
+    "readonly": "the database file may not be written",
+    "disk I/O error": "the disk reports an error",
+    "unable to open": "the database file cannot be opened",
+}
+
+
+def _size(event: CallTraced) -> int:
+    return sum(len(line.text) for line in event.lines)
 
 
 async def _apply(session: AsyncSession, batch: Sequence[Event]) -> None:
@@ -118,13 +299,11 @@ async def _apply(session: AsyncSession, batch: Sequence[Event]) -> None:
     changes nothing more."""
     rows: dict[type[Event], list[dict[str, Any]]] = {}
     for event in batch:
-        if isinstance(event, DeviceRegistered | DeviceUnregistered):
-            await _apply_device(session, event)
-        elif (row := _row(event)) is not None:
+        if (row := _row(event)) is not None:
             rows.setdefault(type(event), []).append(row)
+    connection = await session.connection()
     for kind, statement in _STATEMENTS.items():
         if kind in rows:
-            connection = await session.connection()
             await connection.execute(statement, rows[kind])
 
 
@@ -183,6 +362,9 @@ def _row(event: Event) -> dict[str, Any] | None:
                 "sent": event.sent,
                 "lost": event.lost,
                 "jitter_ms": round(event.jitter_ms, 2),
+                "lost_by_peer": event.lost_by_peer,
+                "round_trip_ms": _rounded(event.round_trip_ms, 1),
+                "mos": _rounded(event.mos, 2),
             }
         case CallTraced():
             return {"call_id": event.call_id, "messages": [line.to_json() for line in event.lines]}
@@ -197,7 +379,14 @@ _UNHEARD: dict[str, Any] = {
     "sent": 0,
     "lost": 0,
     "jitter_ms": 0.0,
+    "lost_by_peer": 0,
 }
+
+
+def _rounded(figure: float | None, digits: int) -> float | None:
+    return None if figure is None else round(figure, digits)
+
+
 _CALL = update(CallRow).where(col(CallRow.id) == bindparam("key"))
 _LEG = update(LegRow).where(col(LegRow.id) == bindparam("key"))
 
@@ -215,35 +404,63 @@ _STATEMENTS: dict[type[Event], Executable] = {
     LegAnswered: _LEG.values(_set("answered_at", "codec", "srtp")),
     LegEnded: _LEG.values(
         _set(
-            "ended_at", "status", "cause", "codec", "srtp", "received", "sent", "lost", "jitter_ms"
-        )
+            "ended_at", "status", "cause", "codec", "srtp", "received", "sent", "lost",
+            "jitter_ms", "lost_by_peer", "round_trip_ms", "mos",
+        )  # fmt: skip
     ),
     CallEnded: _CALL.values(_set("ended_at", "status", "cause")),
     CallTraced: insert(TraceRow).on_conflict_do_nothing(),
 }
 
 
-async def _apply_device(
-    session: AsyncSession, event: DeviceRegistered | DeviceUnregistered
+async def _apply_devices(
+    session: AsyncSession, batch: Sequence[DeviceRegistered | DeviceUnregistered]
 ) -> None:
-    if isinstance(event, DeviceUnregistered):
-        await session.execute(
-            delete(BindingRow).where(
-                col(BindingRow.extension) == event.extension,
-                col(BindingRow.contact) == event.contact,
-            )
+    """Write the latest of each device: one statement for those that came, one for those gone."""
+    gone = [
+        {"gone_extension": event.extension, "gone_contact": event.contact}
+        for event in batch
+        if isinstance(event, DeviceUnregistered)
+    ]
+    here = [
+        {
+            "extension": event.extension,
+            "contact": event.contact,
+            "transport": event.transport,
+            "remote_host": event.remote_host,
+            "remote_port": event.remote_port,
+            "expires": event.expires,
+            "user_agent": event.user_agent,
+            "call_id": event.call_id[:255],
+            "cseq": event.cseq,
+        }
+        for event in batch
+        if isinstance(event, DeviceRegistered)
+    ]
+    connection = await session.connection()
+    if gone:
+        await connection.execute(_UNBIND, gone)
+    if here:
+        await connection.execute(_BIND, here)
+
+
+_UNBIND = delete(BindingRow).where(
+    col(BindingRow.extension) == bindparam("gone_extension"),
+    col(BindingRow.contact) == bindparam("gone_contact"),
+)
+_BIND = insert(BindingRow)
+_BIND = _BIND.on_conflict_do_update(
+    index_elements=["extension", "contact"],
+    set_={
+        name: _BIND.excluded[name]
+        for name in (
+            "transport",
+            "remote_host",
+            "remote_port",
+            "expires",
+            "user_agent",
+            "call_id",
+            "cseq",
         )
-        return
-    await session.merge(
-        BindingRow(
-            extension=event.extension,
-            contact=event.contact,
-            transport=event.transport,
-            remote_host=event.remote_host,
-            remote_port=event.remote_port,
-            expires=event.expires,
-            user_agent=event.user_agent,
-            call_id=event.call_id[:255],
-            cseq=event.cseq,
-        )
-    )
+    },
+)

@@ -48,8 +48,14 @@ _EMERGENCY = frozenset(("110", "111", "112", "118", "119", "911", "999", "000"))
 class Operator:
     """Implements `bot.ports.Operator` on an exchange."""
 
-    def __init__(self, exchange: Exchange, addresses: dict[str, str]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        addresses: dict[str, str],
+        answer: Callable[..., str] = lambda *, yes: "",
+    ) -> None:
         self._exchange = exchange
+        self._answer = answer
         self._addresses = addresses
         self._followers: dict[str, list[Callable[[Progress], None]]] = {}
         self._users: dict[str, str] = {}
@@ -132,6 +138,17 @@ class Operator:
         followers = self._followers.setdefault(person.extension, [])
         followers.append(tell)
         return lambda: followers.remove(tell)
+
+    def answer(self, person: Person, *, yes: bool) -> str:
+        """The person's word on what they were asked first; empty when nothing was."""
+        return self._answer(yes=yes)
+
+    def announce(self, extension: str, text: str, *, question: bool = False) -> None:
+        """Say something to a person that is about no call, or ask for a yes or no."""
+        step = Step.QUESTION if question else Step.NOTICE
+        progress = Progress(call_id="", step=step, text=text)
+        for tell in list(self._followers.get(extension, ())):
+            tell(progress)
 
     # ── events ──────────────────────────────────────────────────────────────────────────
     def take(self, event: Event) -> None:

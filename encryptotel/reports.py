@@ -99,8 +99,8 @@ def trace_text(found: Mapping[str, Any], *, full: bool) -> str:
     for leg in call["legs"]:
         parts.append(
             f"\n{spoken(leg['peer'])}: {leg['codec'] or 'no media'}"
-            f"{', SRTP' if leg['srtp'] else ''}, received {leg['received']}, sent {leg['sent']}, "
-            f"lost {leg['lost']}, jitter {leg['jitter_ms']} ms; {leg['cause'] or 'going on'}"
+            f"{', SRTP' if leg['srtp'] else ''}, received {leg['received']}, sent {leg['sent']}"
+            f"{_heard(leg)}; {leg['cause'] or 'going on'}"
         )
     if full:
         for line in lines:
@@ -153,6 +153,27 @@ def settings_text(found: Mapping[str, Any]) -> str:
     )
 
 
+def condition(status: Mapping[str, Any]) -> str:
+    """How the process is doing, of what `encryptotel status` got: addresses, what was dropped,
+    and what the owner was told lately."""
+    dropped, health = status["dropped"], status["health"]
+    lines = ["  ".join(f"{name} {place}" for name, place in status["addresses"].items())]
+    lines.append(
+        f"dropped: {dropped['strangers']} messages unread, {dropped['refused']} refused as too "
+        f"many, {dropped['malformed']} malformed, {dropped['journal']} journal entries"
+    )
+    if status["journal"]["trouble"]:
+        lines.append(
+            f"journal: {status['journal']['waiting']} entries wait, {status['journal']['trouble']}"
+        )
+    lines.append(
+        f"loop lag {health['lag_p999_ms']} ms (p99.9), {health['memory_mb']} MB, "
+        f"{health['files']} files, {health['tasks']} tasks"
+    )
+    lines += [f"note: {text}" for text in status["news"]]
+    return "\n".join(f"  {line}" for line in lines)
+
+
 def _call(call: CallRow, legs: Sequence[LegRow]) -> dict[str, Any]:
     state = "ended" if call.ended_at else "answered" if call.answered_at else "ringing"
     return {
@@ -183,6 +204,9 @@ def _call(call: CallRow, legs: Sequence[LegRow]) -> dict[str, Any]:
                 "sent": leg.sent,
                 "lost": leg.lost,
                 "jitter_ms": leg.jitter_ms,
+                "lost_by_peer": leg.lost_by_peer,
+                "round_trip_ms": leg.round_trip_ms,
+                "mos": leg.mos,
             }
             for leg in legs
         ],
@@ -204,9 +228,41 @@ def _length(call: Mapping[str, Any]) -> str:
 
 
 def _quality(legs: Sequence[Mapping[str, Any]]) -> str:
-    heard = sum(leg["received"] for leg in legs)
+    """A call's quality in few words: that of the side which was heard worst."""
+    heard = [leg for leg in legs if leg["received"]]
     if not heard:
         return "—"
-    lost = sum(leg["lost"] for leg in legs)
-    secure = ", encrypted" if all(leg["srtp"] for leg in legs if leg["received"]) else ""
-    return f"{100 * lost / (heard + lost):.1f} % lost{secure}"
+    worst = min(heard, key=lambda leg: leg["mos"] or 5.0)
+    secure = ", encrypted" if all(leg["srtp"] for leg in heard) else ""
+    return f"{_word(worst['mos'])}{_share_lost(heard):.1f} % lost{secure}"
+
+
+def _heard(leg: Mapping[str, Any]) -> str:
+    """How well one side was heard, for people and for those who know."""
+    if not leg["received"]:
+        return ""
+    parts = [f", {_word(leg['mos'], ' quality')}"]
+    if leg["mos"]:
+        parts.append(f"MOS {leg['mos']:.1f}, ")
+    parts.append(f"{_share_lost([leg]):.1f} % lost, {leg['jitter_ms']:.0f} ms jitter")
+    if leg["sent"] and leg["lost_by_peer"]:
+        parts.append(f", {100 * leg['lost_by_peer'] / leg['sent']:.1f} % lost on the way there")
+    if leg["round_trip_ms"] is not None:
+        parts.append(f", {leg['round_trip_ms']:.0f} ms round trip")
+    return "".join(parts)
+
+
+def _share_lost(legs: Sequence[Mapping[str, Any]]) -> float:
+    lost, received = (sum(leg[key] for leg in legs) for key in ("lost", "received"))
+    return float(100 * lost / (lost + received))
+
+
+def _word(mos: float | None, what: str = "") -> str:
+    """What people would say (the classes of ITU-T G.109); nothing where it is not known."""
+    if not mos:
+        return ""
+    word = next(word for least, word in _WORDS if mos >= least)
+    return f"{word}{what}, "
+
+
+_WORDS = ((4.0, "good"), (3.6, "fair"), (3.1, "poor"), (0.0, "bad"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import resource
@@ -15,6 +16,7 @@ from pathlib import Path
 from bot.console import Console
 from encryptotel.app import App
 from encryptotel.config import Config
+from encryptotel.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +42,15 @@ async def serve(config: Config, file: Path, data: Path, *, console: bool, as_jso
     """Run until SIGTERM or SIGINT. Raises what `App.start` raises."""
     _log_to(data / LOG if console else None, config.log.level)
     _allow_many_files()
-    stopping = asyncio.Event()
+    stopping, hurry, hung_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (hurry if stopping.is_set() else stopping).set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
     app = App(config, data, file)
     try:
         await app.start()
@@ -52,12 +59,28 @@ async def serve(config: Config, file: Path, data: Path, *, console: bool, as_jso
         raise
     for note in app.notes:
         print(note, file=sys.stderr)
+    _spare_collector()
     _announce(app, as_json)
     conversation = asyncio.ensure_future(_converse(app)) if console else None
+    reloading = asyncio.ensure_future(_reload_at(hung_up, app))
     await stopping.wait()
+    reloading.cancel()
     if conversation is not None:
         conversation.cancel()
-    await app.stop()
+    await app.stop(hurry)
+
+
+async def _reload_at(hung_up: asyncio.Event, app: App) -> None:
+    """SIGHUP: take up the configuration; the person hears of it when that cannot be done."""
+    while True:
+        await hung_up.wait()
+        hung_up.clear()
+        try:
+            await app.reload()
+        except (UserError, OSError) as error:
+            app.tell_owner(f"The configuration was not taken up, the old one stays: {error}.")
+        except Exception:
+            log.exception("the configuration could not be taken up")  # and the next may be better
 
 
 def _allow_many_files() -> None:
@@ -66,6 +89,14 @@ def _allow_many_files() -> None:
     wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _spare_collector() -> None:
+    """What stands after the start stays for good: the garbage collector need not walk through
+    it, which would hold the loop for tens of milliseconds, and calls leave few cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _log_to(file: Path | None, level: str) -> None:

@@ -52,8 +52,9 @@ class LegAnswered:
 
 @dataclass(frozen=True, kw_only=True)
 class LegEnded:
-    """`cause` is in words, `status` the SIP status behind them; packets as counted by us,
-    `lost` of those sent to us; jitter as the peer reported it."""
+    """`cause` is in words, `status` the SIP status behind them; packets as counted by us, `lost`
+    and jitter of those sent to us, `lost_by_peer` as the peer reported. `mos` is the opinion to
+    expect, 1 to 4.5, in the worse direction; None where nothing was heard."""
 
     call_id: str
     leg_id: str
@@ -67,6 +68,9 @@ class LegEnded:
     sent: int = 0
     lost: int = 0
     jitter_ms: float = 0.0
+    lost_by_peer: int = 0
+    round_trip_ms: float | None = None
+    mos: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +171,24 @@ class AddressBanned:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoginFailed:
+    """Somebody gave a wrong password for an extension that exists."""
+
+    host: str
+    at: datetime
+    extension: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandshakeFailed:
+    """A TLS connection did not come about; `reason` as OpenSSL names it."""
+
+    host: str
+    at: datetime
+    reason: str
+
+
 Event = (
     CallStarted
     | LegStarted
@@ -181,4 +203,6 @@ Event = (
     | DeviceUnregistered
     | TrunkChanged
     | AddressBanned
+    | LoginFailed
+    | HandshakeFailed
 )

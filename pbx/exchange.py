@@ -15,9 +15,9 @@ from pbx.calls.apps.callback import Party, callback
 from pbx.calls.apps.connect import connect
 from pbx.calls.apps.echo import call_and_echo, echo
 from pbx.calls.apps.script import run_script
-from pbx.calls.call import Call
+from pbx.calls.call import MAX_FORWARDS, Call
 from pbx.calls.cause import Ending
-from pbx.calls.leg import Leg, Target
+from pbx.calls.leg import Leg, Target, Way
 from pbx.calls.numbers import from_trunk, region_of_zone, spoken
 from pbx.calls.router import (
     ECHO,
@@ -36,6 +36,8 @@ from pbx.events import (
     CallTraced,
     DeviceRegistered,
     DeviceUnregistered,
+    HandshakeFailed,
+    LoginFailed,
     TraceLine,
     TrunkChanged,
 )
@@ -46,6 +48,8 @@ from pbx.media.sdp import NotAcceptable, SdpError, SessionDescription
 from pbx.media.session import MediaSession
 from pbx.media.speech import Speaker
 from pbx.media.srtp import SrtpPolicy
+from pbx.nat import PublicAddress
+from pbx.overload import Overload
 from pbx.ports import (
     CallRefused,
     Directory,
@@ -56,12 +60,17 @@ from pbx.ports import (
     SavedBinding,
     Trunk,
 )
+from pbx.sip.body import ACCEPTED, sdp_of
 from pbx.sip.digest import DigestServer, Verdict
-from pbx.sip.message import ParseError, Request
+from pbx.sip.inspection import refusal
+from pbx.sip.locate import Locator
+from pbx.sip.message import ParseError, Request, checked
 from pbx.sip.registrar import Binding, Registrar
+from pbx.sip.session_timer import MIN_SE, too_brief
 from pbx.sip.stack import ALLOW, Incoming, Stack
 from pbx.sip.transaction import InviteServerTransaction, Timers
 from pbx.sip.transport import Address, Flow, Transport
+from pbx.sip.uri import dialled_user, parse_uri
 from pbx.text import printable
 from pbx.trace import Recorder
 from pbx.trunks import TrunkLink
@@ -76,6 +85,9 @@ TRACE_DELAY = 1.0
 "Seconds after a call's end until its trace is taken: the last answers are still under way."
 _PLAIN_USER = "+*-_.!~'()&=$,;?/"
 "What may stand in the user part of a URI as it is (RFC 3261 §25.1)."
+METHODS = (*ALLOW.split(", "), "REGISTER")
+EXTENSIONS = frozenset({"100rel", "timer", "path", "outbound"})
+"Option tags a Require may name (RFC 3261 §20.32)."
 _NOBODY = secrets.token_hex(16)
 "The secret of users that do not exist, so that checking them costs the same."
 
@@ -99,6 +111,11 @@ class Settings:
     failures: int = 10
     ban_seconds: float = 300.0
     contact_user: str = "encryptotel"
+    nameserver: str = ""
+    failover_after: float = 4.0
+    public_address: str = ""
+    stun_server: str = ""
+    local_networks: Sequence[str] = ()
 
 
 class Exchange:
@@ -124,6 +141,15 @@ class Exchange:
         self._now = now
         self.stack = Stack(self, advertise=settings.advertise, timers=timers)
         self.stack.on_flow_closed = self._on_flow_closed
+        self._locator = Locator(settings.nameserver)
+        self._public = self.stack.public = PublicAddress(
+            configured=settings.public_address,
+            server=settings.stun_server,
+            networks=settings.local_networks,
+            locator=self._locator,
+            send=lambda data, to: self.stack.transports.udp_flow(to).send(data),
+            on_change=self._on_public_address,
+        )
         self._digest = DigestServer(settings.domain, lambda: now().timestamp())
         self.registrar = Registrar(self._on_bound, self._on_unbound, now)
         self.guard = Guard(
@@ -133,11 +159,17 @@ class Exchange:
             is_known=self._is_known,
             on_ban=self._on_ban,
         )
-        self.stack.transports.admits = lambda host: not self.guard.is_banned(host)
+        self.overload = Overload(
+            self.guard, is_device=self._is_device_at, is_repeat=self.stack.transactions.knows
+        )
+        transports = self.stack.transports
+        transports.admits, transports.knows = self.guard.admits_connection, self._is_known
+        transports.look, transports.spent = self.overload.look, self.overload.spent
+        transports.retry_after = self.overload.retry_after
+        transports.on_handshake_failed = self._on_handshake_failed
         self._recorder = Recorder(now)
         self.stack.on_message = self._recorder.on_message
         self.stack.on_stray = self._recorder.on_stray
-        self.stack.transports.knows = self._is_known
         self._clock = MediaClock()
         self._ports = RtpPorts(settings.media_host, settings.rtp_first, settings.rtp_last)
         self._draining = False
@@ -159,8 +191,10 @@ class Exchange:
         """Begin to serve; `saved` are the registrations of the last run."""
         for binding in saved:
             self._restore(binding)
+        self._public.start()
         self.refresh()
         self._watch_silence()
+        self.overload.start()
 
     def refresh(self) -> None:
         """Take up changes of the directory: new trunks start, removed ones stop."""
@@ -171,28 +205,62 @@ class Exchange:
                 asyncio.ensure_future(link.stop())  # noqa: RUF006  # it ends within a second
         for name, trunk in wanted.items():
             if name not in self.trunks:
-                link = TrunkLink(trunk, self.stack, self._on_trunk)
+                link = TrunkLink(
+                    trunk,
+                    self.stack,
+                    self._on_trunk,
+                    self._locator,
+                    patience=self.settings.failover_after,
+                    ready=self._public.known,
+                )
                 self.trunks[name] = link
                 link.start()
 
-    async def stop(self, drain_seconds: float = 0.0) -> None:
-        """Take no new calls, give those going on time to end, then end them and close."""
+    def reconfigure(self, settings: Settings) -> None:
+        """Go on with other limits, times and voice; calls that go on keep theirs. What sockets
+        and dialogs were made with (domain, addresses, RTP range) must be as it was."""
+        if settings.voice != self.settings.voice:
+            self.speaker = Speaker(settings.voice)
+        self.settings = settings
+        self.guard.reconfigure(
+            requests_per_second=settings.requests_per_second,
+            failures=settings.failures,
+            ban_seconds=settings.ban_seconds,
+        )
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new calls, leave the trunks, and give calls time to end by themselves."""
         self._draining = True
-        if self.calls and drain_seconds > 0:
-            log.info("waiting up to %.0f s for %d calls to end", drain_seconds, len(self.calls))
+        leaving = asyncio.gather(*(link.stop() for link in self.trunks.values()))
+        if self.calls and seconds > 0:
+            log.info("waiting up to %.0f s for %d calls to end", seconds, len(self.calls))
             try:
-                await asyncio.wait_for(self._idle.wait(), drain_seconds)
+                await asyncio.wait_for(self._idle.wait(), seconds)
             except TimeoutError:
                 log.info("ending %d calls", len(self.calls))
+        await leaving
+
+    def hang_up_all(self, reason: str) -> None:
+        """End every call."""
         for call in list(self.calls.values()):
-            call.hang_up("the exchange is stopping")
-        await asyncio.wait_for(self._idle.wait(), 5)
-        await asyncio.gather(*(link.stop() for link in self.trunks.values()))
+            call.hang_up(reason)
+
+    async def stop(self) -> None:
+        """End the calls and close; `drain` first to be polite."""
+        if not self._draining:
+            await self.drain(0)
+        self.hang_up_all("the exchange is stopping")
+        try:
+            await asyncio.wait_for(self._idle.wait(), 5)
+        except TimeoutError:
+            log.error("%d calls did not end in time", len(self.calls))
         for call_id, timer in list(self._traces.items()):
             timer.cancel()
             self._emit_trace(call_id)
         if self._watch is not None:
             self._watch.cancel()
+        self.overload.stop()
+        self._public.stop()
         self.registrar.close()
         await self.stack.close()
 
@@ -207,6 +275,10 @@ class Exchange:
         """
         permits: list[Permit] = []
         try:
+            if self._draining:
+                raise CallRefused(503, "the exchange is stopping")
+            if len(self.calls) >= self.settings.max_calls:
+                raise CallRefused(503, "there are too many calls just now")
             first = None
             if number != ECHO:
                 first = self._party(number, line, user, number_shown=back, permits=permits)
@@ -217,21 +289,14 @@ class Exchange:
             raise
         call = self._new_call(caller=back, callee=number, user=user, kind="callback")
 
+        for permit in permits:
+            self._hold(call, permit)
+
         async def course() -> Ending:
-            limit = min([self.settings.max_duration, *(permit.seconds for permit in permits)])
-            try:
-                async with asyncio.timeout(limit):
-                    ring = self.settings.ring_timeout
-                    if first is None:
-                        return await call_and_echo(call, second.targets, ring_timeout=ring)
-                    return await callback(
-                        call, first, second, speaker=self.speaker, ring_timeout=ring
-                    )
-            except TimeoutError:
-                return Ending(status=200, reason="the longest time for a call was reached")
-            finally:
-                for permit in permits:
-                    self.gatekeeper.release(permit)
+            ring = self.settings.ring_timeout
+            if first is None:
+                return await call_and_echo(call, second.targets, ring_timeout=ring)
+            return await callback(call, first, second, speaker=self.speaker, ring_timeout=ring)
 
         self._run(call, course())
         return call
@@ -265,19 +330,20 @@ class Exchange:
         return Party(label=spoken(number), targets=[link.target(plan.number, permit.caller)])
 
     # ── what the stack brings ───────────────────────────────────────────────────────────
-    def admits(self, flow: Flow) -> bool:
-        return self.guard.admits(flow.remote[0])
-
     def on_request(self, incoming: Incoming) -> None:
-        method = incoming.request.method
-        if method == "REGISTER":
+        request = incoming.request
+        refused = refusal(request, METHODS, EXTENSIONS)
+        if refused is not None:
+            incoming.refuse(refused)
+        elif request.method == "REGISTER":
             self._on_register(incoming)
-        elif method == "INVITE":
+        elif request.method == "INVITE":
             self._on_invite(incoming)
-        elif method == "OPTIONS":
-            incoming.refuse_with(200, allow=ALLOW, accept="application/sdp")
+        elif request.method == "OPTIONS":
+            supported = ", ".join(sorted(EXTENSIONS))
+            incoming.refuse_with(200, allow=ALLOW, accept=ACCEPTED, supported=supported)
         else:
-            incoming.refuse_with(405, allow=ALLOW)
+            incoming.refuse_with(481)  # BYE, PRACK … of no dialog
 
     def _on_register(self, incoming: Incoming) -> None:
         extension = self._authenticate(incoming)
@@ -308,6 +374,8 @@ class Exchange:
             return extension
         if verdict is Verdict.BAD:
             self.guard.failed(host, username, "wrong passwords")
+            if extension is not None:
+                self.emit(LoginFailed(host=host, at=self._now(), extension=username))
         stale = verdict is Verdict.STALE
         incoming.refuse(self._digest.challenge(request, host, stale=stale))
         return None
@@ -340,17 +408,24 @@ class Exchange:
         if self._draining or self._crowded(caller):
             incoming.refuse_with(503, retry_after="10")
             return
-        target = request.target  # unreadable ones are refused before anything is spent
+        called = printable(dialled_user(request.target), 80)
+        if self.stack.transactions.is_merged(request):
+            incoming.refuse_with(482)  # it came twice, over different ways (§8.2.2.2)
+            return
+        if too_brief(request):
+            incoming.refuse_with(422, min_se=str(MIN_SE))
+            return
         transaction = incoming.accept()
         if not isinstance(transaction, InviteServerTransaction):
             return
         incoming.flow.trust()
         transaction.reply(100)
-        called = printable(target.user or "", 80)
         if link is not None:
             plan = route_from_trunk(link.called_numbers(request), link.trunk, self.directory)
             region = region_of_zone(link.trunk.zone)
-            shown = from_trunk(printable(request.from_.uri.user or "anonymous", 80), region)
+            shown = from_trunk(
+                printable(dialled_user(request.from_.uri) or "anonymous", 80), region
+            )
             user, kind = "", "inbound"
         else:
             assert caller is not None
@@ -362,7 +437,9 @@ class Exchange:
             callee = plan.number
         elif isinstance(plan, RingExtension | RunScript):
             callee, user = plan.dialled, user or plan.extension.number
-        call = self._new_call(caller=shown, callee=callee, user=user, kind=kind)
+        call = self._new_call(
+            caller=shown, callee=callee, user=user, kind=kind, forwards=request.max_forwards - 1
+        )
         leg = call.add_leg(
             peer=shown,
             direction="in",
@@ -382,45 +459,78 @@ class Exchange:
         self, call: Call, leg: Leg, plan: Plan, transaction: InviteServerTransaction, name: str
     ) -> Ending:
         """The course of a call that came in. Failures before the answer reach the caller."""
-        permit: Permit | None = None
-        limit = self.settings.max_duration
         try:
             if leg.ending is not None:
                 return leg.ending
             if isinstance(plan, Refuse):
                 raise CallRefused(plan.status, plan.reason)
             if isinstance(plan, DialTrunk):
-                permit = self.gatekeeper.admit(call.user, plan.trunk, plan.number)
-                limit = min(limit, permit.seconds)
+                source = _host_of(leg)
+                permit = self.gatekeeper.admit(call.user, plan.trunk, plan.number, source)
+                self._hold(call, permit)
+                targets = [self._link(plan.trunk).target(plan.number, permit.caller)]
             offered = await self._take_offer(leg, transaction.request)
-            async with asyncio.timeout(limit):
-                match plan:
-                    case RunEcho():
-                        return await echo(call, leg)
-                    case RunScript(extension=extension):
-                        return await run_script(call, leg, transaction.request, extension.script)
-                    case RingExtension(extension=extension):
-                        targets = self._device_targets(extension, call.caller, name)
-                    case DialTrunk(trunk=trunk, number=number):
-                        assert permit is not None
-                        targets = [self._link(trunk).target(number, permit.caller)]
-                return await connect(
-                    call, leg, targets, offered, ring_timeout=self.settings.ring_timeout
-                )
+            match plan:
+                case RunEcho():
+                    return await echo(call, leg)
+                case RunScript(extension=extension):
+                    return await run_script(call, leg, transaction.request, extension.script)
+                case RingExtension(extension=extension):
+                    targets = self._device_targets(extension, call.caller, name)
+            return await connect(
+                call, leg, targets, offered, ring_timeout=self.settings.ring_timeout
+            )
         except CallRefused as refused:
             leg.hang_up(refused.reason, refused.status)
             raise
-        except TimeoutError:
-            return Ending(status=200, reason="the longest time for a call was reached")
-        finally:
-            if permit is not None:
-                self.gatekeeper.release(permit)
 
-    async def _take_offer(self, leg: Leg, request: Request) -> SessionDescription:
-        if not request.body:
-            raise CallRefused(488, "an INVITE without an SDP offer is not supported")
+    def _hold(self, call: Call, permit: Permit) -> None:
+        """A call uses a permit until it ends, and ends when the permit does."""
+        call.on_end.append(lambda: self.gatekeeper.release(permit))
+        call.limit(permit.seconds)
+
+    def _redirected(self, call: Call, leg: Leg, uris: Sequence[str]) -> list[Target]:
+        """Where a phone sends its callers goes as if it dialled there itself, at its expense; a
+        carrier may name another number to reach through it. The host in the URIs counts for
+        nothing: a stranger's 3xx must not make us call other machines."""
+        targets: list[Target] = []
+        for uri in uris:
+            try:
+                called = printable(dialled_user(checked(parse_uri, uri, "contact")), 80)
+                targets += self._targets_elsewhere(call, leg, called)
+            except (ParseError, CallRefused) as error:
+                call.notice(f"{leg.peer} sends its callers elsewhere, which fails: {error}")
+            else:
+                call.notice(f"{leg.peer} sends its callers to {called}.")
+        return targets
+
+    def _targets_elsewhere(self, call: Call, leg: Leg, called: str) -> list[Target]:
+        trunk = next(
+            (link.trunk for link in self.trunks.values() if link.trunk.name == leg.trunk), None
+        )
+        if trunk is None:
+            plan = route_from_extension(called, self.directory, self.settings.region)
+        else:
+            plan = DialTrunk(trunk=trunk, number=from_trunk(called, region_of_zone(trunk.zone)))
+        match plan:
+            case RingExtension(extension=extension) if extension.number != leg.peer:
+                return self._device_targets(extension, call.caller, "")
+            case DialTrunk(trunk=trunk, number=number):
+                user, source = (call.user if leg.trunk else leg.peer), _host_of(leg)
+                permit = self.gatekeeper.admit(user, trunk, number, source)
+                self._hold(call, permit)
+                return [self._link(trunk).target(number, permit.caller)]
+            case Refuse(status=status, reason=reason):
+                raise CallRefused(status, reason)
+        raise CallRefused(482, f"{called} cannot be reached that way")
+
+    async def _take_offer(self, leg: Leg, request: Request) -> SessionDescription | None:
+        """The caller's offer; None when they leave it to us (RFC 3264 §5)."""
+        body = sdp_of(request)
+        if not body:
+            return None
         try:
-            return await leg.media.take_offer(request.body)
+            return await leg.media.take_offer(body)
         except NotAcceptable as error:
             raise CallRefused(488, str(error)) from error
         except SdpError as error:
@@ -430,7 +540,9 @@ class Exchange:
             raise CallRefused(503, "no free media port") from error
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
-    def _new_call(self, *, caller: str, callee: str, user: str, kind: str) -> Call:
+    def _new_call(
+        self, *, caller: str, callee: str, user: str, kind: str, forwards: int = MAX_FORWARDS
+    ) -> Call:
         return Call(
             caller=caller,
             callee=callee,
@@ -440,6 +552,8 @@ class Exchange:
             now=self._now,
             new_leg=self._new_leg,
             recorder=self._recorder,
+            redirect=self._redirected,
+            forwards=forwards,
         )
 
     def _new_leg(self, *, srtp: SrtpPolicy, **leg: object) -> Leg:
@@ -449,36 +563,46 @@ class Exchange:
     def _run(self, call: Call, course: Coroutine[object, object, Ending]) -> None:
         self.calls[call.id] = call
         self._idle.clear()
+        call.limit(self.settings.max_duration)
 
         def done() -> None:
             del self.calls[call.id]
             if not self.calls:
                 self._idle.set()
             loop = asyncio.get_running_loop()
-            self._traces[call.id] = loop.call_later(TRACE_DELAY, self._emit_trace, call.id)
+            self._traces[call.id] = loop.call_later(TRACE_DELAY, self._trace_over, call)
 
         call.run(course, done)
+
+    def _trace_over(self, call: Call) -> None:
+        """Tell the trace of a call that ended, once its last message is out."""
+        if all(leg.session is None or leg.session.is_silent for leg in call.legs):
+            self._emit_trace(call.id)
+        else:
+            loop = asyncio.get_running_loop()
+            self._traces[call.id] = loop.call_later(TRACE_DELAY, self._trace_over, call)
 
     def _emit_trace(self, call_id: str) -> None:
         self._traces.pop(call_id, None)
         self.emit(CallTraced(call_id=call_id, at=self._now(), lines=self._recorder.take(call_id)))
 
     def _device_targets(self, extension: Extension, shown: str, name: str) -> list[Target]:
-        """Every registered device of an extension."""
+        """Every registered phone of an extension, each by the latest of its ways."""
         domain = self.settings.domain
         return [
             Target(
                 peer=extension.number,
-                uri=binding.contact,
+                uri=flows[0].contact,
                 to_uri=f"sip:{extension.number}@{domain}",
                 from_uri=f"sip:{quote(shown, safe=_PLAIN_USER)}@{domain}",
                 from_name=name,
                 contact_user=self.settings.contact_user,
-                flow=_existing(binding.flow),
+                ways=_over([binding.flow for binding in flows]),
+                routes=flows[0].path,
                 srtp=extension.srtp,
-                device=str(binding.flow),
+                device=str(flows[0].flow),
             )
-            for binding in self.registrar.bindings(extension.number)
+            for flows in self.registrar.phones(extension.number)
         ]
 
     def _link(self, trunk: Trunk) -> TrunkLink:
@@ -489,6 +613,13 @@ class Exchange:
 
     def _is_known(self, host: str) -> bool:
         return self.registrar.holds(host) or any(link.is_at(host) for link in self.trunks.values())
+
+    def _is_device_at(self, remote: Address) -> bool:
+        """Whether a phone is registered, or a trunk serves, at this very address and port."""
+        if self.registrar.holds_at(remote):
+            return True
+        host, port = remote
+        return any(link.serves(host, port) for link in self.trunks.values())
 
     def _restore(self, saved: SavedBinding) -> None:
         """A UDP device is reached as before; a connection died with the last run, so such a
@@ -520,8 +651,13 @@ class Exchange:
         self._watch = loop.call_later(every, self._watch_silence)
 
     # ── hooks ───────────────────────────────────────────────────────────────────────────
+    def _on_handshake_failed(self, host: str, reason: str) -> None:
+        self.emit(HandshakeFailed(host=host, at=self._now(), reason=reason))
+
     def _on_flow_closed(self, flow: Flow) -> None:
         self.registrar.flow_closed(flow)
+        for link in self.trunks.values():
+            link.flow_closed(flow)
 
     def _on_bound(self, binding: Binding, refreshed: bool) -> None:
         self.emit(
@@ -550,6 +686,11 @@ class Exchange:
             )
         )
 
+    def _on_public_address(self) -> None:
+        """Calls from now on carry the new address; registrars must hear of it at once."""
+        for link in self.trunks.values():
+            link.refresh()
+
     def _on_trunk(self, trunk: Trunk, up: bool, detail: str) -> None:
         self.emit(TrunkChanged(trunk=trunk.name, at=self._now(), up=up, detail=detail))
 
@@ -557,10 +698,23 @@ class Exchange:
         self.emit(AddressBanned(host=host, at=self._now(), seconds=seconds, reason=reason))
 
 
-def _existing(flow: Flow) -> Callable[[], Coroutine[object, object, Flow]]:
-    async def get() -> Flow:
-        if flow.closed:
-            raise OSError("the phone's connection is closed")
-        return flow
+def _host_of(leg: Leg) -> str:
+    """The address the phone of a leg is at; the name of the trunk for a carrier's."""
+    return leg.trunk or leg.device.partition(":")[2].rpartition(":")[0]
 
-    return get
+
+def _over(flows: Sequence[Flow]) -> Callable[[], Coroutine[object, object, Sequence[Way]]]:
+    """The ways of a phone: connections it made, which nobody else can open."""
+
+    def use(flow: Flow) -> Callable[[], Coroutine[object, object, Flow]]:
+        async def get() -> Flow:
+            if flow.closed:
+                raise OSError("the phone's connection is closed")
+            return flow
+
+        return get
+
+    async def ways() -> Sequence[Way]:
+        return [Way(open=use(flow)) for flow in flows]
+
+    return ways

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 MAX_HOSTS = 10_000
 "Addresses remembered; the least recently seen is forgotten first."
 MAX_LOCK = 86_400.0
+CONNECTIONS_PER_SECOND = 200.0
+"New connections of all strangers together: a TLS handshake costs a millisecond."
 FAILURE_WINDOW = 60.0
 
 
@@ -20,6 +22,15 @@ class _Host:
     failures: int = 0
     failing_since: float = 0.0
     banned_until: float = 0.0
+
+    def take(self, now: float, rate: float) -> bool:
+        """Take a token, of which `rate` a second come in and twice as many are kept."""
+        self.tokens = min(2 * rate, self.tokens + (now - self.seen) * rate)
+        self.seen = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
 
 
 class Guard:
@@ -46,7 +57,15 @@ class Guard:
         self._on_ban = on_ban
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
         self._guesses: OrderedDict[tuple[str, str], _Host] = OrderedDict()
+        self._connections = _Host(tokens=2 * CONNECTIONS_PER_SECOND, seen=0.0)
         self.dropped = 0
+
+    def reconfigure(self, *, requests_per_second: float, failures: int, ban_seconds: float) -> None:
+        """Go on with other limits; who is banned stays so."""
+        self.ban_seconds = ban_seconds
+        self._rate = requests_per_second
+        self._burst = 2 * requests_per_second
+        self._failures = failures
 
     def admits(self, host: str) -> bool:
         """Whether to look at one more request from an address; False means drop it."""
@@ -54,13 +73,16 @@ class Guard:
             return True
         entry = self._entry(host)
         now = self._now()
-        entry.tokens = min(self._burst, entry.tokens + (now - entry.seen) * self._rate)
-        entry.seen = now
-        if entry.banned_until > now or entry.tokens < 1:
+        if entry.banned_until > now or not entry.take(now, self._rate):
             self.dropped += 1
             return False
-        entry.tokens -= 1
         return True
+
+    def admits_connection(self, host: str) -> bool:
+        """Whether to take one more connection from an address."""
+        if self._is_known(host):
+            return True
+        return self.admits(host) and self._connections.take(self._now(), CONNECTIONS_PER_SECOND)
 
     def is_banned(self, host: str) -> bool:
         """Whether an address is banned just now."""

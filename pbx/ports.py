@@ -22,23 +22,32 @@ class Extension:
     secret: str = field(default="", repr=False)
     srtp: SrtpPolicy = SrtpPolicy.OFFER
     script: str = ""
+    countries: Sequence[str] = ()
+    denied_countries: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trunk:
-    """A way to the telephone network. `zone` is what people call it: US, UK, DE."""
+    """A way to the telephone network. `zone` is what people call it: US, UK, DE.
+
+    Without a port or a transport DNS says which (RFC 3263). `outbound_proxy` is a SIP URI with
+    `lr`, passed by everything sent to the trunk.
+    """
 
     name: str
     zone: str
     host: str
-    port: int = 5060
-    transport: Transport = "udp"
+    port: int = 0
+    transport: Transport | None = None
+    outbound_proxy: str = ""
     numbers: Sequence[str] = ()
     credentials: Credentials | None = None
     register: bool = False
     dial: str = "+{number}"
     srtp: SrtpPolicy = SrtpPolicy.OFF
     max_calls: int = 20
+    countries: Sequence[str] = ()
+    denied_countries: Sequence[str] = ()
     verify_tls: bool = True
     ca_file: str = ""
 
@@ -61,28 +70,37 @@ class Directory(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Permit:
-    """Leave to make one trunk call: no longer than `seconds`, shown as `caller`."""
+    """Leave to make one trunk call: no longer than `seconds`, shown as `caller`. `since` is by
+    the gatekeeper's clock."""
 
     user: str
     trunk: str
     seconds: float
     caller: str
+    since: float = 0.0
 
 
 class CallRefused(Exception):
-    """A call may not go. `status` is the SIP answer; the text is for the person."""
+    """A call may not go. `status` is the SIP answer; the text is for the person. `redirects` are
+    the URIs a far side said to try instead (3xx)."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, redirects: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.redirects = redirects
 
 
 class Gatekeeper(Protocol):
     """Whether a call may leave through a trunk."""
 
-    def admit(self, user: str, trunk: Trunk, number: str) -> Permit:
-        """Count the call in; raises `CallRefused`."""
+    def admit(self, user: str, trunk: Trunk, number: str, source: str = "") -> Permit:
+        """Count the call in; raises `CallRefused`.
+
+        `user` is the extension it is charged to: whoever dialled, or whoever sends their callers
+        there. `source` is the address their phone called from; empty for a command, which its
+        person has given in the chat.
+        """
 
     def release(self, permit: Permit) -> None:
         """The call is over."""

@@ -19,26 +19,48 @@ MAX_STRAY_MESSAGES = 6
 MAX_STRAY_BYTES = 2048
 MAX_MESSAGES = 120
 "Messages kept a call."
+MAX_CALL_BYTES, MIN_BYTES = 49_152, 200
+"Bytes kept of a call in all, and of a message in any case: masking must not hold the loop."
 
 _UNPRINTABLE = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_PLAIN = bytes([0, 9, 10, 13, *range(32, 127)])
 _SECRETS = tuple(
-    (re.compile(pattern, re.IGNORECASE | re.MULTILINE), replacement)
-    for pattern, replacement in (
-        (r'((?:response|rspauth|cnonce|nonce|opaque)\s?=\s?"?)[^",\0\r\n]*', r"\1…"),
-        (r"(Authorization\s?:\s?Basic\s)[^\0\r\n]*", r"\1…"),
-        (r"(inline:)[^\r\n|;\0]+", r"\1…"),
-        (r"(^k=)[^\0\r\n]*", r"\1…"),
-        (r"(a=(?:ice-pwd|fingerprint|zrtp-hash|key-mgmt):)[^\0\r\n]*", r"\1…"),
-        (r"(sips?:[^@:\s>\0]{1,128}+:)[^@\s>\0]{1,512}+(?=@)", r"\1…"),
+    (signs, re.compile(pattern, re.IGNORECASE | re.MULTILINE), replacement)
+    for signs, pattern, replacement in (
+        (
+            ("response", "rspauth", "nonce", "opaque"),
+            r'((?:response|rspauth|cnonce|nonce|opaque)\s?=\s?"?)[^",\0\r\n]*',
+            r"\1…",
+        ),
+        (("basic",), r"(Authorization\s?:\s?Basic\s)[^\0\r\n]*", r"\1…"),
+        (("inline:",), r"(inline:)[^\r\n|;\0]+", r"\1…"),
+        (("k=",), r"(^k=)[^\0\r\n]*", r"\1…"),
+        (
+            ("ice-pwd", "fingerprint", "zrtp-hash", "key-mgmt"),
+            r"(a=(?:ice-pwd|fingerprint|zrtp-hash|key-mgmt):)[^\0\r\n]*",
+            r"\1…",
+        ),
     )
 )
+"What there is to mask, behind words that are looked for first: most calls have none of it."
+_PASSWORD = re.compile(r"(sips?:[^@:\s>\0]{1,128}+:)[^@\s>\0]{1,512}+(?=@)", re.IGNORECASE)
+_PASSWORD_LOWER = re.compile(_PASSWORD.pattern)
 
 
 def mask(text: str) -> str:
     """A message without digests, SRTP keys and passwords."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return _UNPRINTABLE.sub("�", text)
+    lower = text.lower()
+    for signs, pattern, replacement in _SECRETS:
+        if any(sign in lower for sign in signs):
+            text = pattern.sub(replacement, text)
+    return _PASSWORD.sub(r"\1…", text) if _PASSWORD_LOWER.search(lower) else text
+
+
+def readable(data: bytes) -> str:
+    """The text of messages, with what a terminal might obey replaced."""
+    text = data.decode("utf-8", "replace")
+    plain = not data.translate(None, _PLAIN)
+    return text if plain else _UNPRINTABLE.sub("�", text)
 
 
 _Line = tuple[datetime, bool, str, str, bytes]
@@ -85,7 +107,8 @@ class Recorder:
                 self._strays.popitem(last=False)
         if len(lines) < limit:
             data = message.encode()
-            data = data[: MAX_STRAY_BYTES if limit == MAX_STRAY_MESSAGES else MAX_BYTES]
+            left = max(MAX_CALL_BYTES - sum(len(line[-1]) for line in lines), MIN_BYTES)
+            data = data[: min(MAX_STRAY_BYTES if limit == MAX_STRAY_MESSAGES else MAX_BYTES, left)]
             about = f" ({message.cseq.method})" if isinstance(message, Response) else ""
             lines.append((self._now(), sent, str(flow), about, data))
 
@@ -94,7 +117,7 @@ class Recorder:
         lines = sorted(self._lines.get(call, []), key=itemgetter(0))
         # One pass of the expressions over everything; no secret spans the line between two.
         whole = b"\0".join(data.replace(b"\0", b"") for *_, data in lines)
-        texts = mask(whole.decode("utf-8", "replace")).split("\0") if lines else []
+        texts = mask(readable(whole)).split("\0") if lines else []
         return [
             TraceLine(
                 at=at,

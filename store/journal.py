@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_
+from sqlalchemy import and_, or_
+from sqlalchemy import select as select_columns
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 from sqlmodel import col, delete, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from store.database import Database
 from store.tables import BindingRow, CallRow, LegRow, TraceRow
 
-INTERRUPTED = "the exchange was interrupted"
+INTERRUPTED = "the exchange stopped unexpectedly"
+MAX_TRUNK_CALLS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkCall:
+    """A leg that left through a trunk: who is charged, when and how long since dialled, whom it
+    called, and from which device (`transport:host:port`, empty when a command placed it)."""
+
+    user: str
+    at: datetime
+    seconds: float
+    number: str
+    device: str
 
 
 async def recent_calls(
@@ -54,33 +71,80 @@ async def trace_of(database: Database, call_id: str) -> list[dict[str, Any]]:
 
 
 async def live_bindings(database: Database, now: datetime) -> Sequence[BindingRow]:
-    """Registrations that have not expired; expired ones are deleted."""
-    async with database.writing() as session:
-        await session.execute(delete(BindingRow).where(col(BindingRow.expires) <= now))
-        return list((await session.execute(select(BindingRow))).scalars())
+    """Registrations that have not expired. Only reads: a start must not need room on the disk."""
+    async with database.reading() as session:
+        found = await session.execute(select(BindingRow).where(col(BindingRow.expires) > now))
+        return list(found.scalars())
 
 
-async def close_interrupted(database: Database, now: datetime) -> int:
-    """End the calls that a crash left open, at the last moment anything is known of them."""
-    async with database.writing() as session:
-        open_calls = list(
-            (
-                await session.execute(select(CallRow).where(col(CallRow.ended_at).is_(None)))
-            ).scalars()
+async def settle(
+    session: AsyncSession, *, started: datetime, alive: datetime | None
+) -> tuple[int, int]:
+    """Put in order what the last run left: its open calls ended when it was last `alive` (None:
+    when something was last known of them), registrations that expired before we `started`
+    deleted. To be done before anything of this run is written. The numbers of both."""
+    left = select(CallRow).where(col(CallRow.ended_at).is_(None))
+    open_calls = list((await session.execute(left)).scalars())
+    for call in open_calls:
+        legs = list(
+            (await session.execute(select(LegRow).where(LegRow.call_id == call.id))).scalars()
         )
-        for call in open_calls:
-            legs = list(
-                (await session.execute(select(LegRow).where(LegRow.call_id == call.id))).scalars()
-            )
-            known = [
-                moment
-                for leg in legs
-                for moment in (leg.started_at, leg.ringing_at, leg.answered_at, leg.ended_at)
-                if moment is not None
-            ]
-            call.ended_at = max([call.started_at, *known])
-            call.status, call.cause = 500, INTERRUPTED
-            for leg in legs:
-                if leg.ended_at is None:
-                    leg.ended_at, leg.status, leg.cause = call.ended_at, 500, INTERRUPTED
-    return len(open_calls)
+        known = [
+            moment
+            for leg in legs
+            for moment in (leg.started_at, leg.ringing_at, leg.answered_at, leg.ended_at)
+            if moment is not None
+        ]
+        # A mark from the future (the clock was set back) would make the call last for years.
+        latest = min(alive or call.started_at, started)
+        call.ended_at = max([call.started_at, latest, *known])
+        call.status, call.cause = 500, INTERRUPTED
+        for leg in legs:
+            if leg.ended_at is None:
+                leg.ended_at, leg.status, leg.cause = call.ended_at, 500, INTERRUPTED
+    expired = await session.execute(delete(BindingRow).where(col(BindingRow.expires) <= started))
+    return len(open_calls), getattr(expired, "rowcount", 0)
+
+
+async def trunk_calls(database: Database, since: datetime, now: datetime) -> list[TrunkCall]:
+    """The answered calls through trunks since a moment, oldest first, of very many the latest;
+    one that goes on lasts until `now`."""
+    phone = aliased(LegRow)
+    query = (
+        select_columns(
+            col(CallRow.user),
+            col(LegRow.started_at),
+            col(LegRow.ended_at),
+            col(LegRow.peer),
+            col(phone.device),
+        )
+        .join(CallRow, col(CallRow.id) == col(LegRow.call_id))
+        .outerjoin(
+            phone,
+            and_(
+                col(phone.call_id) == col(LegRow.call_id),
+                col(phone.direction) == "in",
+                col(phone.trunk) == "",
+            ),
+        )
+        .where(
+            col(LegRow.trunk) != "",
+            col(LegRow.direction) == "out",
+            col(LegRow.answered_at).is_not(None),
+            col(LegRow.started_at) >= since,
+        )
+        .order_by(col(LegRow.started_at).desc())
+        .limit(MAX_TRUNK_CALLS)
+    )
+    async with database.reading() as session:
+        rows = list((await session.execute(query)).all())
+    return [
+        TrunkCall(
+            user=user,
+            at=started,
+            seconds=((ended or now) - started).total_seconds(),
+            number=number,
+            device=device or "",
+        )
+        for user, started, ended, number, device in reversed(rows)
+    ]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench import sipp
-from bench.asterisk import peer_of_calls
-from bench.process import Child, Interference
+from bench.asterisk import Asterisk, installed
+from bench.process import Child, Interference, Unavailable
 from bench.report import Row
 from bench.rows import Options
 from bench.server import Server, Wiring
 from bench.sip import bound_socket
+from bench.sippy_peer import Sippy, interpreter
 
 GOAL = 0.5
 HOLD_MS = 200
@@ -77,44 +78,73 @@ def loaded(kind: type[Server], folder: Path) -> Iterator[Load]:
             yield Load(server, callee, server.folder)
 
 
+def _peers(options: Options) -> list[type[Server]]:
+    """Asterisk first, and sippy in a full run; whatever is installed."""
+    found: list[type[Server]] = [Asterisk] if installed() else []
+    if not options.quick or not found:
+        with contextlib.suppress(Unavailable):
+            interpreter()
+            found.append(Sippy)
+    if not found:
+        raise Unavailable(
+            "neither Asterisk nor sippy is installed: python -m bench.asterisk install"
+        )
+    return [peer for peer in found if peer is not options.subject]
+
+
+def _told(samples: Sequence[Sample]) -> str:
+    failed = sum(sample.failed for sample in samples)
+    total = failed + sum(sample.good for sample in samples)
+    again = sum(sample.retransmissions for sample in samples)
+    setup = sorted(sample.setup_ms for sample in samples)[len(samples) // 2]
+    return f"{failed} of {total} failed, {again} repeats, answered in {setup:.1f} ms"
+
+
 def measure(options: Options) -> list[Row]:
-    """Ours beside Asterisk, or sippy where that is not installed."""
-    peer = peer_of_calls()
-    rounds, calls, rate = (4, 120, 60) if options.quick else (12, 300, 60)
+    """Ours beside Asterisk and sippy in turn, then ours alone for a long steady run."""
+    peers = _peers(options)
+    rounds, calls, rate = (4, 120, 60) if options.quick else (6, 300, 60)
+    many, fast = (500, 100) if options.quick else (5000, 100)
     folder = options.folder / "calls"
     folder.mkdir()
-    ours: list[Sample] = []
-    its: list[Sample] = []
     with contextlib.ExitStack() as stack:
-        pairs = [
-            (stack.enter_context(loaded(kind, folder / place)), samples)
-            for kind, place, samples in ((options.subject, "ours", ours), (peer, "peer", its))
+        loads = [
+            stack.enter_context(loaded(kind, folder / place))
+            for kind, place in ((options.subject, "ours"), *((peer, "peer") for peer in peers))
         ]
-        versions = [load.server.version() for load, _ in pairs]
-        for load, _ in pairs:
+        samples: list[list[Sample]] = [[] for _ in loads]
+        for load in loads:
             load.run(rate, rate)
         for _ in range(rounds):
-            for load, samples in pairs:
-                samples.append(load.run(calls, rate))
-    row = Row("calls", "call set up and torn down", "ms CPU a call", goal=GOAL)
-    row.peer_name = versions[1]
-    row.compare(
-        [sample.cpu_ms for sample in ours],
-        [sample.cpu_ms for sample in its],
-        [max(one.others, two.others) for one, two in zip(ours, its, strict=True)],
-    )
-    row.rounds = [asdict(sample) for sample in (*ours, *its)]
-
-    def said(samples: list[Sample]) -> str:
-        failed = sum(sample.failed for sample in samples)
-        total = failed + sum(sample.good for sample in samples)
-        again = sum(sample.retransmissions for sample in samples)
-        setup = sorted(sample.setup_ms for sample in samples)[len(samples) // 2]
-        return f"{failed} of {total} failed, {again} repeats, answered in {setup:.1f} ms"
-
+            for load, runs in zip(loads, samples, strict=True):
+                runs.append(load.run(calls, rate))
+        versions = [load.server.version() for load in loads]
+        before = loads[0].server.memory()
+        steady = loads[0].run(many, fast)
+        grown = loads[0].server.memory() - before
+    ours = samples[0]
+    rows = []
+    for peer, version, its in zip(peers, versions[1:], samples[1:], strict=True):
+        key = "calls" if peer is peers[0] else f"calls-{peer.name}"
+        row = Row(key, "call set up and torn down", "ms CPU a call", peer_name=version)
+        row.goal = GOAL if peer is Asterisk else None
+        row.compare(
+            [sample.cpu_ms for sample in ours],
+            [sample.cpu_ms for sample in its],
+            [max(one.others, two.others) for one, two in zip(ours, its, strict=True)],
+        )
+        row.rounds = [asdict(sample) for sample in (*ours, *its)]
+        row.detail = (
+            f"{rate} calls/s, {row.quiet}; {versions[0]}: {_told(ours)}; {version}: {_told(its)}"
+        )
+        if any(sample.failed for sample in ours):
+            row.failed = f"calls failed: {row.detail}"
+        rows.append(row)
+    row = Row("calls-steady", f"calls completed of {many} at {fast}/s", "calls")
+    row.against(steady.good, many, at_least=True)
     row.detail = (
-        f"{rate} calls/s, {row.quiet}; {versions[0]}: {said(ours)}; {versions[1]}: {said(its)}"
+        f"{_told([steady])}; {steady.cpu_ms:.2f} ms CPU a call, others used "
+        f"{steady.others:.0%} of the machine, memory grew by {grown / 1e6:.1f} MB"
     )
-    if any(sample.failed for sample in ours):
-        row.failed = f"calls failed: {row.detail}"
-    return [row]
+    row.rounds = [asdict(steady)]
+    return [*rows, row]

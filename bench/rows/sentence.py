@@ -123,7 +123,7 @@ class Typist:
                 self._refuse(ready)
 
 
-def _control(data: Path) -> socket.socket:
+def control_of(data: Path) -> socket.socket:
     """The control socket of a running exchange."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     deadline = time.monotonic() + 5
@@ -157,7 +157,7 @@ def measure(options: Options) -> list[Row]:
         exchange = Exchange(Wiring.fresh(), options.folder / "sentence", carrier.getsockname())
         stack.enter_context(exchange)
         exchange.register(phone, "101")
-        control = stack.enter_context(_control(exchange.data))
+        control = stack.enter_context(control_of(exchange.data))
         typist = Typist(control, carrier, phone)
         for text, digits in _sentences(count):
             invited, replied, reply = typist.say(text, digits)

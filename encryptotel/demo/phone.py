@@ -9,7 +9,7 @@ import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 
-from pbx.calls.leg import Leg, LegListener, LegOver, Target
+from pbx.calls.leg import Leg, LegListener, LegOver, Target, only
 from pbx.media.clock import MediaClock
 from pbx.media.codecs import CODECS, RATE, Codec
 from pbx.media.port import RtpPorts
@@ -112,7 +112,7 @@ class Phone(LegListener):
                 uri=f"sip:{number}@{self._domain}",
                 from_uri=f"sip:{self._account.username}@{self._domain}",
                 contact_user=self._account.username,
-                flow=self._flow,
+                ways=only(self._flow),
                 credentials=self._account,
                 srtp=self._srtp,
             )
@@ -140,9 +140,6 @@ class Phone(LegListener):
         await self._stack.close()
 
     # ── the stack's user ────────────────────────────────────────────────────────────────
-    def admits(self, flow: Flow) -> bool:
-        return True
-
     def on_request(self, incoming: Incoming) -> None:
         method = incoming.request.method
         if method == "OPTIONS":
@@ -165,7 +162,7 @@ class Phone(LegListener):
                 await leg.ended()
         except TimeoutError:
             try:
-                await leg.accept_here()
+                await leg.answer()
             except CallRefused as refused:
                 leg.hang_up(refused.reason, refused.status)
                 return

@@ -3,54 +3,133 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from pbx.calls.leg import Leg, Reoffer
-from pbx.media.port import RtpPort
+from pbx.media.codecs import RATE
+from pbx.media.keys import KeyInjector
+from pbx.media.negotiate import renumbering, speak_alike
+from pbx.media.port import discard
+from pbx.media.relay import renumbered
 from pbx.media.sdp import NotAcceptable, SdpError
 
 
 class Bridge:
     """Two legs that hear each other. Either one's re-INVITE (hold, resume, new codecs) is
-    carried to the other, so that both always agree."""
+    carried to the other, so that both always agree.
+
+    Keys pressed on one side reach the other in the way that it understands: told by INFO they
+    are put into a relayed stream as events; where only one side takes events, and for a side
+    that takes none, the sound goes through PCM and they are found in it, or made into tones.
+    """
 
     def __init__(self, first: Leg, second: Leg) -> None:
         self.first = first
         self.second = second
         self.transcoding = False
+        self._unlike = False
+        self._injectors: dict[Leg, KeyInjector] = {}
 
     def connect(self) -> None:
         """Let sound flow. May be called again when the media of a leg changed."""
-        self.transcoding = not _speak_alike(self.first, self.second)
-        for leg, other in ((self.first, self.second), (self.second, self.first)):
+        alike = speak_alike(self.first.media.agreed_audio, self.second.media.agreed_audio)
+        self.transcoding = self._can_transcode and (self._unlike or not alike)
+        self._forget_injectors()
+        for leg, other in self._both_ways():
             leg.reoffer = self._reoffer_from(leg, other)
+            leg.on_media_changed = self.connect
+            leg.on_digit = self._keys_from(leg, other)
+            if not self.transcoding:
+                leg.release_audio()
+        for leg, other in self._both_ways():
+            self._relay(leg, other)
         if self.transcoding:
-            _transcode(self.first, self.second)
-        else:
-            self._relay()
+            self._transcode()
 
     async def over(self) -> None:
         """Wait until one side hangs up, then end the other."""
-        waits = [asyncio.ensure_future(leg.ended()) for leg in (self.first, self.second)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await asyncio.wait((self.first.over, self.second.over), return_when=asyncio.FIRST_COMPLETED)
         for leg in (self.first, self.second):
             leg.hang_up()
+        self._forget_injectors()
 
-    def _relay(self) -> None:
-        pairs = zip(self.first.media.ports, self.second.media.ports, strict=False)
-        for leg in (self.first, self.second):
-            leg.release_audio()
-        for one, other in pairs:
-            if one is not None and other is not None:
-                _join(one, other)
-                _join(other, one)
+    def _relay(self, leg: Leg, other: Leg) -> None:
+        """Join every stream from `leg` to `other`, its sound only if both speak alike."""
+        ports = zip(leg.media.ports, other.media.ports, strict=False)
+        for index, (source, target) in enumerate(ports):
+            if source is None or target is None:
+                continue
+            if self.transcoding and source is leg.media.audio_port:
+                source.rtcp_sink = discard
+                continue
+            source.sink, source.rtcp_sink = target.send, target.send_rtcp
+            ours, theirs = leg.media.described(index), other.media.described(index)
+            if ours and theirs:
+                changed, foreign = renumbering(ours[0], ours[2], theirs[1])
+                if not self._can_transcode:
+                    foreign.clear()
+                source.sink = renumbered(target.send, changed, foreign, self._go_unlike)
 
+    def _transcode(self) -> None:
+        """Carry the sound as PCM, with all that wideband codecs have if both sides have one."""
+        for leg, other in self._both_ways():
+            leg.audio_at(self._rate).on_frame = other.audio_at(self._rate).play_live
+
+    def _go_unlike(self) -> None:
+        """A side sends what the other cannot take: decode from now on."""
+        over = self.first.ending or self.second.ending
+        if self._can_transcode and not self._unlike and not over:
+            self._unlike = True
+            self.connect()
+
+    @property
+    def _can_transcode(self) -> bool:
+        return self.first.media.codec is not None and self.second.media.codec is not None
+
+    @property
+    def _rate(self) -> int:
+        codecs = (self.first.media.codec, self.second.media.codec)
+        return min(codec.rate if codec else RATE for codec in codecs)
+
+    def _both_ways(self) -> tuple[tuple[Leg, Leg], tuple[Leg, Leg]]:
+        return (self.first, self.second), (self.second, self.first)
+
+    # ── keys ────────────────────────────────────────────────────────────────────────────
+    def _keys_from(self, leg: Leg, other: Leg) -> Callable[[str], None]:
+        def pressed(key: str) -> None:
+            if other.ending is not None:
+                return
+            if not self.transcoding and other.media.event_type is not None:
+                self._inject(leg, other, key)
+                return
+            self._go_unlike()
+            if self.transcoding:
+                other.audio_at(self._rate).send_digit(key)
+
+        return pressed
+
+    def _inject(self, leg: Leg, other: Leg, key: str) -> None:
+        """Put a key into the stream that is relayed from `leg` to `other`."""
+        injector = self._injectors.get(leg)
+        source, target = leg.media.audio_port, other.media.audio_port
+        terms = other.media.audio_terms
+        if source is None or target is None or terms is None:
+            return
+        if injector is None:
+            injector = KeyInjector(source.sink, target, terms, other.clock)
+            self._injectors[leg] = injector
+            source.sink = injector.relay
+        injector.press(key)
+
+    def _forget_injectors(self) -> None:
+        for injector in self._injectors.values():
+            injector.close()
+        self._injectors.clear()
+
+    # ── changes ─────────────────────────────────────────────────────────────────────────
     def _reoffer_from(self, leg: Leg, other: Leg) -> Reoffer:
         async def reoffer(body: bytes) -> bytes | int:
-            if self.transcoding or other.session is None:
+            if other.session is None:
                 return await leg.answer_locally(body)
             return await _carry(self, leg, other, body)
 
@@ -70,7 +149,7 @@ async def _carry(bridge: Bridge, leg: Leg, other: Leg, body: bytes) -> bytes | i
         return 400
     except OSError:
         return 503
-    response = await other.session.reinvite(offer)
+    response = await other.session.reoffer(offer)
     if response.status >= 300:
         leg.media.restore(before)
         return response.status if response.status in (488, 491) else 488
@@ -81,27 +160,3 @@ async def _carry(bridge: Bridge, leg: Leg, other: Leg, body: bytes) -> bytes | i
         return 488
     bridge.connect()
     return answer
-
-
-def _join(source: RtpPort, target: RtpPort) -> None:
-    source.sink = target.send
-    source.rtcp_sink = target.send_rtcp
-
-
-def _speak_alike(first: Leg, second: Leg) -> bool:
-    """Whether the payload numbers of both legs mean the same to both."""
-    one, two = first.media.agreed_audio, second.media.agreed_audio
-    if one is None or two is None:
-        return True  # nothing we could decode: relay whatever there is
-    codec = first.media.codec
-    if codec is None or second.media.codec is None:
-        return True
-    return (
-        codec is second.media.codec or set(one.formats) == set(two.formats)
-    ) and first.media.event_type == second.media.event_type
-
-
-def _transcode(first: Leg, second: Leg) -> None:
-    for source, target in ((first, second), (second, first)):
-        source.audio.on_frame = target.audio.play_live
-        source.audio.on_digit = target.audio.send_digit

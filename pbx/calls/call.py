@@ -31,6 +31,11 @@ from pbx.vocabulary import CallState
 log = logging.getLogger(__name__)
 
 LegFactory = Callable[..., Leg]
+Redirect = Callable[["Call", Leg, Sequence[str]], list[Target]]
+"What to ring instead when a leg is sent elsewhere (3xx), given the URIs."
+MAX_REDIRECTS = 5
+"Times one call is sent elsewhere; more is a loop."
+MAX_FORWARDS = 70
 
 
 class Call(LegListener):
@@ -48,6 +53,8 @@ class Call(LegListener):
         now: Callable[[], datetime],
         new_leg: LegFactory,
         recorder: Recorder,
+        redirect: Redirect = lambda call, leg, uris: [],
+        forwards: int = MAX_FORWARDS,
     ) -> None:
         self.id = secrets.token_hex(5)
         self.caller = caller
@@ -58,6 +65,13 @@ class Call(LegListener):
         self.started_at = now()
         self.answered_at: datetime | None = None
         self.ending: Ending | None = None
+        self.forwards = forwards
+        "Hops the call may still make, through us and others (RFC 3261 §20.22)."
+        self.on_end: list[Callable[[], None]] = []
+        "What must be undone when the call is over."
+        self._redirect = redirect
+        self._redirects = 0
+        self._limit: asyncio.TimerHandle | None = None
         self._emit = emit
         self._now = now
         self._new_leg = new_leg
@@ -115,7 +129,21 @@ class Call(LegListener):
                 cause=ending.words,
             )
         )
+        for undo in self.on_end:
+            undo()
+        if self._limit is not None:
+            self._limit.cancel()
         self._done.set()
+
+    def limit(self, seconds: float) -> None:
+        """End the call after so long; the shortest of several limits holds."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        if self._limit is not None:
+            if self._limit.when() <= due:
+                return
+            self._limit.cancel()
+        self._limit = loop.call_at(due, self.hang_up, "the longest time for a call was reached")
 
     def hang_up(self, reason: str = "hung up by command") -> None:
         """End every leg."""
@@ -146,7 +174,13 @@ class Call(LegListener):
     ) -> Leg:
         """A new leg of this call, not yet dialled."""
         leg = self._new_leg(
-            peer=peer, direction=direction, trunk=trunk, device=device, listener=self, **media
+            peer=peer,
+            direction=direction,
+            trunk=trunk,
+            device=device,
+            listener=self,
+            forwards=self.forwards,
+            **media,
         )
         self.legs.append(leg)
         self._emit(
@@ -170,14 +204,16 @@ class Call(LegListener):
         like: SessionDescription | None = None,
         on_early: Callable[[Leg], None] = lambda _: None,
     ) -> Leg:
-        """Ring all targets at once; the first to answer wins, the others are cancelled.
+        """Ring all targets at once; the first to answer wins, the others are cancelled. A
+        target that sends us elsewhere (3xx) is replaced by where it sends us.
 
         Raises `CallRefused` with the most telling failure when nobody answers.
         """
         if not targets:
             raise CallRefused(480, "no phone is registered there")
         attempts: dict[asyncio.Task[None], Leg] = {}
-        for target in targets:
+
+        def attempt(target: Target) -> asyncio.Task[None]:
             leg = self.add_leg(
                 peer=target.peer,
                 direction="out",
@@ -186,12 +222,15 @@ class Call(LegListener):
                 srtp=target.srtp,
             )
             leg.on_early = on_early
-            attempts[asyncio.ensure_future(leg.dial(target, like))] = leg
+            task = asyncio.ensure_future(leg.dial(target, like))
+            attempts[task] = leg
+            return task
+
         failures: list[CallRefused] = []
         reason = "cancelled"
         try:
             async with asyncio.timeout(ring_timeout):
-                pending = set(attempts)
+                pending = {attempt(target) for target in targets}
                 while pending and not any(failure.status >= 600 for failure in failures):
                     done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
@@ -202,6 +241,7 @@ class Call(LegListener):
                         if not isinstance(error, CallRefused):
                             raise error
                         failures.append(error)
+                        pending |= {attempt(t) for t in self._elsewhere(attempts[task], error)}
         except TimeoutError:
             reason = "no answer"
             failures.append(CallRefused(408, reason))
@@ -209,7 +249,17 @@ class Call(LegListener):
             for task, leg in attempts.items():
                 leg.hang_up(reason)
                 task.add_done_callback(_seen)
-        raise max(failures, key=_telling)
+        worst = max(failures, key=_telling)
+        if worst.status < 400:
+            raise CallRefused(480, "they are elsewhere, and cannot be reached there")
+        raise worst
+
+    def _elsewhere(self, leg: Leg, refused: CallRefused) -> list[Target]:
+        """What to ring instead of a leg that was redirected (RFC 3261 §8.1.3.4)."""
+        if not refused.redirects or self._redirects >= MAX_REDIRECTS:
+            return []
+        self._redirects += 1
+        return self._redirect(self, leg, refused.redirects)
 
     # ── what legs tell ──────────────────────────────────────────────────────────────────
     def leg_dialog(self, leg: Leg) -> None:
@@ -234,7 +284,10 @@ class Call(LegListener):
 
     def leg_ended(self, leg: Leg) -> None:
         assert leg.ending is not None
-        ports = [port for port in leg.media.ports if port is not None]
+        streams = [port.stats for port in leg.media.ports if port is not None]
+        port = leg.media.audio_port
+        heard = port.quality if port is not None and port.received else None
+        trip = heard.round_trip if heard is not None else None
         self._emit(
             LegEnded(
                 call_id=self.id,
@@ -245,10 +298,13 @@ class Call(LegListener):
                 cause=leg.ending.words,
                 codec=leg.media.codec_name,
                 srtp=leg.media.secured,
-                received=sum(port.stats.received for port in ports),
-                sent=sum(port.stats.sent for port in ports),
-                lost=sum(port.lost for port in ports),
-                jitter_ms=max((port.stats.jitter_ms for port in ports), default=0.0),
+                received=sum(stream.received for stream in streams),
+                sent=sum(stream.sent for stream in streams),
+                lost=sum(stream.lost for stream in streams),
+                jitter_ms=max((stream.jitter_ms for stream in streams), default=0.0),
+                lost_by_peer=sum(stream.lost_by_peer for stream in streams),
+                round_trip_ms=1000 * trip if trip is not None else None,
+                mos=heard.mos(leg.media.codec_name) if heard is not None else None,
             )
         )
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pbx.calls.cause import Ending
 from pbx.media.audio import AudioChannel
 from pbx.media.clock import MediaClock
+from pbx.media.codecs import RATE
+from pbx.media.keys import info_key
 from pbx.media.sdp import NotAcceptable, SdpError, SessionDescription
 from pbx.media.session import MediaSession, Profile
 from pbx.media.srtp import SrtpPolicy
@@ -23,21 +26,45 @@ from pbx.sip.transaction import InviteServerTransaction
 from pbx.sip.transport import Flow
 from pbx.vocabulary import CallState
 
+log = logging.getLogger(__name__)
+
 Reoffer = Callable[[bytes], Awaitable[bytes | int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One of the places where a target may be reached: `open` gives the flow there (OSError when
+    there is none), `failed` is told when the next had to be tried."""
+
+    open: Callable[[], Awaitable[Flow]]
+    failed: Callable[[], None] = lambda: None
+
+
+def only(way: Callable[[], Awaitable[Flow]]) -> Callable[[], Awaitable[Sequence[Way]]]:
+    """The `ways` of a target that has one."""
+
+    async def ways() -> Sequence[Way]:
+        return (Way(open=way),)
+
+    return ways
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """Somebody to call: a device or a number behind a trunk.
 
-    `flow` opens the way there (OSError when there is none). `direct` follows the far side's
+    `ways` finds the places to try in order (OSError when there is none); the next is tried
+    when nothing at all came from one for `patience` seconds, when its connection fails, and on
+    503 (RFC 3263 §4.3). `routes` is the Route of the INVITE. `direct` follows the far side's
     Contact, as between servers.
     """
 
     peer: str
     uri: str
-    flow: Callable[[], Awaitable[Flow]]
+    ways: Callable[[], Awaitable[Sequence[Way]]]
     from_uri: str
+    routes: Sequence[str] = ()
+    patience: float = 4.0
     from_name: str = ""
     to_uri: str = ""
     contact_user: str = ""
@@ -90,6 +117,7 @@ class Leg:
         listener: LegListener,
         trunk: str = "",
         device: str = "",
+        forwards: int = 70,
     ) -> None:
         self.id = secrets.token_hex(4)
         self.peer = peer
@@ -103,22 +131,30 @@ class Leg:
         self.early: SessionDescription | None = None
         self.on_early: Callable[[Leg], None] = lambda _: None
         self.reoffer: Reoffer = self.answer_locally
+        self.on_media_changed: Callable[[], None] = lambda: None
+        "The far side moved its media without an offer to carry over."
         self.profile = Profile.PLAIN
         self.heard_at = asyncio.get_running_loop().time()
         self._heard = 0
+        self._forwards = forwards
         self._stack = stack
-        self._clock = clock
+        self.clock = clock
         self._listener = listener
-        self._over = asyncio.Event()
+        self.over: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        "Done with how the leg ended; wait with `ended`, or with `asyncio.wait`."
+        self._agreed = asyncio.Event()
         self._final: asyncio.Future[Ending | None] | None = None
         self._audio: AudioChannel | None = None
         self._digits: asyncio.Queue[str] = asyncio.Queue(64)
+        self.on_digit: Callable[[str], None] = self._take_digit
+        "A key was pressed; `digits` counts those that nobody else wants."
 
     # ── making one ──────────────────────────────────────────────────────────────────────
     def take(self, transaction: InviteServerTransaction, *, direct: bool) -> None:
         """Become the callee's end of an INVITE. Raises `ParseError`."""
         self.session = Session.incoming(self._stack, self, transaction, direct=direct)
         self.media.signalling_host = transaction.flow.remote[0]
+        self.media.place(self._stack.host_towards(transaction.flow))
         self._listener.leg_dialog(self)
 
     async def dial(self, target: Target, like: SessionDescription | None = None) -> None:
@@ -126,27 +162,56 @@ class Leg:
 
         Raises `CallRefused` with how it failed; `hang_up` makes it fail at any time.
         """
+        ending: Ending | None = Ending(status=503, reason="the way there is down")
         try:
-            flow = await target.flow()
+            ways = await target.ways()
         except OSError as error:
-            self._finish(503, str(error) or "the way there is down", by_peer=False)
-            raise CallRefused(503, "the way there is down") from error
-        if self.ending is not None:
-            raise CallRefused(self.ending.status, self.ending.words)
+            log.info("%s: %s", target.trunk or target.peer, error)
+            ways = ()
+        for way in ways:
+            try:
+                flow = await way.open()
+            except OSError as error:
+                log.info("%s: %s", target.trunk or target.peer, error)
+                way.failed()
+                continue
+            finally:
+                if self.ending is not None:
+                    raise CallRefused(self.ending.status, self.ending.words)
+            # The last one gets all the time that SIP, or the caller, allows.
+            patience = None if way is ways[-1] else target.patience
+            ending = await self._dial_by(target, flow, like, patience)
+            if ending is None:
+                return
+            if self.ending is not None or not _failed_over(ending):
+                break
+            way.failed()
+        assert ending is not None
+        self._finish(ending.status, ending.reason, by_peer=ending.by_peer)
+        redirects = tuple(self.session.redirects) if self.session else ()
+        raise CallRefused(ending.status, ending.words, redirects)
+
+    async def _dial_by(
+        self, target: Target, flow: Flow, like: SessionDescription | None, patience: float | None
+    ) -> Ending | None:
+        """Call over one flow; None once answered."""
         self.media.signalling_host = flow.remote[0]
         profiles = _profiles(target.srtp, flow)
-        ending = await self._attempt(target, flow, like, profiles[0])
+        ending = await self._attempt(target, flow, like, profiles[0], patience)
         if ending is not None and ending.status in (415, 488, 606) and len(profiles) > 1:
-            ending = await self._attempt(target, flow, like, profiles[1])
-        if ending is None:
-            return
-        self._finish(ending.status, ending.reason, by_peer=ending.by_peer)
-        raise CallRefused(ending.status, ending.words)
+            ending = await self._attempt(target, flow, like, profiles[1], patience)
+        return ending
 
     async def _attempt(
-        self, target: Target, flow: Flow, like: SessionDescription | None, profile: Profile
+        self,
+        target: Target,
+        flow: Flow,
+        like: SessionDescription | None,
+        profile: Profile,
+        patience: float | None,
     ) -> Ending | None:
         self.profile = profile
+        self.media.place(self._stack.host_towards(flow))
         request = self._stack.new_request(
             "INVITE",
             target.uri,
@@ -154,6 +219,8 @@ class Leg:
             to_uri=target.to_uri or target.uri,
             from_name=target.from_name,
         )
+        request.set("max-forwards", str(self._forwards))
+        request.set("route", target.routes)
         try:
             request.body = await self.media.offer(like, profile=profile)
         except OSError as error:
@@ -172,6 +239,11 @@ class Leg:
             direct=target.direct,
         )
         self._listener.leg_dialog(self)
+        if patience is not None:
+            await asyncio.wait((self._final,), timeout=patience)
+        if patience is not None and not self._final.done() and not self.session.heard:
+            # Taken back as RFC 3261 §9.1 wants it: should it answer yet, it gets its CANCEL.
+            self.session.end(487, _SILENT)
         ending = await self._final
         self._final = None
         return ending
@@ -198,19 +270,29 @@ class Leg:
         if self.session is not None:
             self.session.progress(183, body)
 
-    def accept(self, body: bytes) -> None:
-        """Answer the caller."""
-        if self.session is None or self.session.state is not CallState.RINGING:
+    async def answer(self, like: SessionDescription | None = None) -> None:
+        """Answer the caller: with what the other side agreed to, or without `like` with our own
+        codecs, for an app. A caller who left the offer to us answers it first. Raises
+        `CallRefused`."""
+        session = self.session
+        if session is None or session.state is not CallState.RINGING:
             return
-        self.session.accept(body)
-        self._note_answered()
-
-    async def accept_here(self) -> None:
-        """Answer the caller with our own codecs, for an app. Raises `CallRefused`."""
+        late = session.late_offer
         try:
-            self.accept(self.media.answer())
+            if late:
+                self.profile = _profiles(self.media.policy, session.flow)[0]
+                body = await self.media.offer(like, profile=self.profile)
+            else:
+                body = self.media.answer(like)
         except SdpError as error:
             raise CallRefused(488, str(error)) from error
+        except OSError as error:
+            raise CallRefused(503, "no free media port") from error
+        session.accept(body)
+        if late:
+            await self.until_over(self._agreed.wait())
+        if self.ending is None:
+            self._note_answered()
 
     def hang_up(self, reason: str = "", status: int = 487) -> None:
         """End this leg, however far it got."""
@@ -220,22 +302,28 @@ class Leg:
 
     async def ended(self) -> Ending:
         """Wait for the end."""
-        await self._over.wait()
-        assert self.ending is not None
-        return self.ending
+        await asyncio.wait((self.over,))  # which, unlike `await`, does not cancel it with us
+        return self.over.result()
 
     @property
     def audio(self) -> AudioChannel:
         """The leg's sound as PCM; taken over from a bridge if there is one. Raises `LegOver`,
         and `CallRefused` when there is no codec for it."""
+        return self.audio_at(RATE)
+
+    def audio_at(self, rate: int) -> AudioChannel:
+        """The same at another sampling rate, for two legs with wideband codecs."""
         if self.ending is not None:
             raise LegOver(self.ending)
+        if self._audio is not None and self._audio.rate != rate:
+            self.release_audio()
         if self._audio is None:
-            port, codec = self.media.audio_port, self.media.codec
-            if port is None or codec is None:
+            port, terms = self.media.audio_port, self.media.audio_terms
+            if port is None or terms is None:
                 raise CallRefused(488, "no audio codec we can speak")
-            self._audio = AudioChannel(port, self._clock, codec, self.media.event_type)
-            self._audio.on_digit = self._take_digit
+            self._audio = AudioChannel(port, self.clock, terms, rate)
+            self._audio.on_digit = self._pressed
+            self.media.on_agreed = self._adopt_terms
         return self._audio
 
     def release_audio(self) -> None:
@@ -243,6 +331,12 @@ class Leg:
         if self._audio is not None:
             self._audio.close()
             self._audio = None
+
+    def _adopt_terms(self) -> None:
+        """A re-INVITE changed what is spoken: the sound goes on with that."""
+        terms = self.media.audio_terms
+        if self._audio is not None and terms is not None and terms != self._audio.terms:
+            self._audio.adopt(terms)
 
     async def play(self, pcm: bytes) -> None:
         """Play to the end, or to the end of the leg."""
@@ -253,16 +347,14 @@ class Leg:
         """Wait for something, or for the leg's end: False if that came first. What the wanted
         thing raises is raised here."""
         task = asyncio.ensure_future(wanted)
-        over = asyncio.ensure_future(self._over.wait())
         try:
-            await asyncio.wait((task, over), return_when=asyncio.FIRST_COMPLETED)
-            if over.done():
+            await asyncio.wait((task, self.over), return_when=asyncio.FIRST_COMPLETED)
+            if self.over.done():
                 return False
             await task
             return True
         finally:
             task.cancel()
-            over.cancel()
 
     @contextlib.contextmanager
     def looping(self, pcm: bytes) -> Iterator[None]:
@@ -319,11 +411,27 @@ class Leg:
 
     async def on_reoffer(self, body: bytes) -> bytes | int:
         if not body:  # "make me an offer": what we have is what we offer
-            return self.media.local.encode() if self.media.local else 488
+            if self.media.local is None:
+                return 488
+            self.profile = self.media.profile
+            return await self.media.offer(self.media.local, profile=self.profile)
         return await self.reoffer(body)
 
+    def on_late_answer(self, body: bytes) -> None:
+        try:
+            self.media.take_answer(body)
+        except SdpError as error:
+            if self.session is not None:
+                self.session.end(488, str(error))
+            return
+        self._agreed.set()
+        self.on_media_changed()
+
     def on_info(self, request: Request) -> None:
-        """Nothing of an INFO is used yet beyond its answer."""
+        """Keys may come as INFO (`application/dtmf-relay`); of others nothing is used."""
+        key = info_key(request.get("content-type"), request.body)
+        if key:
+            (self._audio or self).on_digit(key)
 
     def on_ended(self, status: int, reason: str, by_peer: bool) -> None:
         if self._final is not None and not self._final.done():
@@ -347,6 +455,9 @@ class Leg:
             return 503
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
+    def _pressed(self, key: str) -> None:
+        self.on_digit(key)
+
     def _take_digit(self, digit: str) -> None:
         if not self._digits.full():
             self._digits.put_nowait(digit)
@@ -361,9 +472,18 @@ class Leg:
             return
         self.ending = Ending(status=status, reason=reason, by_peer=by_peer)
         self.release_audio()
-        self._over.set()
+        self.over.set_result(self.ending)
         self._listener.leg_ended(self)
         self.media.close()
+
+
+_SILENT = "it does not answer"
+
+
+def _failed_over(ending: Ending) -> bool:
+    """Whether a call that ended so is tried at the next server: never when somebody, or
+    somebody's phone, has spoken (RFC 3263 §4.3)."""
+    return (ending.status == 503 and ending.by_peer) or ending.reason is _SILENT
 
 
 def _profiles(policy: SrtpPolicy, flow: Flow) -> list[Profile]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from functools import lru_cache
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberType
 
 MAX_DIALLED = 32
+_remembered = lru_cache(4096)
+"The library parses a number in some 50 µs; people call the same ones again."
 _COSTLY = (
     PhoneNumberType.PREMIUM_RATE,
     PhoneNumberType.SHARED_COST,
@@ -28,6 +31,7 @@ def region_of_zone(zone: str) -> str:
     return _ZONE_REGIONS.get(zone.upper(), zone.upper())
 
 
+@_remembered
 def region_of(number: str) -> str:
     """The ISO country of an E.164 number, for numbers in no known plan that of the country
     code; empty if there is none."""
@@ -39,6 +43,7 @@ def region_of(number: str) -> str:
     return found or phonenumbers.region_code_for_country_code(parsed.country_code or 0)
 
 
+@_remembered
 def is_premium(number: str) -> bool:
     """Whether calling an E.164 number costs the caller extra on purpose."""
     try:
@@ -51,6 +56,7 @@ def is_premium(number: str) -> bool:
     )
 
 
+@_remembered
 def to_e164(dialled: str, region: str) -> str | None:
     """What somebody in `region` dialled, as +E.164; None if it cannot be a number.
 
@@ -74,6 +80,7 @@ def to_e164(dialled: str, region: str) -> str | None:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
+@_remembered
 def from_trunk(presented: str, region: str) -> str:
     """A number as a carrier writes it, as +E.164 where that can be told, else unchanged."""
     with contextlib.suppress(NumberParseException):
@@ -92,6 +99,7 @@ def to_trunk(number: str, pattern: str) -> str:
     return pattern.replace("{number}", number.removeprefix("+"))
 
 
+@_remembered
 def spoken(number: str) -> str:
     """A number for people: +1 202-555-0143."""
     try:

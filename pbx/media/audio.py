@@ -11,69 +11,82 @@ from collections.abc import Callable, Iterator
 from itertools import cycle
 
 from pbx.media.clock import MediaClock
-from pbx.media.codecs import CODECS, FRAME_BYTES, FRAME_SAMPLES, SILENCE, Codec
-from pbx.media.jitter import JitterBuffer
+from pbx.media.codecs import RATE
+from pbx.media.dtmf import DtmfDetector, key_tone
+from pbx.media.keys import FRAMES, MAX_KEYS, PAUSE_TICKS, TICKS, key_events
+from pbx.media.negotiate import AudioTerms
+from pbx.media.playout import Playout
 from pbx.media.port import RtpPort
+from pbx.media.resample import Resampler
+from pbx.media.rtcp import report
 from pbx.media.rtp import (
     DIGITS,
-    ReportBlock,
     RtpPacket,
     event_digit,
-    event_payload,
     parse_rtp,
-    sender_report,
 )
 
 REPORT_EVERY = 250
 "Ticks between our RTCP reports: 5 s (RFC 3550 §6.2)."
-DIGIT_TICKS = 8
-"Length of a digit we send, in ticks: 160 ms."
-DIGIT_PAUSE_TICKS = 5
 MAX_QUEUED = 15_000
 "Frames waiting to be played at most: five minutes."
 MAX_LIVE = 10
 "Frames live sound may run behind: 200 ms."
-MAX_DIGITS = 64
 
 
 class AudioChannel:
     """PCM in and out of one RTP port.
 
-    Frames are `FRAME_BYTES` of 16-bit mono PCM. `on_frame` gets one a tick while the peer
-    sends; what is queued with `play` goes out one a tick, silence in between.
+    Frames are 20 ms of 16-bit mono PCM at `rate`. `on_frame` gets one a tick from the peer's
+    first packet on; what is queued with `play` goes out one a tick, silence in between.
     """
 
     def __init__(
-        self, port: RtpPort, clock: MediaClock, codec: Codec, event_type: int | None
+        self, port: RtpPort, clock: MediaClock, terms: AudioTerms, rate: int = RATE
     ) -> None:
-        self.codec = codec
+        self.rate = rate
         self.on_frame: Callable[[bytes], None] = lambda _: None
         self.on_digit: Callable[[str], None] = lambda _: None
         self._port = port
         self._clock = clock
-        self._event_type = event_type
-        self._decoders = {known.payload_type: known.decode for known in CODECS}
-        self._jitter = JitterBuffer()
+        self._size = 2 * rate // FRAMES
+        self._silence = bytes(self._size)
         self._queue: deque[bytes] = deque()
+        self._live: deque[bytes] = deque(maxlen=MAX_LIVE)
+        self._tones: deque[bytes] = deque()
         self._background: Iterator[bytes] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._ssrc = secrets.randbits(32)
         self._sequence = secrets.randbits(15)
         self._timestamp = secrets.randbits(31)
+        self._sound = b""
+        self._sound_at = 0
         self._started = False
         self._packets = self._octets = self._ticks = 0
-        self._digits: deque[str] = deque(maxlen=MAX_DIGITS)
-        self._digit_tick = 0
+        self._digits: deque[str] = deque(maxlen=MAX_KEYS)
+        self._events: Iterator[bytes | None] | None = None
+        self._begun = 0
         self._last_event = -1
-        self._peer_ssrc = 0
+        self.adopt(terms)
         port.sink = self._on_packet
         clock.add(self._tick)
 
+    def adopt(self, terms: AudioTerms) -> None:
+        """Speak by these terms from now on."""
+        self.terms = terms
+        codec = terms.codec
+        self._encode = codec.encoder(self.rate, terms.packet_ms)
+        self._packet = 2 * self.rate * terms.packet_ms // 1000
+        self._sound = b""
+        self._playout = Playout(terms.receives, self.rate)
+        # Where keys are told as events, tones in the sound are just tones.
+        self._detector = DtmfDetector(self.rate) if terms.event_type is None else None
+
     # ── for apps ────────────────────────────────────────────────────────────────────────
     def play(self, pcm: bytes) -> None:
-        """Queue sound; what does not fit in the queue is dropped."""
-        for frame in _frames(pcm):
+        """Queue sound at `RATE`; what does not fit in the queue is dropped."""
+        for frame in self._frames(pcm):
             if len(self._queue) >= MAX_QUEUED:
                 break
             self._queue.append(frame)
@@ -82,18 +95,18 @@ class AudioChannel:
 
     def repeat(self, pcm: bytes) -> None:
         """Play over and over, without a gap, whenever nothing is queued."""
-        self._background = cycle(_frames(pcm)) if pcm else None
+        self._background = cycle(self._frames(pcm)) if pcm else None
 
     def play_live(self, frame: bytes) -> None:
-        """Queue a frame from somebody speaking now; what ran behind is dropped."""
-        while len(self._queue) >= MAX_LIVE:
-            self._queue.popleft()
-        self.play(frame)
+        """Queue a frame, at this channel's rate, from somebody speaking now; what ran behind is
+        dropped."""
+        self._live.append(frame)
 
     def stop(self) -> None:
         """Forget what is still to be played."""
         self._background = None
         self._queue.clear()
+        self._live.clear()
         self._idle.set()
 
     async def played(self) -> None:
@@ -101,9 +114,18 @@ class AudioChannel:
         await self._idle.wait()
 
     def send_digit(self, digit: str) -> None:
-        """Send a key press as RFC 4733 events, after those already queued."""
-        if digit in DIGITS and self._event_type is not None:
+        """Send a key press after those already queued: as RFC 4733 events, or as its tones to
+        somebody who takes no events. Other sound is left out meanwhile."""
+        if digit not in DIGITS:
+            return
+        if self.terms.event_type is not None:
             self._digits.append(digit)
+        elif len(self._tones) < MAX_KEYS * (TICKS + PAUSE_TICKS):
+            sound = key_tone(digit, TICKS / FRAMES, self.rate)
+            self._tones += _cut(sound + self._silence * PAUSE_TICKS, self._size)
+
+    def _frames(self, pcm: bytes) -> list[bytes]:
+        return _cut(Resampler(RATE, self.rate)(pcm) if self.rate != RATE else pcm, self._size)
 
     def close(self) -> None:
         """Let go of the clock and the port."""
@@ -115,15 +137,11 @@ class AudioChannel:
         packet = parse_rtp(data)
         if packet is None:
             return
-        if packet.ssrc != self._peer_ssrc:  # another source, with numbers of its own
-            self._peer_ssrc = packet.ssrc
-            self._jitter = JitterBuffer()
-        if packet.payload_type == self._event_type:
+        if packet.payload_type in self.terms.event_types:
+            self._playout.pass_over(packet)
             self._on_event(packet)
             return
-        decode = self._decoders.get(packet.payload_type)
-        if decode is not None:
-            self._jitter.push(packet.sequence, decode(packet.payload))
+        self._playout.receive(packet)
 
     def _on_event(self, packet: RtpPacket) -> None:
         """A key counts once, at its first packet; all packets of it share a timestamp."""
@@ -134,42 +152,67 @@ class AudioChannel:
 
     # ── out ─────────────────────────────────────────────────────────────────────────────
     def _tick(self) -> None:
-        frame = self._jitter.pop()
+        frame = self._playout.frame()
         if frame is not None:
-            self.on_frame(frame)
-        if self._digits:
-            self._send_event()
-        else:
-            self._send_sound()
-        self._timestamp = (self._timestamp + FRAME_SAMPLES) & 0xFFFFFFFF
+            self.on_frame(self._without_keys(frame) if self._detector else frame)
+        frame = self._next_frame()
+        if not self._send_event():
+            self._send_sound(frame)
+        self._timestamp = (self._timestamp + self.terms.codec.clock // FRAMES) & 0xFFFFFFFF
         self._ticks += 1
         if self._ticks % REPORT_EVERY == 0:
             self._report()
 
-    def _send_sound(self) -> None:
+    def _without_keys(self, frame: bytes) -> bytes:
+        """Tell of keys that begin to sound in a frame, and take out what sounds of them, so
+        that nobody hears them twice."""
+        assert self._detector is not None
+        for key in self._detector.feed(frame):
+            self.on_digit(key)
+        return self._silence if self._detector.held else frame
+
+    def _next_frame(self) -> bytes:
+        """The sound of this tick. Live sound is not kept waiting by keys."""
+        live = self._live.popleft() if self._live else None
+        if self._tones:
+            return self._tones.popleft()
         if self._queue:
             frame = self._queue.popleft()
             if not self._queue:
                 self._idle.set()
-        else:
-            frame = next(self._background) if self._background else SILENCE
-        self._send(self.codec.payload_type, self.codec.encode(frame), self._timestamp)
+            return frame
+        return live or (next(self._background) if self._background else self._silence)
 
-    def _send_event(self) -> None:
-        """One packet a tick, the end packet three times (RFC 4733 §2.5.1.4), then a pause."""
-        tick, digit = self._digit_tick, self._digits[0]
-        self._digit_tick += 1
-        if tick >= DIGIT_TICKS + 3 + DIGIT_PAUSE_TICKS:
-            self._digits.popleft()
-            self._digit_tick = 0
-        if tick >= DIGIT_TICKS + 3 or self._event_type is None:
-            self._send_sound()
-            return
-        end = tick >= DIGIT_TICKS
-        begun = self._timestamp - tick * FRAME_SAMPLES
-        duration = (min(tick, DIGIT_TICKS) + 1) * FRAME_SAMPLES
-        payload = event_payload(digit, end=end, duration=duration)
-        self._send(self._event_type, payload, begun & 0xFFFFFFFF, marker=tick == 0)
+    def _send_sound(self, frame: bytes) -> None:
+        """Send what makes whole packets of the length the peer wants."""
+        if not self._sound:
+            self._sound_at = self._timestamp
+        self._sound += frame
+        terms = self.terms
+        while len(self._sound) >= self._packet:
+            pcm, self._sound = self._sound[: self._packet], self._sound[self._packet :]
+            self._send(terms.payload_type, self._encode(pcm), self._sound_at)
+            step = terms.codec.clock * terms.packet_ms // 1000
+            self._sound_at = (self._sound_at + step) & 0xFFFFFFFF
+
+    def _send_event(self) -> bool:
+        """Send what there is to be sent of a key this tick; False when that is nothing."""
+        terms, marker = self.terms, self._events is None
+        if terms.event_type is None:
+            return False
+        if self._events is None:
+            if not self._digits:
+                return False
+            self._events = key_events(self._digits.popleft(), terms.event_clock)
+            self._begun = self._timestamp
+        payload = next(self._events, b"")
+        if not payload:
+            if payload is not None:
+                self._events = None
+            return False
+        self._sound = b""
+        self._send(terms.event_type, payload, self._begun, marker=marker)
+        return True
 
     def _send(
         self, payload_type: int, payload: bytes, timestamp: int, *, marker: bool = False
@@ -189,24 +232,18 @@ class AudioChannel:
         self._port.send(packet.encode())
 
     def _report(self) -> None:
-        block = None
-        if self._port.stats.received:
-            block = ReportBlock(
-                ssrc=self._peer_ssrc,
-                lost=self._port.lost,
-                jitter=0,
-                highest=self._port.highest_sequence & 0xFFFFFFFF,
-            )
         self._port.send_rtcp(
-            sender_report(
-                self._ssrc, time.time(), self._timestamp, self._packets, self._octets, block
+            report(
+                self._ssrc,
+                time.time(),
+                self._timestamp,
+                self._packets,
+                self._octets,
+                self._port.report_block(),
             )
         )
 
 
-def _frames(pcm: bytes) -> list[bytes]:
+def _cut(pcm: bytes, size: int) -> list[bytes]:
     """PCM cut into frames, the last one filled up with silence."""
-    return [
-        pcm[start : start + FRAME_BYTES].ljust(FRAME_BYTES, b"\0")
-        for start in range(0, len(pcm), FRAME_BYTES)
-    ]
+    return [pcm[at : at + size].ljust(size, b"\0") for at in range(0, len(pcm), size)]

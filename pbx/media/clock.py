@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 
 from pbx.media.codecs import FRAME_MS
@@ -13,6 +14,8 @@ log = logging.getLogger(__name__)
 PERIOD = FRAME_MS / 1000
 MAX_CATCH_UP = 5
 "Ticks made up for after a stall; a longer one is skipped rather than sent as a burst."
+MAX_WORK = 0.002
+"Seconds of work after which others have their turn before the tick goes on."
 
 
 class MediaClock:
@@ -20,7 +23,7 @@ class MediaClock:
 
     def __init__(self) -> None:
         self._members: dict[Callable[[], None], None] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._due = 0.0
 
     def add(self, tick: Callable[[], None]) -> None:
@@ -34,19 +37,31 @@ class MediaClock:
         self._members.pop(tick, None)
 
     def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = asyncio.get_running_loop().time()
         if now - self._due > MAX_CATCH_UP * PERIOD:
             log.warning("the media clock was late by %.0f ms", 1000 * (now - self._due))
             self._due = now
-        for member in list(self._members):
-            try:
-                member()
-            except Exception:
-                log.exception("a stream failed and is dropped from the clock")
-                self._members.pop(member, None)
-        if not self._members:
+        self._go_on(deque(self._members))
+
+    def _go_on(self, members: deque[Callable[[], None]]) -> None:
+        """Call the members left of this tick, as many as there is time for now."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + MAX_WORK
+        while members and loop.time() <= until:
+            self._call(members.popleft())
+        if members:
+            self._timer = loop.call_soon(self._go_on, members)
+        elif self._members:
+            self._due += PERIOD
+            self._timer = loop.call_at(self._due, self._tick)
+        else:
             self._timer = None
+
+    def _call(self, member: Callable[[], None]) -> None:
+        if member not in self._members:  # left since the tick began
             return
-        self._due += PERIOD
-        self._timer = loop.call_at(self._due, self._tick)
+        try:
+            member()
+        except Exception:
+            log.exception("a stream failed and is dropped from the clock")
+            self._members.pop(member, None)

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 
-from pbx.media.codecs import CODECS, TELEPHONE_EVENT, Codec, codec_named
+from pbx.media.codecs import CODECS, Codec
+from pbx.media.negotiate import (
+    AudioTerms,
+    audio_terms,
+    carried,
+    names,
+    own_audio,
+    own_choice,
+    widened,
+)
 from pbx.media.port import RtpPort, RtpPorts
-from pbx.media.sdp import Media, NotAcceptable, SdpError, SessionDescription, mirrored
-from pbx.media.srtp import CryptoLine, SrtpPolicy, choose_crypto, new_crypto, session
+from pbx.media.sdp import Media, NotAcceptable, SdpError, SessionDescription
+from pbx.media.srtp import (
+    CryptoLine,
+    SrtpPolicy,
+    choose_crypto,
+    new_crypto,
+    offered_crypto,
+    session,
+)
 
 _NOT_RELAYED = (
     # of this hop, or about transports we end here (ICE, DTLS, multiplexing, bundling)
@@ -18,7 +34,6 @@ _NOT_RELAYED = (
     "remote-candidates", "ice-ufrag", "ice-pwd", "ice-options", "ice-lite", "fingerprint",
     "setup", "mid", "msid", "key-mgmt", "connection", "cryptex",
 )  # fmt: skip
-_EVENT_PAYLOAD = 101
 
 
 class Profile(Enum):
@@ -54,8 +69,18 @@ class MediaSession:
         self._keys: dict[int, tuple[CryptoLine, ...]] = {}
         self._profile = Profile.PLAIN
         self.secured = False
+        self.on_agreed: Callable[[], None] = lambda: None
+        self._agreed: tuple[tuple[Media, Media, Media], ...] = ()
         self.signalling_host = ""
         "Where the leg's SIP comes from: behind NAT its sound does too."
+
+    def place(self, host: str) -> None:
+        """The address of ours that this peer is told; set before the first offer or answer, and
+        again when the next server to be tried is elsewhere."""
+        if (":" in host) != (":" in self._host):
+            self.close()
+            self.ports.clear()
+        self._host = host
 
     # ── offers we make ──────────────────────────────────────────────────────────────────
     async def offer(
@@ -64,10 +89,11 @@ class MediaSession:
         *,
         profile: Profile,
     ) -> bytes:
-        """An SDP offer: another leg's offer carried over, or our own G.711. Raises OSError
-        when no RTP port is free."""
+        """An SDP offer: another leg's offer carried over, with what we can transcode it to, or
+        our own codecs. Raises OSError when no RTP port is free."""
         self._profile = profile
-        wanted = like.media if like else (_own_audio(self._codecs),)
+        codecs = self._codecs
+        wanted = [widened(one, codecs) for one in like.media] if like else [own_audio(codecs)]
         media: list[Media] = []
         for index, theirs in enumerate(wanted):
             port = await self._port(index) if theirs.is_rtp and theirs.port else None
@@ -81,7 +107,10 @@ class MediaSession:
                 protocol=_protocol(theirs, secure=profile is Profile.SECURE),
             )
             if profile is not Profile.PLAIN:
-                keys = self._keys.setdefault(index, (new_crypto("1"), new_crypto("2", _SHORT_TAG)))
+                keys = self._keys.get(index) or offered_crypto(
+                    secret_path=profile is Profile.SECURE
+                )
+                self._keys[index] = keys
                 offered = offered.having(*(key.attribute() for key in keys))
             media.append(offered)
         return self._publish(media)
@@ -113,6 +142,7 @@ class MediaSession:
             self._aim(port, media, remote)
         if remote.audio is None and not any(media.port for media in remote.media):
             raise NotAcceptable("every medium was refused")
+        self._agree(remote)
         return remote
 
     # ── offers we get ───────────────────────────────────────────────────────────────────
@@ -147,8 +177,8 @@ class MediaSession:
                 self._aim(port, media, remote)
 
     def answer(self, like: SessionDescription | None = None) -> bytes:
-        """Our answer to the offer taken: another leg's answer carried over, or our own choice
-        of G.711 codec. Raises `NotAcceptable` when there is nothing in common."""
+        """Our answer to the offer taken: what it has in common with another leg's answer, or
+        our own choice of a codec. Raises `NotAcceptable` when there is nothing in common."""
         assert self.remote is not None
         chosen = [
             self._choose(index, offered, like) for index, offered in enumerate(self.remote.media)
@@ -171,46 +201,77 @@ class MediaSession:
             else:
                 port.secure(None, None)
             media.append(answer)
-        return self._publish(media)
+        body = self._publish(media)
+        assert self.local is not None
+        self._agree(self.local)
+        return body
 
     def _choose(self, index: int, offered: Media, like: SessionDescription | None) -> Media | None:
         """What to answer to one offered section; None refuses it."""
         if not offered.port or index >= len(self.ports) or self.ports[index] is None:
             return None
         if like is None:
-            return _own_choice(offered, self._codecs)
+            return own_choice(offered.without(*_NOT_RELAYED), self._codecs)
         given = like.media[index] if index < len(like.media) else None
-        return given.without(*_NOT_RELAYED) if given and given.port else None
+        if given is None or not given.port or given.kind != offered.kind:
+            return None
+        return carried(offered.without(*_NOT_RELAYED), given.without(*_NOT_RELAYED), self._codecs)
 
     # ── what was agreed ─────────────────────────────────────────────────────────────────
+    def _agree(self, answer: SessionDescription) -> None:
+        """An offer has been answered: until the next answer, this is what is spoken."""
+        assert self.local is not None
+        assert self.remote is not None
+        self._agreed = tuple(zip(self.local.media, self.remote.media, answer.media, strict=False))
+        self.on_agreed()
+
     @property
     def agreed_audio(self) -> Media | None:
         """The answer's audio section, whichever side gave it: its formats are what is spoken."""
-        ours = self.local.audio if self.local else None
-        theirs = self.remote.audio if self.remote else None
-        if ours is None or theirs is None:
-            return None
-        return theirs if len(theirs.formats) <= len(ours.formats) else ours
+        return next((answer for _, _, answer in self._audio), None)
+
+    @property
+    def audio_terms(self) -> AudioTerms | None:
+        """How to speak with this leg; None if its codecs are not ours."""
+        return next((audio_terms(*sections) for sections in self._audio), None)
+
+    @property
+    def _audio(self) -> list[tuple[Media, Media, Media]]:
+        return [one for one in self._agreed if one[0].kind == "audio" and all(m.port for m in one)]
+
+    def described(self, index: int) -> tuple[Media, Media, Media] | None:
+        """How we and the peer described stream number `index`, and which of that was the answer;
+        None if it is not in use."""
+        found = self._agreed[index] if index < len(self._agreed) else None
+        return found if found and all(media.port for media in found) else None
 
     @property
     def codec(self) -> Codec | None:
-        """The G.711 codec to send, the peer's first choice; None if there is none."""
-        audio = self.agreed_audio
-        names = [audio.codec(payload) for payload in audio.formats] if audio else []
-        return next((found for name in names if (found := codec_named(name))), None)
+        """The codec to send, the first agreed one that we speak; None if there is none."""
+        terms = self.audio_terms
+        return terms.codec if terms else None
 
     @property
     def codec_name(self) -> str:
         """The first agreed audio codec as written in SDP, for people."""
         audio = self.agreed_audio
-        names = [audio.codec(payload) for payload in audio.formats] if audio else []
-        return next((name for name in names if name and "event" not in name.lower()), "")
+        wanted = names(audio)[:1] if audio else []
+        written = [audio.codec(payload) for payload in audio.formats] if audio else []
+        return next((name for name in written if name.upper().removesuffix("/1") in wanted), "")
 
     @property
     def event_type(self) -> int | None:
         """The payload type of telephone events, if agreed."""
-        audio = self.agreed_audio
-        return audio.payload(TELEPHONE_EVENT) if audio else None
+        terms = self.audio_terms
+        return terms.event_type if terms else None
+
+    @property
+    def profile(self) -> Profile:
+        """How the media now agreed are protected, for an offer that changes nothing."""
+        if self.local is None or not any(port.inbound for port in self.ports if port is not None):
+            return Profile.PLAIN
+        demanded = any(media.is_secure for media in self.local.media)
+        return Profile.SECURE if demanded else Profile.OPPORTUNISTIC
 
     @property
     def audio_port(self) -> RtpPort | None:
@@ -234,7 +295,7 @@ class MediaSession:
             self.ports.append(None)
         port = self.ports[index]
         if port is None:
-            port = self.ports[index] = await RtpPort.open(self._range)
+            port = self.ports[index] = await RtpPort.open(self._range, self._host)
         return port
 
     def _refuse(self, index: int) -> None:
@@ -292,44 +353,10 @@ class MediaSession:
         return self.local.encode()
 
 
-_SHORT_TAG = "AES_CM_128_HMAC_SHA1_32"
-
 
 def _protocol(media: Media, *, secure: bool) -> str:
     feedback = "F" if media.protocol.endswith("F") else ""
     return ("RTP/SAVP" if secure else "RTP/AVP") + feedback
-
-
-def _own_audio(codecs: Sequence[Codec], events: int | None = _EVENT_PAYLOAD) -> Media:
-    """An audio section of our own codecs and telephone events."""
-    formats = [str(codec.payload_type) for codec in codecs]
-    attributes = [("rtpmap", f"{codec.payload_type} {codec.name}") for codec in codecs]
-    if events is not None:
-        formats.append(str(events))
-        attributes += [
-            ("rtpmap", f"{events} telephone-event/8000"),
-            ("fmtp", f"{events} 0-16"),
-        ]
-    return Media(
-        kind="audio",
-        port=9,
-        protocol="RTP/AVP",
-        formats=tuple(formats),
-        attributes=(*attributes, ("ptime", "20")),
-    )
-
-
-def _own_choice(offered: Media, codecs: Sequence[Codec]) -> Media | None:
-    """Our answer to an offered section: the first G.711 codec in it, and telephone events."""
-    if offered.kind != "audio":
-        return None
-    names = [offered.codec(payload) for payload in offered.formats]
-    known = (codec_named(name) for name in names)
-    codec = next((found for found in known if found in codecs), None)
-    if codec is None:
-        return None
-    answer = _own_audio([codec], offered.payload(TELEPHONE_EVENT))
-    return replace(answer, direction=mirrored(offered.direction))
 
 
 def _clock_rate(media: Media) -> int:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import TypeVar
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 from sipmessage import URI, Address, CSeq, Parameters, Via
 
+from pbx.sip.uri import UnsupportedScheme, check_port, parse_any_uri, without_headers
+from pbx.sip.uri import parse_uri as parse_uri  # noqa: PLC0414  # for those who need only that
 from pbx.vocabulary import reason_phrase
 
 MAX_HEAD = 16_384
@@ -38,24 +40,97 @@ _COMPACT = {
     "b": "referred-by",
     "x": "session-expires",
 }
-_SPELLING = {
-    "call-id": "Call-ID",
-    "cseq": "CSeq",
-    "mime-version": "MIME-Version",
-    "www-authenticate": "WWW-Authenticate",
-    "rseq": "RSeq",
-    "rack": "RAck",
-    "sip-etag": "SIP-ETag",
-    "sip-if-match": "SIP-If-Match",
-    "p-asserted-identity": "P-Asserted-Identity",
+_SPELLINGS = [
+    "Accept",
+    "Alert-Info",
+    "Allow",
+    "Allow-Events",
+    "Authentication-Info",
+    "Authorization",
+    "Call-ID",
+    "Call-Info",
+    "Contact",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Type",
+    "CSeq",
+    "Date",
+    "Diversion",
+    "Event",
+    "Expires",
+    "From",
+    "Max-Forwards",
+    "MIME-Version",
+    "Min-Expires",
+    "Min-SE",
+    "P-Access-Network-Info",
+    "P-Asserted-Identity",
+    "P-Called-Party-ID",
+    "P-Preferred-Identity",
+    "Path",
+    "Privacy",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Require",
+    "RAck",
+    "Reason",
+    "Record-Route",
+    "Refer-To",
+    "Referred-By",
+    "Remote-Party-ID",
+    "Replaces",
+    "Require",
+    "Retry-After",
+    "Route",
+    "RSeq",
+    "Server",
+    "Service-Route",
+    "Session-Expires",
+    "SIP-ETag",
+    "SIP-If-Match",
+    "Subject",
+    "Subscription-State",
+    "Supported",
+    "Timestamp",
+    "To",
+    "Unsupported",
+    "User-Agent",
+    "Via",
+    "Warning",
+    "WWW-Authenticate",
+]
+_SPELLING = {name.lower(): name for name in _SPELLINGS}
+# How names nearly always come, with the name they are kept under: saves checking each anew.
+_USUAL_NAMES = {
+    **{name: name.lower() for name in _SPELLINGS},
+    **{name.lower(): name.lower() for name in _SPELLINGS},
+    **{short: _COMPACT.get(short.lower(), "") for short in (*_COMPACT, *map(str.upper, _COMPACT))},
 }
+_SINGLE = (
+    "call-id", "content-disposition", "content-length", "content-type", "cseq", "expires", "from",
+    "max-forwards", "session-expires", "to",
+)  # fmt: skip
+"Headers there can only be one of (RFC 3261 §7.3.1)."
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
-_SCHEME = re.compile(r"(?:^|(?<=<))(?:sips?|tel):", re.IGNORECASE)
+_SCHEME = re.compile(r"(?:^|(?<=<))[A-Za-z][A-Za-z0-9+.\-]*(?=:)")
 _TAG = re.compile(r";\s*tag\s*=", re.IGNORECASE)
-_LENGTH = re.compile(r"[0-9]{1,9}")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _FOLD = re.compile(r"\r\n[ \t]+")
 _DISPLAY_NAME = re.compile(r'^\s*"(?:[^"\\]|\\.)*"')
-_STATUS_LINE = re.compile(r"SIP/2\.0 (\d{3})(?: (.*))?$", re.IGNORECASE)
+_STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6][0-9][0-9])(?: (.*))?", re.IGNORECASE)
+_REQUEST_LINE = re.compile(
+    r"([A-Za-z0-9\-.!%*_+`'~]+) ([A-Za-z][A-Za-z0-9+.\-]*:[^ \t<>]+) SIP/2\.0", re.IGNORECASE
+)
+_LIKE_A_REQUEST = re.compile(
+    r"([A-Za-z0-9\-.!%*_+`'~]+)[ \t]+(\S.*)[ \t]SIP/([0-9.]{1,9})[ \t]*", re.IGNORECASE
+)
+
+_WORDS = re.compile(r"[A-Za-z0-9\-.!%*_+`'~ \t]*")
+_PARAMETER = re.compile(
+    r"\s*;\s*([A-Za-z0-9\-.!%*_+`'~]+)"
+    r"(?:\s*=\s*([A-Za-z0-9\-.!%*_+`'~\[\]:]+|\"(?:[^\"\\]|\\.)*\"))?\s*"
+)
 
 T = TypeVar("T")
 
@@ -63,12 +138,22 @@ T = TypeVar("T")
 class ParseError(ValueError):
     """The bytes are not an acceptable SIP message.
 
-    `message` is what could be read, when that is enough to answer 400 (a Via to send it to).
+    `message` is what could be read, when that is enough to answer `status` (a Via to send it
+    to). `lost` says that nobody knows where the message ends: a stream cannot be read on.
     """
 
-    def __init__(self, reason: str, message: Message | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        message: Message | None = None,
+        status: int = 400,
+        *,
+        lost: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.message = message
+        self.status = status
+        self.lost = lost
 
 
 class Message:
@@ -133,14 +218,17 @@ class Message:
         self.set(name, source.get_all(name))
 
     # ── typed headers, parsed on first use ──────────────────────────────────────────────
-    def _typed(self, name: str, parse: Callable[[str], T]) -> T:
+    def _typed(self, name: str) -> object:
         found = self._parsed.get(name)
         if found is None:
             values = self._headers.get(name)
             if not values:
                 raise ParseError(f"missing {name}", self)
-            found = self._parsed[name] = checked(parse, values[0], name, self)
-        return found  # type: ignore[return-value]  # the cache holds what `parse` returned
+            found = checked(_MANDATORY[name].read, values[0], name, self)
+        if type(found) is re.Match:
+            found = _MANDATORY[name].build(found)
+        self._parsed[name] = found
+        return found
 
     @property
     def call_id(self) -> str:
@@ -148,20 +236,20 @@ class Message:
 
     @property
     def cseq(self) -> CSeq:
-        return self._typed("cseq", _parse_cseq)
+        return self._typed("cseq")  # type: ignore[return-value]  # what `_MANDATORY` makes of it
 
     @property
     def from_(self) -> Address:
-        return self._typed("from", parse_address)
+        return self._typed("from")  # type: ignore[return-value]
 
     @property
     def to(self) -> Address:
-        return self._typed("to", parse_address)
+        return self._typed("to")  # type: ignore[return-value]
 
     @property
     def via(self) -> Via:
         """The topmost Via."""
-        return self._typed("via", _parse_via)
+        return self._typed("via")  # type: ignore[return-value]
 
     @property
     def contact(self) -> Address | None:
@@ -173,11 +261,23 @@ class Message:
 
     @property
     def from_tag(self) -> str:
-        return self.from_.parameters.get("tag") or ""
+        return self._tag("from")
 
     @property
     def to_tag(self) -> str:
-        return self.to.parameters.get("tag") or ""
+        return self._tag("to")
+
+    def _tag(self, name: str) -> str:
+        found = self._parsed.get(name)
+        if type(found) is re.Match:
+            return found[6] or ""
+        address: Address = self._typed(name)  # type: ignore[assignment]
+        return address.parameters.get("tag") or ""
+
+    def addresses(self, name: str) -> list[Address]:
+        """Every element of a header of addresses (Route, Record-Route, Path, Service-Route,
+        P-Asserted-Identity); raises `ParseError`."""
+        return [checked(parse_address, value, name, self) for value in self.elements(name)]
 
     # ── wire ────────────────────────────────────────────────────────────────────────────
     def start_line(self) -> str:
@@ -192,8 +292,9 @@ class Message:
             if key == "content-length":
                 continue
             name = _SPELLING.get(key) or key.title()
-            lines.extend(f"{name}: {value}" for value in values)
-        lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")
+            for value in values:
+                lines.append(f"{name}: {value}")
+        lines.append(f"Content-Length: {len(self._body)}\r\n\r\n")
         self._wire = "\r\n".join(lines).encode("utf-8", "surrogateescape") + self._body
         return self._wire
 
@@ -213,16 +314,28 @@ class Request(Message):
 
     @property
     def target(self) -> URI:
-        """The parsed Request-URI; raises `ParseError`."""
+        """The parsed Request-URI; raises `ParseError`, with status 416 for an unknown scheme."""
         return checked(parse_uri, self.uri, "Request-URI", self)
+
+    @property
+    def max_forwards(self) -> int:
+        """How often the request may still be sent on: 70 when it does not say (§16.3). Raises
+        `ParseError`."""
+        value = self.get("max-forwards", "70")
+        if not _NUMBER.fullmatch(value) or int(value) > 255:
+            raise ParseError("bad Max-Forwards", self)
+        return int(value)
 
     def response(self, status: int, reason: str = "", to_tag: str = "") -> Response:
         """A response to this request with the headers of RFC 3261 §8.2.6 copied."""
-        response = Response(status, reason or reason_phrase(status))
-        for name in ("via", "from", "to", "call-id", "cseq"):
-            response.copy_header(name, self)
-        if to_tag and not has_tag(self.get("to")):
-            response.set("to", f"{self.get('to')};tag={to_tag}")
+        response = Response(status, reason or _usual_reason(status))
+        mine, theirs = response._headers, self._headers
+        for name in _COPIED:
+            values = theirs.get(name)
+            if values is not None:
+                mine[name] = values[:]
+        if to_tag and "to" in mine and not has_tag(mine["to"][0]):
+            mine["to"] = [f"{mine['to'][0]};tag={to_tag}"]
         return response
 
 
@@ -248,6 +361,8 @@ def checked(parse: Callable[[str], T], value: str, name: str, message: Message |
     """
     try:
         return parse(value)
+    except UnsupportedScheme as error:
+        raise ParseError(f"bad {name}", message, 416) from error
     except (ValueError, TypeError, AttributeError, IndexError) as error:
         raise ParseError(f"bad {name}", message) from error
 
@@ -258,7 +373,8 @@ def parse_message(data: bytes) -> Request | Response:
     Raises `ParseError`. Only the shape is checked here, and the headers every message needs
     (RFC 3261 §8.1.1); all else is parsed when asked for.
     """
-    data = data.lstrip(b"\r\n")  # §7.5
+    if data[:1] in (b"\r", b"\n"):
+        data = data.lstrip(b"\r\n")  # §7.5
     end = data.find(b"\r\n\r\n")
     if end < 0:
         raise ParseError("no end of headers")
@@ -267,21 +383,29 @@ def parse_message(data: bytes) -> Request | Response:
     head = data[:end].decode("utf-8", "surrogateescape")
     if "\r\n " in head or "\r\n\t" in head:
         head = _FOLD.sub(" ", head)
-    lines = head.split("\r\n")
-    message = _parse_start_line(lines[0])
-    if len(lines) > MAX_HEADERS:
-        raise ParseError("too many headers")
+    start, *lines = head.split("\r\n")
+    message, error = _parse_start_line(start)
+    if len(lines) >= MAX_HEADERS:
+        raise ParseError("too many headers", message)
+    if head.count("\n") != len(lines) or head.count("\r") != len(lines):
+        error = error or ParseError("bad header line", message)  # half a line end, in a value
     headers = message._headers
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        key = name.strip().lower()
-        if not colon or not _TOKEN.fullmatch(key):
-            raise ParseError("bad header line", message)
-        headers.setdefault(_COMPACT.get(key, key), []).append(value.strip())
+    for line in lines:
+        name, _, value = line.partition(":")
+        key = _USUAL_NAMES.get(name) or _header_name(name, line, message)
+        if key in headers:
+            headers[key].append(value.strip(" \t\r\n"))
+        else:
+            headers[key] = [value.strip(" \t\r\n")]
+    if error is not None:
+        raise error
     body = data[end + 4 :]
-    length = message.get("content-length")
-    if length:
-        if not _LENGTH.fullmatch(length) or int(length) > len(body):
+    lengths = headers.get("content-length")
+    if lengths is not None:
+        length = lengths[0]
+        if not _NUMBER.fullmatch(length) or len(lengths) > 1:
+            raise ParseError("bad Content-Length", message, lost=True)
+        if int(length) > len(body):
             raise ParseError("bad Content-Length", message)
         body = body[: int(length)]
     if len(body) > MAX_BODY:
@@ -291,49 +415,77 @@ def parse_message(data: bytes) -> Request | Response:
     return message
 
 
-def _parse_start_line(line: str) -> Request | Response:
-    if line[:8].upper() == "SIP/2.0 ":
-        status = _STATUS_LINE.match(line)
-        if not status or not 100 <= int(status[1]) <= 699:
-            raise ParseError("bad status line")
-        return Response(int(status[1]), status[2] or "")
-    parts = line.split(" ")
-    if len(parts) != 3 or parts[2].upper() != "SIP/2.0" or not _TOKEN.fullmatch(parts[0]):
-        raise ParseError("bad request line")
-    return Request(parts[0], parts[1])
+def _header_name(name: str, line: str, message: Message) -> str:
+    """The name a header is kept under, however it was written."""
+    key = name.rstrip(" \t").lower()
+    if ":" not in line or not _TOKEN.fullmatch(key):
+        raise ParseError("bad header line", message)
+    return _COMPACT.get(key, key)
+
+
+def _parse_start_line(line: str) -> tuple[Request | Response, ParseError | None]:
+    """The message that starts so, still empty; and what is wrong with a request line that can
+    be answered all the same once its headers are read."""
+    if found := _REQUEST_LINE.fullmatch(line):
+        return Request(found[1], found[2]), None
+    if found := _STATUS_LINE.fullmatch(line):
+        return Response(int(found[1]), found[2] or ""), None
+    if found := _LIKE_A_REQUEST.fullmatch(line):
+        request = Request(found[1], found[2])
+        if found[3] != "2.0":
+            return request, ParseError("SIP version", request, 505)
+        return request, ParseError("bad request line", request)
+    raise ParseError("bad start line")
 
 
 def _check_mandatory(message: Request | Response) -> None:
+    headers, parsed = message._headers, message._parsed
+    for name in _SINGLE:
+        if name in headers and len(headers[name]) > 1:
+            raise ParseError(f"more than one {name}", message)
     if not message.call_id:
         raise ParseError("missing Call-ID", message)
-    _ = message.via, message.from_, message.to
-    cseq = message.cseq
-    if cseq.sequence >= 2**31:
-        raise ParseError("CSeq out of range", message)
-    if isinstance(message, Request) and cseq.method != message.method:
-        raise ParseError("CSeq method differs", message)
+    for name, grammar in _MANDATORY.items():
+        values = headers.get(name)
+        if values is None:
+            raise ParseError(f"missing {name}", message)
+        parsed[name] = checked(grammar.read, values[0], name, message)
+    if message.via.parameters.get("branch") == MAGIC_COOKIE:
+        raise ParseError("Via branch without an identifier", message)
+    if isinstance(message, Request):
+        cseq = parsed["cseq"]
+        method = cseq[2] if type(cseq) is re.Match else message.cseq.method
+        if method != message.method:
+            raise ParseError("CSeq method differs", message)
 
 
-# The three headers that every message needs are parsed here when they look as they nearly
-# always do, some four times faster; every other spelling goes to `sipmessage`.
+# The headers that every message needs are read here when they look as they nearly always do,
+# some four times faster; every other spelling goes to `sipmessage`. Such a value is valid, so
+# that From, To and CSeq stay a match until somebody asks for more than a tag.
+_PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _PLAIN_VIA = re.compile(
-    r"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.\-]+)(?::(\d{1,5}))?((?:;[A-Za-z0-9\-]+(?:=[\w.!%*+`'~\-]+)?)*)"
+    rf"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::({_PORT}))?"
+    r"((?:;[A-Za-z0-9\-]+(?:=[A-Za-z0-9_.!%*+`'~\-]+|=\[?[0-9A-Fa-f:.]+\]?)?)*)"
 )
 _PLAIN_ADDRESS = re.compile(
-    r'(?:"([^"\\]*)" ?)?<(sips?):(?:([A-Za-z0-9_.+\-]+)@)?([A-Za-z0-9.\-]+)(?::(\d{1,5}))?>'
-    r"(?:;tag=([\w.!%*+`'~\-]+))?"
+    r'(?:"([^"\\]*)" ?)?<(sips?):(?:([A-Za-z0-9_.+\-]+)@)?([A-Za-z0-9.\-]+)'
+    rf"(?::({_PORT}))?>(?:;tag=([A-Za-z0-9_.!%*+`'~\-]+))?"
 )
-_PLAIN_CSEQ = re.compile(r"(\d{1,10}) ([A-Z]+)")
+_PLAIN_CSEQ = re.compile(r"([0-9]{1,9}) ([A-Z]+)")
+_VERSION = re.compile(r"SIP\s*/\s*[0-9.]{1,9}\s*/\s*", re.IGNORECASE)
 
 
-def _parse_via(value: str) -> Via:
+def _read_via(value: str) -> Via:
     plain = _PLAIN_VIA.fullmatch(value)
+    if plain is None and "," in value:
+        value = split_commas(value)[0]
+        plain = _PLAIN_VIA.fullmatch(value)
     if plain is None:
-        via = Via.parse(split_commas(value)[0])
-        _check_port(via.port)
+        # Responses go back by whatever version it says; white space is allowed around "/".
+        via = Via.parse(_VERSION.sub("SIP/2.0/", value, count=1))
+        check_port(via.port)
         return via
     transport, host, port, rest = plain.groups()
-    _check_port(port)
     parameters: dict[str, str | None] = {}
     for item in rest.split(";")[1:]:
         name, equals, text = item.partition("=")
@@ -341,48 +493,93 @@ def _parse_via(value: str) -> Via:
     return Via(transport, host, int(port) if port else None, Parameters(**parameters))
 
 
-def parse_address(value: str) -> Address:
-    """A From, To or Contact value; raises what `checked` turns into `ParseError`."""
-    plain = _PLAIN_ADDRESS.fullmatch(value)
-    if plain is None:
-        return _parse_unusual_address(value)
+def _read_address(value: str) -> re.Match[str] | Address:
+    return _PLAIN_ADDRESS.fullmatch(value) or _parse_unusual_address(value)
+
+
+def _build_address(plain: re.Match[str]) -> Address:
     name, scheme, user, host, port, tag = plain.groups()
-    _check_port(port)
     uri = URI(scheme=scheme, host=host, user=user, port=int(port) if port else None)
     return Address(uri, name or "", Parameters(tag=tag) if tag else Parameters())
 
 
-def _parse_unusual_address(value: str) -> Address:
-    """`sipmessage` with the display name taken off first: its pattern for names goes back and
-    forth over a hostile one for a third of a second."""
-    name = _DISPLAY_NAME.match(value)
-    rest = value[name.end() :] if name else value
-    uri = rest.partition(">")[0]
-    if len(rest) > MAX_ADDRESS or uri.count("<") > 1 or '"' in uri.partition("<")[0]:
-        raise ValueError("bad address")
-    found = Address.parse(_SCHEME.sub(lambda match: match[0].lower(), rest.strip(), count=1))
-    _check_port(found.uri.port)
-    if name is None:
-        return found
-    return replace(found, name=re.sub(r"\\(.)", r"\1", name[0].strip()[1:-1]))
-
-
-def parse_uri(value: str) -> URI:
-    """A URI whose port, if any, is one."""
-    scheme, colon, rest = value.partition(":")
-    uri = URI.parse(scheme.lower() + colon + rest)
-    _check_port(uri.port)
-    return uri
-
-
-def _check_port(port: str | int | None) -> None:
-    if port is not None and not 0 < int(port) < 65_536:
-        raise ValueError("bad port")
-
-
-def _parse_cseq(value: str) -> CSeq:
+def _read_cseq(value: str) -> re.Match[str] | CSeq:
     plain = _PLAIN_CSEQ.fullmatch(value)
-    return CSeq(int(plain[1]), plain[2]) if plain else CSeq.parse(value)
+    if plain is not None:
+        return plain
+    cseq = CSeq.parse(value)
+    if cseq.sequence >= 2**31:
+        raise ValueError("CSeq out of range")
+    return cseq
+
+
+def _build_cseq(plain: re.Match[str]) -> CSeq:
+    return CSeq(int(plain[1]), plain[2])
+
+
+class _Grammar(NamedTuple):
+    """How a header is read: to a value, or to a match that `build` makes one of."""
+
+    read: Callable[[str], object]
+    build: Callable[[re.Match[str]], object]
+
+
+_MANDATORY = {
+    "via": _Grammar(_read_via, str),
+    "from": _Grammar(_read_address, _build_address),
+    "to": _Grammar(_read_address, _build_address),
+    "cseq": _Grammar(_read_cseq, _build_cseq),
+}
+MAGIC_COOKIE = "z9hG4bK"
+"What a branch of RFC 3261 begins with (§8.1.1.7)."
+_COPIED = ("via", "from", "to", "call-id", "cseq")
+_usual_reason = lru_cache(maxsize=700)(reason_phrase)
+
+
+def parse_address(value: str) -> Address:
+    """A From, To, Contact or Route value; raises what `checked` turns into `ParseError`. A URI
+    of a scheme that is none of SIP's has no user and no host."""
+    found = _read_address(value)
+    return _build_address(found) if isinstance(found, re.Match) else found
+
+
+def _parse_unusual_address(value: str) -> Address:
+    """`sipmessage` for the parameters only, with display name and URI taken off first: its
+    pattern for names goes back and forth over a hostile one for a third of a second."""
+    if len(value) > MAX_ADDRESS:
+        raise ValueError("address too long")
+    quoted = _DISPLAY_NAME.match(value)
+    rest = value[quoted.end() :] if quoted else value
+    before, opened, after = rest.partition("<")
+    if opened:
+        name = re.sub(r"\\(.)", r"\1", quoted[0].strip()[1:-1]) if quoted else before.strip()
+        if before.strip() if quoted else name and not _WORDS.fullmatch(name):
+            raise ValueError("bad display name")
+        text, closed, parameters = after.partition(">")
+        if not closed:
+            raise ValueError("bad address")
+        text = without_headers(text)
+    else:
+        name = ""
+        text, semicolon, parameters = rest.strip().partition(";")
+        text, parameters = text.rstrip(), semicolon + parameters
+        if quoted or "?" in text[text.rfind("@") + 1 :]:  # §20: such a URI must be in <>
+            raise ValueError("bad address")
+    return Address(parse_any_uri(text), name, _parse_parameters(parameters))
+
+
+def _parse_parameters(text: str) -> Parameters:
+    """Header parameters: unlike those of a URI they know no % (RFC 4475 §3.1.1.5), and quoted
+    ones may hold a semicolon."""
+    found: dict[str, str | None] = {}
+    position, end = 0, len(text.rstrip())
+    while position < end:
+        match = _PARAMETER.match(text, position)
+        if match is None:
+            raise ValueError("bad parameters")
+        found[match[1].lower() if match[1].lower() == "tag" else match[1]] = match[2]
+        position = match.end()
+    return Parameters(**found)
 
 
 def split_commas(value: str) -> list[str]:
@@ -410,10 +607,11 @@ def split_commas(value: str) -> list[str]:
 
 
 def bare_uri(value: str) -> str:
-    """The URI inside a Contact, Route, From or To value, as written."""
+    """The URI inside a Contact, Route, From or To value, as written but for its headers."""
     value = _DISPLAY_NAME.sub("", value, count=1)
     _, opened, rest = value.partition("<")
-    return rest.partition(">")[0].strip() if opened else value.partition(";")[0].strip()
+    uri = rest.partition(">")[0].strip() if opened else value.partition(";")[0].strip()
+    return without_headers(uri) if "?" in uri else uri
 
 
 def has_tag(value: str) -> bool:

@@ -11,19 +11,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from sipmessage import Address as NameAddress
+
 from pbx.sip.message import ParseError, Request, bare_uri, checked, parse_address, parse_uri
+from pbx.sip.reliable import option_tags
 from pbx.sip.transaction import ServerTransaction
+from pbx.sip.transport import Address as Remote
 from pbx.sip.transport import Flow
 from pbx.text import printable
 
 MAX_DEVICES = 10
 "Devices an extension may register."
 MAX_CONTACT = 512
+MAX_PATH = 5
+"Proxies between a device and us."
+PATH, OUTBOUND = "path", "outbound"
+"Option tags of RFC 3327 and RFC 5626."
+FLOW_TIMER = 110
+"Seconds after which a phone must have sent a keep-alive (RFC 5626 §4.4)."
 MIN_EXPIRES, MAX_EXPIRES = 30, 3600
 "Seconds; shorter wishes are answered 423, longer ones shortened."
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Binding:
     """One device of an extension."""
 
@@ -34,10 +44,35 @@ class Binding:
     call_id: str
     cseq: int
     user_agent: str = ""
+    path: tuple[str, ...] = ()
+    "The proxies to go through, as a Route (RFC 3327)."
+    instance: str = ""
+    "The phone itself, whatever its address (RFC 5626 §4.1); its flows ring as one."
+    reg_id: int = 0
 
     @property
     def key(self) -> str:
-        return self.contact
+        """What a newer registration of the same thing replaces."""
+        return _key(self.contact, self.instance, self.reg_id)
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """One Contact of a REGISTER."""
+
+    uri: str
+    seconds: int
+    instance: str = ""
+    reg_id: int = 0
+
+    @property
+    def key(self) -> str:
+        return _key(self.uri, self.instance, self.reg_id)
+
+
+def _key(contact: str, instance: str, reg_id: int) -> str:
+    """One flow of a phone that names itself (RFC 5626 §6), else a Contact."""
+    return f"{instance};{reg_id}" if instance else contact
 
 
 BindingHook = Callable[[Binding, bool], None]
@@ -61,10 +96,19 @@ class Registrar:
         self._bindings: dict[str, dict[str, Binding]] = {}
         self._expiries: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._hosts: dict[str, int] = {}
+        self._at: dict[Remote, dict[tuple[str, str], Binding]] = {}
+        "Bindings by the address and port their flow leads to."
 
     def bindings(self, extension: str) -> list[Binding]:
         """The live devices of an extension, the latest registered last."""
         return list(self._bindings.get(extension, {}).values())
+
+    def phones(self, extension: str) -> list[list[Binding]]:
+        """The live devices with the ways to each, the latest first (RFC 5626 §5.3)."""
+        phones: dict[str, list[Binding]] = {}
+        for binding in reversed(self.bindings(extension)):
+            phones.setdefault(binding.instance or binding.contact, []).append(binding)
+        return list(phones.values())[::-1]
 
     def all(self) -> list[Binding]:
         """Every live binding."""
@@ -73,6 +117,10 @@ class Registrar:
     def holds(self, host: str) -> bool:
         """Whether a device at this address is registered."""
         return host in self._hosts
+
+    def holds_at(self, remote: Remote) -> bool:
+        """Whether a device at this very address and port is registered."""
+        return remote in self._at
 
     def handle(self, transaction: ServerTransaction, extension: str) -> None:
         """Answer a REGISTER that has been authenticated as `extension`."""
@@ -87,9 +135,14 @@ class Registrar:
         if binding.expires > self._clock():
             self._insert(binding)
 
+    def drop(self, extension: str, reason: str) -> None:
+        """Forget the devices of an extension that is gone or has another password now."""
+        for binding in self.bindings(extension):
+            self._remove(binding, reason)
+
     def flow_closed(self, flow: Flow) -> None:
         """A connection broke: its devices cannot be reached until they connect again."""
-        for binding in self.all():
+        for binding in list(self._at.get(flow.remote, {}).values()):
             if binding.flow is flow:
                 self._remove(binding, "connection closed")
 
@@ -110,7 +163,8 @@ class Registrar:
                 if binding.call_id != call_id or binding.cseq < request.cseq.sequence:
                     self._remove(binding, "unregistered")
             contacts = []
-        wishes: list[tuple[str, int]] = []
+        outbound = OUTBOUND in option_tags(request, "supported")
+        wishes: list[_Wish] = []
         for value in contacts:
             if value == "*" or len(value) > MAX_CONTACT:
                 raise ParseError("bad Contact")
@@ -121,25 +175,40 @@ class Registrar:
             if 0 < seconds < MIN_EXPIRES:
                 transaction.reply(423, "Interval Too Brief", min_expires=str(MIN_EXPIRES))
                 return
-            wishes.append((uri, min(seconds, MAX_EXPIRES)))
+            instance, reg_id = _instance(address) if outbound else ("", 0)
+            wishes.append(_Wish(uri, min(seconds, MAX_EXPIRES), instance, reg_id))
+        path = request.elements("path")
+        if path and PATH not in option_tags(request, "supported"):
+            transaction.reply(420, unsupported=PATH)  # the phone must know of it (RFC 3327 §5.3)
+            return
+        if len(path) > MAX_PATH:
+            raise ParseError("too many Paths")
+        for hop in path:
+            checked(parse_uri, bare_uri(hop), "Path")
+        through_proxy = len(request.elements("via")) > 1
+        if through_proxy and any(wish.instance for wish in wishes) and ";ob" not in "".join(path):
+            transaction.reply(439, "First Hop Lacks Outbound Support")  # RFC 5626 §6
+            return
         known = self._bindings.get(extension, {})
-        for uri, _ in wishes:
-            old = known.get(uri)
+        for wish in wishes:
+            old = known.get(wish.key)
             same_source = old is not None and old.call_id == call_id
             if old is not None and same_source and request.cseq.sequence <= old.cseq:
                 transaction.reply(500, retry_after="1")  # out of order, §10.3 step 7
                 return
-        added = sum(seconds > 0 and uri not in known for uri, seconds in wishes)
+        added = sum(wish.seconds > 0 and wish.key not in known for wish in wishes)
         if len(known) + added > MAX_DEVICES:
             transaction.reply(403, f"More than {MAX_DEVICES} devices")
             return
-        for uri, seconds in wishes:
-            self._bind(request, transaction.flow, extension, uri, seconds)
+        for wish in wishes:
+            self._bind(request, transaction.flow, extension, wish, tuple(path))
         self._confirm(transaction, extension)
 
-    def _bind(self, request: Request, flow: Flow, extension: str, uri: str, seconds: int) -> None:
-        old = self._bindings.get(extension, {}).get(uri)
-        if seconds == 0:
+    def _bind(
+        self, request: Request, flow: Flow, extension: str, wish: _Wish, path: tuple[str, ...]
+    ) -> None:
+        old = self._bindings.get(extension, {}).get(wish.key)
+        if wish.seconds == 0:
             if old is not None:
                 self._remove(old, "unregistered")
             return
@@ -149,15 +218,20 @@ class Registrar:
             self._drop_predecessor(request, extension, flow)
         binding = Binding(
             extension=extension,
-            contact=uri,
+            contact=wish.uri,
             flow=flow,
-            expires=self._clock() + timedelta(seconds=seconds),
+            expires=self._clock() + timedelta(seconds=wish.seconds),
             call_id=printable(request.call_id, 255),
             cseq=request.cseq.sequence,
             user_agent=printable(request.get("user-agent"), 80),
+            path=path,
+            instance=wish.instance,
+            reg_id=wish.reg_id,
         )
         self._insert(binding)
-        self._on_bound(binding, old is not None)
+        if old is not None and old.contact != binding.contact:
+            self._on_unbound(old, "replaced")
+        self._on_bound(binding, old is not None and old.contact == binding.contact)
 
     def _drop_predecessor(self, request: Request, extension: str, flow: Flow) -> None:
         """A phone that came back on a new port registers with the Call-ID it had before; its
@@ -169,28 +243,34 @@ class Registrar:
                 self._remove(binding, "replaced")
 
     def _insert(self, binding: Binding) -> None:
-        self._bindings.setdefault(binding.extension, {})[binding.contact] = binding
+        self._bindings.setdefault(binding.extension, {})[binding.key] = binding
         host = binding.flow.remote[0]
         self._hosts[host] = self._hosts.get(host, 0) + 1
+        at = self._at.setdefault(binding.flow.remote, {})
+        at[binding.extension, binding.contact] = binding
         delay = max(0.0, (binding.expires - self._clock()).total_seconds())
-        self._expiries[binding.extension, binding.contact] = asyncio.get_running_loop().call_later(
+        self._expiries[binding.extension, binding.key] = asyncio.get_running_loop().call_later(
             delay, self._remove, binding, "expired"
         )
 
     def _forget(self, binding: Binding) -> bool:
         devices = self._bindings.get(binding.extension, {})
-        if devices.get(binding.contact) is not binding:
+        if devices.get(binding.key) is not binding:
             return False
-        del devices[binding.contact]
+        del devices[binding.key]
         if not devices:
             del self._bindings[binding.extension]
-        timer = self._expiries.pop((binding.extension, binding.contact), None)
+        timer = self._expiries.pop((binding.extension, binding.key), None)
         if timer is not None:
             timer.cancel()
         host = binding.flow.remote[0]
         self._hosts[host] -= 1
         if self._hosts[host] <= 0:
             del self._hosts[host]
+        at = self._at[binding.flow.remote]
+        at.pop((binding.extension, binding.contact), None)
+        if not at:
+            del self._at[binding.flow.remote]
         return True
 
     def _remove(self, binding: Binding, reason: str) -> None:
@@ -208,8 +288,24 @@ class Registrar:
                 for binding in self.bindings(extension)
             ],
         )
+        path = transaction.request.get_all("path")
+        if path:
+            response.set("path", path)
+        response.set("supported", f"{PATH}, {OUTBOUND}")
+        if any(binding.instance for binding in self.bindings(extension)):
+            response.set("require", OUTBOUND)
+            response.set("flow-timer", str(FLOW_TIMER))
         response.set("date", now.strftime("%a, %d %b %Y %H:%M:%S GMT"))
         transaction.respond(response)
+
+
+def _instance(address: NameAddress) -> tuple[str, int]:
+    """The `+sip.instance` and `reg-id` of a Contact; both or neither (RFC 5626 §4.2)."""
+    instance = (address.parameters.get("+sip.instance") or "").strip('"')
+    number = address.parameters.get("reg-id") or ""
+    if not instance or not (number.isascii() and number.isdigit()):
+        return "", 0
+    return printable(instance, 200), int(number[:9])
 
 
 def _seconds(text: str, default: int) -> int:

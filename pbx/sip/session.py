@@ -1,4 +1,5 @@
-"""A call as one side's dialog (RFC 3261 §12 to §15): INVITE, answer, re-INVITE, BYE, CANCEL.
+"""A call as one side sees it (RFC 3261 §13 to §15): INVITE, answer, re-INVITE, UPDATE (RFC 3311),
+BYE and CANCEL.
 
 `Session` is the same for calls we make and calls we get. It moves SDP bodies without looking
 into them; what they mean is the media's business.
@@ -7,16 +8,20 @@ into them; what they mean is the media's business.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import logging
+import random
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Coroutine
 from typing import Protocol
 
+from pbx.sip.body import SDP, sdp_of
+from pbx.sip.dialog import Dialog
 from pbx.sip.digest import DigestClient
-from pbx.sip.message import ParseError, Request, Response, bare_uri, checked, parse_uri
-from pbx.sip.stack import ALLOW, USER_AGENT, Stack
+from pbx.sip.message import ParseError, Request, Response, bare_uri
+from pbx.sip.reliable import OPTION as RELIABLE
+from pbx.sip.reliable import ReliableResponses, option_tags, wants_reliable
+from pbx.sip.session_timer import MIN_SE, SessionTimer, too_brief
+from pbx.sip.stack import ALLOW, SUPPORTED, USER_AGENT, Stack
 from pbx.sip.transaction import (
     ClientTransaction,
     InviteClientTransaction,
@@ -28,9 +33,14 @@ from pbx.vocabulary import CallState, reason_phrase
 
 log = logging.getLogger(__name__)
 
-SDP = "application/sdp"
-MAX_CHALLENGES = 2
-"Times an INVITE is repeated with credentials before giving up."
+MAX_ATTEMPTS = 3
+"Times an INVITE is sent in all: with credentials, or with a longer session interval."
+MAX_FORKS = 10
+"Far sides of one INVITE of ours that are listened to."
+MAX_REDIRECTS = 5
+"Contacts of a 3xx that are passed on."
+ELSEWHERE = "Call completed elsewhere"
+"Reason text for the phones that lost the race to answer."
 
 
 class SessionUser(Protocol):
@@ -42,8 +52,12 @@ class SessionUser(Protocol):
     def on_answered(self, body: bytes) -> None:
         """The far side answered our INVITE; `body` is its SDP answer."""
 
+    def on_late_answer(self, body: bytes) -> None:
+        """The answer to an offer that a 200 of ours made; empty when there was none."""
+
     def on_reoffer(self, body: bytes) -> Awaitable[bytes | int]:
-        """The far side wants other media: answer with SDP, or with a status to refuse."""
+        """The far side wants other media (or with an empty body our offer): answer with SDP,
+        or with a status to refuse."""
 
     def on_info(self, request: Request) -> None:
         """An INFO inside the dialog; it was answered already."""
@@ -53,32 +67,56 @@ class SessionUser(Protocol):
 
 
 class Session:
-    """One INVITE dialog. Make one with `Session.incoming` or `Session.outgoing`."""
+    """One INVITE and what follows. Make one with `Session.incoming` or `Session.outgoing`."""
 
-    def __init__(self, stack: Stack, user: SessionUser, flow: Flow, *, direct: bool) -> None:
+    def __init__(self, stack: Stack, user: SessionUser, dialog: Dialog) -> None:
         self.stack = stack
         self.user = user
-        self.flow = flow
+        self.dialog = dialog
+        "The dialog with whoever answered; until then with the latest to ring."
         self.state = CallState.DIALING
-        self.call_id = ""
-        self.local_tag = ""
-        self.remote_tag = ""
-        self._direct = direct
-        self._local = self._remote = ""
-        self._target = ""
-        self._routes: list[str] = []
-        self._local_cseq = 0
-        self._remote_cseq = -1
-        self._contact = ""
+        self.heard = False
+        "Whether anything came back for our INVITE."
+        self.redirects: list[str] = []
+        "Where a 3xx sends us, best first."
+        self._forks: dict[str, Dialog] = {}
         self._invite: InviteServerTransaction | None = None
+        self._reliable: ReliableResponses | None = None
         self._client: ClientTransaction | None = None
         self._credentials: DigestClient | None = None
         self._request: Request | None = None
-        self._challenges = 0
+        self._attempts = 1
         self._cancelled = ""
         self._progressed = False
         self._ack: Request | None = None
-        self._reinvites = 0
+        self._offering = self._answering = False
+        self._awaits_answer = False
+        self._awaits_ack = False
+        self._bye: Request | None = None
+        self._described = b""
+        self._timer = SessionTimer(self._refresh, self._expired)
+
+    @property
+    def flow(self) -> Flow:
+        return self.dialog.flow
+
+    @property
+    def call_id(self) -> str:
+        return self.dialog.call_id
+
+    @property
+    def local_tag(self) -> str:
+        return self.dialog.local_tag
+
+    @property
+    def is_silent(self) -> bool:
+        """Nothing of it is still to be sent: a BYE may wait for the ACK."""
+        return self._bye is None
+
+    @property
+    def late_offer(self) -> bool:
+        """The caller left the offer to us (RFC 3264 §5): `accept` takes one, not an answer."""
+        return self._invite is not None and not sdp_of(self._invite.request)
 
     # ── calls we get ────────────────────────────────────────────────────────────────────
     @classmethod
@@ -91,35 +129,66 @@ class Session:
         direct: bool = False,
     ) -> Session:
         """The dialog an INVITE opens. Raises `ParseError` on an unusable Contact or route."""
-        request = transaction.request
-        session = cls(stack, user, transaction.flow, direct=direct)
+        request, flow = transaction.request, transaction.flow
+        dialog = Dialog(
+            stack,
+            flow,
+            call_id=request.call_id,
+            local_tag=transaction.local_tag,
+            local=f"{request.get('to')};tag={transaction.local_tag}",
+            remote=request.get("from"),
+            contact=stack.contact(request.target.user or "", flow),
+            sequence=secrets.randbelow(10_000) + 1,
+            direct=direct,
+        )
+        dialog.opened_by(request)
+        session = cls(stack, user, dialog)
         session.state = CallState.RINGING
-        session.call_id = request.call_id
-        session.local_tag = transaction.local_tag
-        session.remote_tag = request.from_tag
-        session._local = f"{request.get('to')};tag={transaction.local_tag}"
-        session._remote = request.get("from")
-        session._set_target(request)
-        session._routes = request.elements("record-route")
-        session._local_cseq = secrets.randbelow(10_000) + 1
-        session._remote_cseq = request.cseq.sequence
-        session._contact = stack.contact(request.target.user or "", transaction.flow)
         session._invite = transaction
         transaction.on_cancel = session._on_cancelled
-        transaction.on_no_ack = session._on_no_ack
         stack.add_dialog(session.call_id, session.local_tag, session)
         return session
 
     def progress(self, status: int = 180, body: bytes = b"") -> None:
-        """Say that it rings, or with a body start early media."""
-        if self.state is CallState.RINGING and self._invite is not None:
-            self._invite.respond(self._response(self._invite.request, status, body))
+        """Say that it rings, or with a body start early media; reliably where the caller can
+        tell (RFC 3262)."""
+        if self.state is not CallState.RINGING or self._invite is None:
+            return
+        response = self._response(self._invite.request, status, body)
+        if not wants_reliable(self._invite.request, with_sdp=bool(body)):
+            self._invite.respond(response)
+            return
+        if self._reliable is None:
+            self._reliable = ReliableResponses(self._invite, self._on_no_prack)
+        self._described = body or self._described
+        self._reliable.send(response)
 
     def accept(self, body: bytes) -> None:
-        """Answer with our SDP."""
-        if self.state is CallState.RINGING and self._invite is not None:
-            self.state = CallState.ANSWERED
-            self._invite.respond(self._response(self._invite.request, 200, body))
+        """Answer with our SDP: an answer, or after `late_offer` an offer."""
+        if self.state is not CallState.RINGING or self._invite is None:
+            return
+        if self._reliable is None:
+            self._accept(body)
+        else:
+            self._reliable.then(lambda: self._accept(body))
+
+    def _accept(self, body: bytes) -> None:
+        if self.state is not CallState.RINGING or self._invite is None:
+            return
+        self.state = CallState.ANSWERED
+        self._respond_with_media(self._invite, body, offers=self.late_offer)
+
+    def _respond_with_media(
+        self, transaction: InviteServerTransaction, body: bytes, *, offers: bool
+    ) -> None:
+        """The 200 to an INVITE of the peer."""
+        self._invite = transaction
+        transaction.on_no_ack = self._on_no_ack
+        self._described = body
+        self._awaits_ack, self._awaits_answer = True, offers
+        response = self._response(transaction.request, 200, body)
+        self._timer.grant(transaction.request, response)
+        transaction.respond(response)
 
     def _on_cancelled(self) -> None:
         if self.state is CallState.RINGING and self._invite is not None:
@@ -127,9 +196,17 @@ class Session:
             self._over(487, "cancelled by the caller", by_peer=True)
 
     def _on_no_ack(self) -> None:
+        self._awaits_ack = False
+        self._send_held_bye()
         if self.state is CallState.ANSWERED:
             self._send_bye()
             self._over(408, "the answer was never acknowledged", by_peer=True)
+
+    def _on_no_prack(self) -> None:
+        """RFC 3262 §3: nobody heard that it rings."""
+        if self.state is CallState.RINGING and self._invite is not None:
+            self._invite.respond(self._response(self._invite.request, 504))
+            self._over(504, "the caller does not acknowledge", by_peer=True)
 
     # ── calls we make ───────────────────────────────────────────────────────────────────
     @classmethod
@@ -149,102 +226,150 @@ class Session:
         `direct` follows the peer's Contact, as between servers; without it everything goes
         through the flow, as to phones behind NAT.
         """
-        session = cls(stack, user, flow, direct=direct)
-        session.call_id = request.call_id
-        session.local_tag = request.from_tag
-        session._local = request.get("from")
-        session._remote = request.get("to")
-        session._target = request.uri
-        session._local_cseq = request.cseq.sequence
-        session._contact = stack.contact(contact_user, flow)
+        dialog = Dialog(
+            stack,
+            flow,
+            call_id=request.call_id,
+            local_tag=request.from_tag,
+            local=request.get("from"),
+            remote=request.get("to"),
+            contact=stack.contact(contact_user, flow),
+            sequence=request.cseq.sequence,
+            direct=direct,
+        )
+        dialog.target = request.uri
+        session = cls(stack, user, dialog)
         session._credentials = credentials
         session._request = request
-        request.set("contact", f"<{session._contact}>")
-        request.set("allow", ALLOW)
-        if request.body:
-            request.set("content-type", SDP)
+        session._described = request.body
+        session._describe(request)
         stack.add_dialog(session.call_id, session.local_tag, session)
         session._client = stack.send(request, flow, session._on_response)
         return session
 
     def _on_response(self, response: Response) -> None:
-        status = response.status
-        if status == 100:
-            self._on_provisional()
-        elif status < 200:
-            self._on_provisional()
-            if self.state in (CallState.DIALING, CallState.RINGING) and not self._cancelled:
-                self.state = CallState.RINGING
-                self.user.on_progress(status, response.body)
+        status, self.heard = response.status, True
+        if status < 200:
+            self._on_provisional(response)
         elif status < 300:
             self._on_success(response)
-        elif status in (401, 407) and self._retry_with_credentials(response):
+        elif status in (401, 407, 422) and self._try_again(response):
             pass
         else:
+            if status < 400:
+                contacts = (bare_uri(contact) for contact in response.elements("contact"))
+                self.redirects = list(contacts)[:MAX_REDIRECTS]
             self._over(status, response.reason, by_peer=True)
 
-    def _on_provisional(self) -> None:
+    def _on_provisional(self, response: Response) -> None:
         self._progressed = True
         if self._cancelled:
             self._send_cancel()
+            return
+        if response.status == 100 or self.state not in (CallState.DIALING, CallState.RINGING):
+            return
+        body = sdp_of(response)
+        if response.to_tag:
+            dialog = self._fork(response)
+            if dialog is None or not self._acknowledge_reliable(dialog, response):
+                return
+            dialog.early_body = body or dialog.early_body
+            self.dialog = dialog
+        self.state = CallState.RINGING
+        self.user.on_progress(response.status, body)
 
-    def _retry_with_credentials(self, response: Response) -> bool:
-        if self._credentials is None or self._request is None or self._cancelled:
+    def _fork(self, response: Response) -> Dialog | None:
+        """The early dialog with the phone that sent a response (§12.1); None for one too many,
+        or one that cannot be spoken to."""
+        tag = response.to_tag
+        known = self._forks.get(tag)
+        try:
+            if known is not None:
+                known.learn(response)
+            elif len(self._forks) < MAX_FORKS:
+                known = self._forks[tag] = self.dialog.opened_with(response)
+        except ParseError:
+            log.info("call %s: unusable Contact or route in a %d", self.call_id, response.status)
+        return known
+
+    def _acknowledge_reliable(self, dialog: Dialog, response: Response) -> bool:
+        """PRACK a reliable response (RFC 3262 §4); False for a repeat, or one out of order."""
+        if RELIABLE not in option_tags(response, "require"):
+            return True
+        text = response.get("rseq")
+        if not (text.isascii() and text.isdigit()):
             return False
-        self._challenges += 1
-        if self._challenges > MAX_CHALLENGES:
+        sequence = int(text[:10])
+        if dialog.reliable_sequence >= 0 and sequence != dialog.reliable_sequence + 1:
             return False
-        if not self._credentials.authorise(self._request, response):
+        dialog.reliable_sequence = sequence
+        prack = self._in_dialog("PRACK", dialog)
+        prack.set("rack", f"{sequence} {response.cseq.sequence} INVITE")
+        self._send(prack, dialog)
+        return True
+
+    def _try_again(self, refusal: Response) -> bool:
+        """Repeat the INVITE as a challenge, or a 422, demands it."""
+        request = self._request
+        if request is None or self._cancelled or self._attempts >= MAX_ATTEMPTS:
             return False
-        self._local_cseq += 1
-        self._request.set("cseq", f"{self._local_cseq} INVITE")
+        if refusal.status == 422:
+            if not self._timer.raise_to(refusal):
+                return False
+        elif self._credentials is None or not self._credentials.authorise(request, refusal):
+            return False
+        self._attempts += 1
         self._progressed = False
-        self._client = self.stack.send(self._request, self.flow, self._on_response)
+        self.dialog.renumber(request)
+        self._describe(request)
+        self._client = self.stack.send(request, self.flow, self._on_response)
         return True
 
     def _on_success(self, response: Response) -> None:
-        if self.remote_tag and response.to_tag != self.remote_tag:
+        confirmed = self._ack is not None
+        if confirmed and response.to_tag != self.dialog.remote_tag:
             self._decline_fork(response)
             return
-        if self._ack is not None:  # the 2xx was repeated: our ACK was lost
+        if confirmed:  # the 2xx was repeated: our ACK was lost
             self._send_ack()
             return
-        try:
-            self._set_target(response)
-        except ParseError:
-            log.info("call %s: unusable Contact in the answer", self.call_id)
-        self.remote_tag = response.to_tag
-        self._remote = response.get("to")
-        self._routes = response.elements("record-route")[::-1]
-        self._ack = self._in_dialog("ACK", self._local_cseq)
-        if self._request is not None:
-            _copy_credentials(self._request, self._ack)
+        dialog = self._fork(response)
+        if dialog is None:
+            dialog = self.dialog  # its Contact is unusable: go on as we came
+            dialog.remote_tag, dialog.remote = response.to_tag, response.get("to")
+        elif response.elements("record-route") or not dialog.routes:
+            dialog.confirmed_by(response)
+        self.dialog = dialog
+        self._forks.clear()
+        assert self._request is not None
+        self._ack = self._in_dialog("ACK", dialog, self._request.cseq.sequence)
+        _copy_credentials(self._request, self._ack)
         self._send_ack()
         if self.state is CallState.ENDED or self._cancelled:  # answered while we cancelled
             self._send_bye()
             self._over(487, self._cancelled, by_peer=False)
             return
         self.state = CallState.ANSWERED
-        self.user.on_answered(response.body)
+        self._timer.granted(response)
+        self.user.on_answered(sdp_of(response) or dialog.early_body)
 
     def _decline_fork(self, response: Response) -> None:
         """A second phone behind a forking proxy answered too: hang it up (§13.2.2.4)."""
-        fork = Session(self.stack, self.user, self.flow, direct=self._direct)
-        fork.call_id, fork.local_tag = self.call_id, self.local_tag
-        fork._local, fork._remote = self._local, response.get("to")
-        fork._routes = response.elements("record-route")[::-1]
-        fork._contact, fork._local_cseq = self._contact, self._local_cseq
+        assert self._request is not None
         try:
-            fork._set_target(response)
+            fork = self.dialog.opened_with(response)
         except ParseError:
             return
-        fork._ack = fork._in_dialog("ACK", fork._local_cseq)
-        fork._send_ack()
-        fork._send_bye()
+        sequence = self._request.cseq.sequence
+        fork.sequence = sequence
+        ack = self._in_dialog("ACK", fork, sequence)
+        _copy_credentials(self._request, ack)
+        self.stack.send_ack(ack, fork.next_hop())
+        self._send(self._in_dialog("BYE", fork), fork)
 
     def _send_ack(self) -> None:
         assert self._ack is not None
-        self.stack.send_ack(self._ack, self._next_hop())
+        self.stack.send_ack(self._ack, self.dialog.next_hop())
 
     def _send_cancel(self) -> None:
         """CANCEL carries the branch of the INVITE it takes back (§9.1)."""
@@ -270,7 +395,8 @@ class Session:
             return
         if self.state is CallState.ANSWERED:
             self._send_bye(reason)
-            self._over(200, reason or "hung up", by_peer=False)
+            keep = self._bye is not None
+            self._over(200, reason or "hung up", by_peer=False, keep_dialog=keep)
         elif self._invite is not None:
             status = status if status >= 300 else 480
             self._invite.respond(self._response(self._invite.request, status))
@@ -281,134 +407,247 @@ class Session:
                 self._send_cancel()
             self._over(487, self._cancelled, by_peer=False, keep_dialog=True)
 
-    async def reinvite(self, body: bytes) -> Response:
-        """Offer other media; the response says what became of it (491: try again later)."""
-        request = self._next_request("INVITE")
-        request.set("contact", f"<{self._contact}>")
-        request.set("allow", ALLOW)
+    async def reoffer(self, body: bytes) -> Response:
+        """Offer other media, by re-INVITE or before the answer by UPDATE; the response says
+        what became of it (491: the sides crossed, or it is too early; try again later)."""
+        if self.state is CallState.ANSWERED:
+            request = self._in_dialog("INVITE", self.dialog)
+            self._timer.ask(request)
+        else:
+            request = self._in_dialog("UPDATE", self.dialog)
         request.set("content-type", SDP)
         request.body = body
-        if self._reinvites or self.state is not CallState.ANSWERED:
+        early = self.state is CallState.RINGING and self._has_early_media
+        possible = self.state is CallState.ANSWERED or (early and self.dialog.allows_update)
+        if not possible or self._offering or self._answering:
             return request.response(491, to_tag=self.local_tag)
-        self._reinvites += 1
+        self._offering = True
         try:
-            return await self._reinvite(request)
+            response = await self._request_inside(request)
         finally:
-            self._reinvites -= 1
+            self._offering = False
+        if response.status < 300:
+            self._described = body
+            if request.method == "INVITE":
+                self._timer.granted(response)
+        return response
 
-    async def _reinvite(self, request: Request) -> Response:
-        for attempt in range(MAX_CHALLENGES + 1):
-            done: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+    @property
+    def _has_early_media(self) -> bool:
+        """Offer and answer are through, though nobody has answered the call (RFC 3311 §5.1)."""
+        if self._invite is None:
+            return bool(self.dialog.early_body)
+        return bool(self._described) and self._reliable is not None
 
-            def on_response(
-                response: Response,
-                request: Request = request,
-                done: asyncio.Future[Response] = done,
-            ) -> None:
-                if response.status < 200:
-                    return
-                if response.status < 300:
-                    with contextlib.suppress(ParseError):
-                        self._set_target(response)  # §12.2.1.2
-                    ack = self._in_dialog("ACK", request.cseq.sequence)
-                    _copy_credentials(request, ack)
-                    self.stack.send_ack(ack, self._next_hop())
-                if not done.done():
-                    done.set_result(response)
+    async def _request_inside(self, request: Request) -> Response:
+        """Send a request and wait for its final response. 408 and 481 end the call
+        (§12.2.1.2)."""
+        dialog = self.dialog
 
-            self.stack.send(request, self._next_hop(), on_response)
-            response = await done
-            challenged = response.status in (401, 407) and self._credentials is not None
-            if challenged and attempt < MAX_CHALLENGES:
-                assert self._credentials is not None
-                if self._credentials.authorise(request, response):
-                    self._local_cseq += 1
-                    request.set("cseq", f"{self._local_cseq} INVITE")
-                    continue
-            break
-        if response.status in (408, 481):
+        def on_success(response: Response) -> None:
+            try:
+                dialog.learn(response)
+            except ParseError:
+                log.info("call %s: unusable Contact in an answer", self.call_id)
+            if request.method == "INVITE":
+                ack = self._in_dialog("ACK", dialog, request.cseq.sequence)
+                _copy_credentials(request, ack)
+                self.stack.send_ack(ack, dialog.next_hop())
+
+        response = await self.stack.request(
+            request,
+            dialog.next_hop(),
+            self._credentials,
+            renumber=dialog.renumber,
+            on_success=on_success,
+        )
+        if response.status in (408, 481) and self.state is not CallState.ENDED:
+            if self.state is CallState.ANSWERED:
+                self._send_bye(response.reason)
             self._over(response.status, response.reason, by_peer=True)
         return response
 
+    # ── session timer (RFC 4028) ────────────────────────────────────────────────────────
+    def _refresh(self) -> None:
+        _spawn(self._refresh_now())
+
+    async def _refresh_now(self) -> None:
+        """Show that we are there, and see whether they are: by UPDATE where they can."""
+        if self.state is not CallState.ANSWERED:
+            return
+        if self.dialog.allows_update:
+            request = self._in_dialog("UPDATE", self.dialog)
+            self._timer.ask(request)
+            response = await self._request_inside(request)
+            if response.status < 300:
+                self._timer.granted(response)
+        else:
+            response = await self.reoffer(self._described)
+        if response.status == 491 and self.state is CallState.ANSWERED:
+            # §14.1: whoever made the Call-ID waits longer, so the two do not cross again
+            patience = random.uniform(2.1, 4.0) if self._invite is None else random.uniform(0, 2.0)
+            asyncio.get_running_loop().call_later(patience, self._refresh)
+
+    def _expired(self) -> None:
+        if self.state is CallState.ANSWERED:
+            self._send_bye("the session expired")
+            self._over(408, "the other side is gone", by_peer=True)
+
     # ── requests inside the dialog ──────────────────────────────────────────────────────
     def on_dialog_request(self, transaction: ServerTransaction) -> None:
+        try:
+            self._take_request(transaction)
+        except ParseError as error:
+            transaction.reply(error.status)
+
+    def _take_request(self, transaction: ServerTransaction) -> None:
         request = transaction.request
-        method = request.method
-        if self.remote_tag and request.from_tag != self.remote_tag:
+        dialog = self._dialog_with(request.from_tag)
+        if dialog is None:
             transaction.reply(481)
-            return
-        if request.cseq.sequence <= self._remote_cseq:
+        elif not dialog.in_order(request):
             transaction.reply(500, retry_after="1")  # out of order, §12.2.2
-            return
-        self._remote_cseq = request.cseq.sequence
-        if method == "BYE":
+        elif request.method == "BYE":
             transaction.reply(200)
             if self.state is CallState.RINGING and self._invite is not None:
                 self._invite.respond(self._response(self._invite.request, 487))
             self._over(200, "hung up by the other side", by_peer=True)
-        elif method == "INVITE" and isinstance(transaction, InviteServerTransaction):
+        elif request.method == "INVITE" and isinstance(transaction, InviteServerTransaction):
             self._on_reinvite(transaction)
-        elif method == "OPTIONS":
-            transaction.reply(200, allow=ALLOW, accept=SDP)
-        elif method == "INFO":
+        elif request.method == "UPDATE":
+            self._on_update(transaction)
+        elif request.method == "PRACK":
+            self._on_prack(transaction)
+        elif request.method == "OPTIONS":
+            transaction.reply(200, allow=ALLOW, accept=SDP, supported=SUPPORTED)
+        elif request.method == "INFO" and "info-package" in request:
+            transaction.reply(469, "Bad Info Package", recv_info="")  # RFC 6086 §4.2.2: we have none
+        elif request.method == "INFO":
             transaction.reply(200)
             self.user.on_info(request)
         else:
             transaction.reply(405, allow=ALLOW)
 
-    def _on_reinvite(self, transaction: InviteServerTransaction) -> None:
-        if self.state is not CallState.ANSWERED or self._reinvites:
-            transaction.reply(491)  # glare, §14.1
-            return
-        self._reinvites += 1
-        transaction.on_no_ack = lambda: None
-        transaction.reply(100)
-        task = asyncio.ensure_future(self._answer_reinvite(transaction))
-        _background.add(task)
-        task.add_done_callback(_background.discard)
+    def _dialog_with(self, tag: str) -> Dialog | None:
+        """The dialog a request belongs to. Before anybody answered it may come from any phone
+        that rings, or be ahead of the first response."""
+        if self._forks:
+            return self._forks.get(tag)
+        return self.dialog if self.dialog.remote_tag in ("", tag) else None
 
-    async def _answer_reinvite(self, transaction: InviteServerTransaction) -> None:
+    def _on_reinvite(self, transaction: InviteServerTransaction) -> None:
+        if self._crosses(transaction):
+            return
+        if self.state is not CallState.ANSWERED:
+            transaction.reply(491)
+            return
+        transaction.reply(100)
+        self._begin_answer(transaction)
+
+    def _on_update(self, transaction: ServerTransaction) -> None:
+        if not sdp_of(transaction.request):
+            if too_brief(transaction.request):
+                transaction.reply(422, min_se=str(MIN_SE))
+            else:
+                self._confirm(transaction, b"")
+            return
+        if self._crosses(transaction):
+            return
+        if self.state is not CallState.ANSWERED and not self._has_early_media:
+            self._refuse_for_now(transaction)  # RFC 3311 §5.2
+            return
+        self._begin_answer(transaction)
+
+    def _crosses(self, transaction: ServerTransaction) -> bool:
+        """Whether an offer of the peer met another offer under way; it was answered then."""
+        if self._offering:
+            transaction.reply(491)  # glare, §14.2
+        elif self._answering:
+            self._refuse_for_now(transaction)
+        elif too_brief(transaction.request):
+            transaction.reply(422, min_se=str(MIN_SE))
+        else:
+            return False
+        return True
+
+    def _refuse_for_now(self, transaction: ServerTransaction) -> None:
+        transaction.reply(500, retry_after=str(random.randint(0, 10)))
+
+    def _begin_answer(self, transaction: ServerTransaction) -> None:
+        body = sdp_of(transaction.request)
+        self._answering = True
+        _spawn(self._answer_offer(transaction, body))
+
+    async def _answer_offer(self, transaction: ServerTransaction, body: bytes) -> None:
+        """Answer the offer (or the wish for one) in a re-INVITE, UPDATE or PRACK."""
         try:
-            answer = await self.user.on_reoffer(transaction.request.body)
+            answer = await self.user.on_reoffer(body)
         except Exception:
-            log.exception("call %s: re-INVITE failed", self.call_id)
+            log.exception("call %s: a new offer failed", self.call_id)
             answer = 500
         finally:
-            self._reinvites -= 1
+            self._answering = False
         if self.state is CallState.ENDED:
             transaction.reply(487)
-            return
-        if isinstance(answer, int):
+        elif isinstance(answer, int):
             transaction.reply(answer)
-            return
+        else:
+            self._confirm(transaction, answer, offers=not body)
+
+    def _confirm(
+        self, transaction: ServerTransaction, body: bytes, *, offers: bool = False
+    ) -> None:
+        """200 to a request that may have moved the peer's target (§12.2.2)."""
         try:
-            self._set_target(transaction.request)
+            self.dialog.learn(transaction.request)
         except ParseError:
             transaction.reply(400)
             return
-        transaction.respond(self._response(transaction.request, 200, answer))
-        self._invite = transaction
+        if isinstance(transaction, InviteServerTransaction):
+            self._respond_with_media(transaction, body, offers=offers)
+            return
+        self._described = body or self._described
+        response = self._response(transaction.request, 200, body)
+        if transaction.request.method == "UPDATE":
+            self._timer.grant(transaction.request, response)
+        transaction.respond(response)
+
+    def _on_prack(self, transaction: ServerTransaction) -> None:
+        if self._reliable is None or not self._reliable.acknowledge(transaction.request):
+            transaction.reply(481)
+            return
+        if sdp_of(transaction.request):
+            self._begin_answer(transaction)
+        else:
+            transaction.reply(200)
+        self._reliable.proceed()
 
     def is_peer(self, flow: Flow) -> bool:
-        """From the address the dialog was set up with; between servers (`direct`) also from
-        those in the Contact and the routes, or anywhere when these are names."""
-        host = flow.remote[0]
-        if host == self.flow.remote[0]:
-            return True
-        if not self._direct:
-            return False
-        hosts = [parse_uri(bare_uri(uri)).host for uri in (*self._routes, self._target) if uri]
-        return host in hosts or not all(_is_address(name) for name in hosts)
+        """Whether a message from there may speak for the other side."""
+        return self.dialog.is_peer(flow) or any(fork.is_peer(flow) for fork in self._forks.values())
 
     def on_ack(self, ack: Request) -> None:
-        if self._invite is not None and ack.cseq.sequence == self._invite.request.cseq.sequence:
-            self._invite.acknowledged()
+        if self._invite is None or ack.cseq.sequence != self._invite.request.cseq.sequence:
+            return
+        self._invite.acknowledged()
+        self._awaits_ack = False
+        self._send_held_bye()
+        if self._awaits_answer and self.state is CallState.ANSWERED:
+            self._awaits_answer = False
+            try:
+                answer = sdp_of(ack)
+            except ParseError:
+                answer = b""
+            self.user.on_late_answer(answer)
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     def _over(self, status: int, reason: str, *, by_peer: bool, keep_dialog: bool = False) -> None:
         if self.state is CallState.ENDED:
             return
         self.state = CallState.ENDED
+        self._timer.stop()
+        if self._reliable is not None:
+            self._reliable.stop()
         if keep_dialog:  # a 2xx may still cross our CANCEL and must then be answered with BYE
             loop = asyncio.get_running_loop()
             loop.call_later(self.stack.timers.timeout, self._forget)
@@ -420,96 +659,74 @@ class Session:
         self.stack.remove_dialog(self.call_id, self.local_tag)
 
     def _send_bye(self, reason: str = "") -> None:
-        bye = self._next_request("BYE")
+        bye = self._in_dialog("BYE", self.dialog)
         if reason:
             bye.set("reason", f'SIP;cause=200;text="{reason}"')
-        self.stack.send(bye, self._next_hop(), self._on_bye_response(bye))
+        if self._awaits_ack:  # §15: until then the caller may not know that it was answered
+            self._bye = bye
+        else:
+            self._send(bye, self.dialog)
 
-    def _on_bye_response(self, bye: Request) -> Callable[[Response], None]:
-        def on_response(response: Response) -> None:
-            if response.status not in (401, 407) or self._credentials is None:
-                return
-            if "authorization" in bye or "proxy-authorization" in bye:
-                return
-            if self._credentials.authorise(bye, response):
-                self._local_cseq += 1
-                bye.set("cseq", f"{self._local_cseq} BYE")
-                self.stack.send(bye, self._next_hop(), on_response)
+    def _send_held_bye(self) -> None:
+        bye, self._bye = self._bye, None
+        if bye is not None:
+            self._send(bye, self.dialog)
+            self._forget()
 
-        return on_response
+    def _send(self, request: Request, dialog: Dialog) -> None:
+        """Send a request whose answer changes nothing, except that it may be a challenge."""
+        if self._credentials is None:
+            self.stack.send(request, dialog.next_hop(), lambda _: None)
+        else:
+            _spawn(
+                self.stack.request(
+                    request, dialog.next_hop(), self._credentials, renumber=dialog.renumber
+                )
+            )
 
-    def _next_request(self, method: str) -> Request:
-        self._local_cseq += 1
-        return self._in_dialog(method, self._local_cseq)
-
-    def _in_dialog(self, method: str, sequence: int) -> Request:
-        """A request inside the dialog (§12.2.1.1)."""
-        uri, routes = self._target, self._routes
-        if routes and ";lr" not in routes[0].lower():  # a strict router of old
-            uri, routes = bare_uri(routes[0]), [*routes[1:], f"<{self._target}>"]
-        request = Request(method, uri)
-        request.set("max-forwards", "70")
-        request.set("from", self._local)
-        request.set("to", self._remote)
-        request.set("call-id", self.call_id)
-        request.set("cseq", f"{sequence} {method}")
-        request.set("route", routes)
+    def _in_dialog(self, method: str, dialog: Dialog, sequence: int | None = None) -> Request:
+        request = dialog.request(method, sequence)
         request.set("user-agent", USER_AGENT)
+        if method in ("INVITE", "UPDATE"):
+            self._introduce(request)
         return request
+
+    def _introduce(self, message: Request | Response) -> None:
+        """Where we are, and what we can do."""
+        message.set("contact", f"<{self.dialog.contact}>")
+        message.set("allow", ALLOW)
+        message.set("supported", SUPPORTED)
+
+    def _describe(self, invite: Request) -> None:
+        """What the first INVITE carries besides its addresses."""
+        self._introduce(invite)
+        self._timer.ask(invite)
+        if invite.body:
+            invite.set("content-type", SDP)
 
     def _response(self, request: Request, status: int, body: bytes = b"") -> Response:
         response = request.response(status, to_tag=self.local_tag)
         response.copy_header("record-route", request)
         if status < 300:
-            response.set("contact", f"<{self._contact}>")
-            response.set("allow", ALLOW)
+            self._introduce(response)
         response.set("server", USER_AGENT)
         if body:
             response.set("content-type", SDP)
             response.body = body
         return response
 
-    def _set_target(self, message: Request | Response) -> None:
-        """Remember the peer's Contact, exactly as it was written."""
-        contacts = message.elements("contact")
-        if not contacts:
-            if isinstance(message, Request) and not self._target:
-                raise ParseError("missing contact")
-            return
-        target = bare_uri(contacts[0])
-        checked(parse_uri, target, "contact")
-        self._target = target
 
-    def _next_hop(self) -> Flow:
-        """Where in-dialog requests go: through the flow, or between servers to the first route
-        or the Contact."""
-        if not self._direct or self.flow.reliable:
-            return self.flow
-        try:
-            uri = checked(
-                parse_uri, bare_uri(self._routes[0] if self._routes else self._target), "route"
-            )
-            host = ipaddress.ip_address(uri.host.strip("[]"))
-        except ValueError:
-            return self.flow
-        return self.stack.transports.udp_flow((str(host), uri.port or 5060))
+_background: set[asyncio.Task[object]] = set()
 
 
-ELSEWHERE = "Call completed elsewhere"
-"Reason text for the phones that lost the race to answer."
-
-_background: set[asyncio.Task[None]] = set()
+def _spawn(work: Coroutine[object, object, object]) -> None:
+    """Run something to its end though nobody waits for it."""
+    task: asyncio.Task[object] = asyncio.ensure_future(work)
+    _background.add(task)
+    task.add_done_callback(_background.discard)
 
 
 def _copy_credentials(request: Request, ack: Request) -> None:
     """The ACK of a 2xx carries the INVITE's credentials (§13.2.2.4)."""
     for name in ("authorization", "proxy-authorization"):
         ack.copy_header(name, request)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True

@@ -11,12 +11,16 @@ import hashlib
 import logging
 import re
 import secrets
+import socket
 import ssl
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 from sipmessage import URI
 
+from pbx.nat import PublicAddress
+from pbx.sip import stun
 from pbx.sip.digest import DigestClient
 from pbx.sip.message import (
     ParseError,
@@ -35,13 +39,17 @@ from pbx.sip.transaction import (
     Transactions,
     new_branch,
 )
-from pbx.sip.transport import Address, Flow, Transport, Transports
+from pbx.sip.transport import Address, Flow, Transport, Transports, bracketed
 
 log = logging.getLogger(__name__)
 
 USER_AGENT = "EncryptoTel"
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE"
+SUPPORTED = "100rel, timer"
+"Extensions of calls; the registrar knows some more."
 MAX_SERVER_TRANSACTIONS = 20_000
+MAX_CHALLENGES = 2
+"Times a request is repeated with credentials before giving up."
 
 _RECEIVED = re.compile(r"\s*;\s*received\s*=\s*[^;,\s]*", re.IGNORECASE)
 _RPORT = re.compile(r"\s*;\s*rport\b(?:\s*=\s*[^;,\s]*)?", re.IGNORECASE)
@@ -49,9 +57,6 @@ _RPORT = re.compile(r"\s*;\s*rport\b(?:\s*=\s*[^;,\s]*)?", re.IGNORECASE)
 
 class User(Protocol):
     """Whoever the stack belongs to."""
-
-    def admits(self, flow: Flow) -> bool:
-        """Whether to look at a message from there at all; False drops it unread."""
 
     def on_request(self, incoming: Incoming) -> None:
         """A request outside any dialog: `refuse` it, or `accept` it and answer."""
@@ -114,12 +119,18 @@ MessageHook = Callable[[bool, Request | Response, Flow], None]
 "Called with (sent, message, flow) for every message, for call ladders."
 
 
+def _renumber(request: Request) -> None:
+    request.set("cseq", f"{request.cseq.sequence + 1} {request.method}")
+
+
 class Stack:
     """SIP for one `User`. `advertised` is the host written into Via and Contact."""
 
     def __init__(self, user: User, *, advertise: str = "", timers: Timers | None = None) -> None:
         self.user = user
         self.advertise = advertise
+        self.public: PublicAddress | None = None
+        "What peers outside are told instead, where a NAT is between us."
         self.timers = timers or Timers()
         self.transports = Transports(self._on_data, self._on_flow_closed)
         self.transactions = Transactions(self.timers, MAX_SERVER_TRANSACTIONS)
@@ -137,14 +148,31 @@ class Stack:
         """Our address as peers should see it on a transport."""
         listening = self.transports.listening.get(transport)
         local = listening or (flow.local if flow else ("127.0.0.1", 0))
-        host = self.advertise or (flow.local[0] if flow and flow.reliable else local[0])
-        return host, local[1]
+        if flow is not None:
+            port = self.public.port_towards(flow, local[1]) if self.public else local[1]
+            return self.host_towards(flow), port
+        return self.advertise or local[0], local[1]
+
+    def host_towards(self, flow: Flow) -> str:
+        """The host of ours that the peer of a flow can reach: the advertised one, or where that
+        is of the other address family the one the machine would use."""
+        public = self.public.towards(flow) if self.public else ""
+        if public:
+            return public
+        advertised = self.advertise
+        if advertised and (":" in advertised) == (":" in flow.remote[0]):
+            return advertised
+        local = flow.local[0]
+        anywhere = local in ("0.0.0.0", "::")  # noqa: S104  # compared, not bound
+        same_family = (":" in local) == (":" in flow.remote[0])
+        return local if same_family and not anywhere else address_towards(flow.remote[0])
 
     def contact(self, user: str, flow: Flow) -> str:
         """The URI at which we are reached over this flow."""
         host, port = self.address(flow.transport, flow)
         parameter = "" if flow.transport == "udp" else f";transport={flow.transport}"
-        return f"sip:{user}@{host}:{port}{parameter}" if user else f"sip:{host}:{port}{parameter}"
+        at = f"{user}@" if user else ""
+        return f"sip:{at}{bracketed(host)}:{port}{parameter}"
 
     # ── sending ─────────────────────────────────────────────────────────────────────────
     def new_request(
@@ -176,28 +204,40 @@ class Stack:
         """Put our Via with a new branch on a request."""
         host, port = self.address(flow.transport, flow)
         name = flow.transport.upper()
-        request.set("via", f"SIP/2.0/{name} {host}:{port};rport;branch={new_branch()}")
+        request.set("via", f"SIP/2.0/{name} {bracketed(host)}:{port};rport;branch={new_branch()}")
 
     async def request(
-        self, request: Request, flow: Flow, credentials: DigestClient | None = None
+        self,
+        request: Request,
+        flow: Flow,
+        credentials: DigestClient | None = None,
+        *,
+        renumber: Callable[[Request], None] = _renumber,
+        on_success: Callable[[Response], None] = lambda _: None,
     ) -> Response:
-        """Send a non-INVITE request, answer one challenge, and give the final response."""
-        for attempt in range(3):
+        """Send a request, answer challenges, and give the final response.
+
+        `renumber` sets the CSeq of a repeat; `on_success` gets every 2xx, of which an INVITE
+        may bring several that each want an ACK.
+        """
+        for attempt in range(MAX_CHALLENGES + 1):
             done: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
             def on_response(response: Response, done: asyncio.Future[Response] = done) -> None:
+                if 200 <= response.status < 300:
+                    on_success(response)
                 if response.status >= 200 and not done.done():
                     done.set_result(response)
 
             self.send(request, flow, on_response)
             response = await done
             challenged = response.status in (401, 407) and credentials is not None
-            if not challenged or attempt == 2:
+            if not challenged or attempt == MAX_CHALLENGES:
                 break
             assert credentials is not None
             if not credentials.authorise(request, response):
                 break
-            request.set("cseq", f"{request.cseq.sequence + 1} {request.method}")
+            renumber(request)
         return response
 
     async def flow_to(
@@ -233,7 +273,8 @@ class Stack:
 
     # ── receiving ───────────────────────────────────────────────────────────────────────
     def _on_data(self, data: bytes, flow: Flow) -> None:
-        if not self.user.admits(flow):
+        if stun.is_stun(data):
+            self._on_stun(data, flow)
             return
         message: Request | Response | None = None
         try:
@@ -244,24 +285,37 @@ class Stack:
                 self._on_request(message, flow)
         except ParseError as error:  # also of a header that is only read when needed
             self.malformed += 1
-            self._refuse_malformed(error.message or message, str(error), flow)
+            self._refuse_malformed(error, error.message or message, flow)
+            if error.lost and flow.reliable:
+                flow.close()  # what follows is no start of a message (RFC 4475 §3.1.2.3)
         except Exception:
             # The last line: whatever a message does to us, the next one must be heard.
             self.malformed += 1
             if self.malformed % 100 == 1:
                 log.exception("a message from %s failed (%d so far)", flow, self.malformed)
 
-    def _refuse_malformed(self, request: object, reason: str, flow: Flow) -> None:
-        """400 where there is a Via to answer to, and nothing for the rest (RFC 4475 §3)."""
-        if not isinstance(request, Request) or request.method == "ACK":
+    def _on_stun(self, data: bytes, flow: Flow) -> None:
+        """A phone keeps its way through a NAT open (RFC 5626 §4.4.2), or a STUN server answers."""
+        answer = stun.answer(data, flow.remote) if not flow.reliable else None
+        if answer is not None:
+            flow.send(answer)
+        elif self.public is not None:
+            self.public.take(data, flow.remote)
+
+    def _refuse_malformed(self, error: ParseError, request: object, flow: Flow) -> None:
+        """400, or what the error says, where there is a Via to copy, and nothing for the rest
+        (RFC 4475 §3)."""
+        if not isinstance(request, Request) or request.method == "ACK" or "via" not in request:
             return
         try:
             self._note_source(request, flow)
-        except ParseError:
-            return
+            back = self.reply_flow(request, flow)
+        except ParseError:  # a Via that cannot be read: back to where it came from
+            back = flow
         # The reason is ours and constant: nothing of the message is echoed in it.
-        response = request.response(400, f"Bad Request - {reason}", self.stateless_tag(request))
-        self.reply_flow(request, flow).send(response.encode())
+        reason = f"Bad Request - {error}" if error.status == 400 else ""
+        response = request.response(error.status, reason, self.stateless_tag(request))
+        back.send(response.encode())
 
     def _on_response(self, response: Response, flow: Flow) -> None:
         transaction = self.transactions.find_client(response)
@@ -317,6 +371,7 @@ class Stack:
         cancel = incoming.accept()
         if cancel is None:
             return
+        cancel.local_tag = invite.local_tag  # §9.2
         cancel.reply(200)
         if not invite.answered:
             invite.on_cancel()
@@ -358,6 +413,18 @@ class Stack:
         """Forget transactions and close sockets."""
         self.transactions.close()
         await self.transports.close()
+
+
+@lru_cache(1024)
+def address_towards(host: str) -> str:
+    """The address of this machine that packets to `host` leave from. Nothing is sent."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, 9))
+        except OSError:
+            return "::1" if family == socket.AF_INET6 else "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 def _answers_challenge(request: Request, known: ServerTransaction) -> bool:

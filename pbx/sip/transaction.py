@@ -87,7 +87,8 @@ class Transaction:
 
         def again() -> None:
             self.flow.send(data)
-            self._repeat(data, min(interval * 2, ceiling), ceiling)
+            doubled = ceiling if self.state is State.PROCEEDING else interval * 2
+            self._repeat(data, min(doubled, ceiling), ceiling)
 
         self._retry = self._loop.call_later(interval, again)
 
@@ -216,8 +217,7 @@ class NonInviteClientTransaction(ClientTransaction):
         if self.state is State.COMPLETED:
             return
         if response.status < 200:
-            self.state = State.PROCEEDING
-            self._repeat(self.request.encode(), self.timers.t2, self.timers.t2)
+            self.state = State.PROCEEDING  # timer E goes on, from then on every T2
         else:
             self._stop_repeating()
             self.state = State.COMPLETED
@@ -331,6 +331,11 @@ class NonInviteServerTransaction(ServerTransaction):
         self.flow.send(self._last)
 
 
+def _origin(request: Request) -> tuple[str, str, str]:
+    """What stays the same however a request was forked on its way."""
+    return request.call_id, request.from_tag, request.get("cseq")
+
+
 class Transactions:
     """Every live transaction of a stack, by key."""
 
@@ -339,6 +344,9 @@ class Transactions:
         self.limit = limit
         self._clients: dict[str, ClientTransaction] = {}
         self._servers: dict[str, ServerTransaction] = {}
+        self._invites: dict[tuple[str, str, str], ServerTransaction] = {}
+        self._waiting: dict[Flow, dict[str, ClientTransaction]] = {}
+        "Client transactions by their connection."
 
     def __len__(self) -> int:
         return len(self._clients) + len(self._servers)
@@ -350,7 +358,9 @@ class Transactions:
         kind = InviteClientTransaction if request.method == "INVITE" else NonInviteClientTransaction
         transaction = kind(request, flow, self.timers, on_response)
         self._clients[transaction.key] = transaction
-        transaction.on_terminated = lambda t: self._clients.pop(t.key, None)
+        transaction.on_terminated = self._end_client
+        if flow.reliable:
+            self._waiting.setdefault(flow, {})[transaction.key] = transaction
         transaction.start()
         if flow.closed:
             asyncio.get_running_loop().call_soon(transaction.transport_failed)
@@ -363,14 +373,33 @@ class Transactions:
         kind = InviteServerTransaction if request.method == "INVITE" else NonInviteServerTransaction
         transaction = kind(request, flow, self.timers)
         self._servers[transaction.key] = transaction
-        transaction.on_terminated = lambda t: self._servers.pop(t.key, None)
+        transaction.on_terminated = self._forget_server
+        if request.method == "INVITE" and not request.to_tag:
+            self._invites[_origin(request)] = transaction
         return transaction
+
+    def _forget_server(self, transaction: Transaction) -> None:
+        self._servers.pop(transaction.key, None)
+        if transaction.request.method == "INVITE":
+            origin = _origin(transaction.request)
+            if self._invites.get(origin) is transaction:
+                del self._invites[origin]
+
+    def is_merged(self, invite: Request) -> bool:
+        """Whether an INVITE came before under another branch: it forked on its way here
+        (§8.2.2.2)."""
+        known = self._invites.get(_origin(invite))
+        return known is not None and known.key != server_key(invite)
 
     def find_client(self, response: Response) -> ClientTransaction | None:
         return self._clients.get(client_key(response))
 
     def find_server(self, request: Request) -> ServerTransaction | None:
         return self._servers.get(server_key(request))
+
+    def knows(self, key: str) -> bool:
+        """Whether a request with this `server_key` is being worked on."""
+        return key in self._servers
 
     def find_cancelled(self, cancel: Request) -> InviteServerTransaction | None:
         """The INVITE a CANCEL is about (§9.2): same branch, other method."""
@@ -380,8 +409,16 @@ class Transactions:
 
     def flow_closed(self, flow: Flow) -> None:
         """A connection broke: requests waiting on it will not be answered."""
-        for transaction in [t for t in self._clients.values() if t.flow is flow]:
+        for transaction in list(self._waiting.get(flow, {}).values()):
             transaction.transport_failed()
+
+    def _end_client(self, transaction: Transaction) -> None:
+        self._clients.pop(transaction.key, None)
+        waiting = self._waiting.get(transaction.flow)
+        if waiting is not None:
+            waiting.pop(transaction.key, None)
+            if not waiting:
+                del self._waiting[transaction.flow]
 
     def close(self) -> None:
         """Forget everything, silently."""

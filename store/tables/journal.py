@@ -28,7 +28,8 @@ class CallRow(SQLModel, table=True):
 
 
 class LegRow(SQLModel, table=True):
-    """One side of a call. Packets as the exchange counted them; jitter in milliseconds."""
+    """One side of a call. Packets and jitter (in milliseconds) as the exchange measured them,
+    `lost_by_peer` and the round trip as the peer's reports tell; `mos` from 1 to 4.5."""
 
     __tablename__ = "leg"
 
@@ -50,6 +51,9 @@ class LegRow(SQLModel, table=True):
     sent: int = 0
     lost: int = 0
     jitter_ms: float = 0.0
+    lost_by_peer: int = 0
+    round_trip_ms: float | None = None
+    mos: float | None = None
 
 
 class TraceRow(SQLModel, table=True):

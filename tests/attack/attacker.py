@@ -30,10 +30,13 @@ class Socket(asyncio.DatagramProtocol):
         self._wire: Any = None
 
     @classmethod
-    async def open(cls, host: str) -> Self:
+    async def open(cls, host: str, port: int = 0) -> Self:
         loop = asyncio.get_running_loop()
-        _, socket = await loop.create_datagram_endpoint(cls, local_addr=(host, 0))
+        _, socket = await loop.create_datagram_endpoint(cls, local_addr=(host, port))
         return socket
+
+    def close(self) -> None:
+        self._wire.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = transport

@@ -31,7 +31,7 @@ TORTURE = {
     "a negative length": ("INVITE sip:u@t", "CSeq: 1 INVITE\r\nContent-Length: -999", 400),
     "an endless number": ("INVITE sip:u@t", "CSeq: 36893488147419103232 INVITE", 400),
     "another method in CSeq": ("INVITE sip:u@t", "CSeq: 1 NOTIFY", 400),
-    "an unknown scheme": ("OPTIONS nobodyKnows:totallyopaque", "CSeq: 1 OPTIONS", 200),
+    "an unknown scheme": ("OPTIONS nobodyKnows:totallyopaque", "CSeq: 1 OPTIONS", 416),
     "a strange method": ("!0123456789_*+`.%~ sip:u@t", "CSeq: 1 !0123456789_*+`.%~", 405),
     "folded headers": ("OPTIONS sip:u@t", "cseq  : 1\r\n  OPTIONS\r\nX:\r\n a\r\n b", 200),
     "unknown headers": ("OPTIONS sip:u@t", "CSeq: 1 OPTIONS\r\nX: ;;,,;;,;\r\ns :", 200),

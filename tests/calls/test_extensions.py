@@ -300,6 +300,6 @@ async def reoffer(leg: Leg, direction: Direction) -> None:
     assert leg.session is not None
     (audio,) = leg.media.local.media
     wanted = replace(leg.media.local, media=(replace(audio, direction=direction),))
-    response = await leg.session.reinvite(await leg.media.offer(wanted, profile=leg.profile))
+    response = await leg.session.reoffer(await leg.media.offer(wanted, profile=leg.profile))
     assert response.status == 200
     leg.media.take_answer(response.body)

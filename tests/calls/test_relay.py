@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from encryptotel.demo.phone import Phone
-from pbx.calls.leg import Leg, Target
+from pbx.calls.leg import Leg, Target, only
 from pbx.media.rtp import RtpPacket
 from pbx.media.sdp import Media, SessionDescription
 from pbx.sip.digest import Credentials
@@ -47,7 +47,7 @@ class VideoPhone(Phone):
         leg = self._leg("", "in")
         leg.take(transaction, direct=False)
         offered = await leg.media.take_offer(transaction.request.body)
-        leg.accept(leg.media.answer(offered))
+        await leg.answer(offered)
         self.listen_to(leg)
         await leg.ended()
 
@@ -77,7 +77,7 @@ async def video_call(office: Office, caller: VideoPhone, number: str) -> Leg:
             uri=f"sip:{number}@{host}:{port}",
             from_uri="sip:101@encryptotel.local",
             contact_user="101",
-            flow=caller._flow,
+            ways=only(caller._flow),
             credentials=Credentials(username="101", secret="secret-101"),
         ),
         VIDEO_CALL,
@@ -113,7 +113,8 @@ async def test_opus_and_video_arrive_byte_for_byte_and_the_offer_keeps_its_words
         assert answering.media.remote is not None
         audio, video = answering.media.remote.media
         assert audio.codec("96") == "opus/48000/2"
-        assert audio.values("fmtp") == ["96 useinbandfec=1"]
+        assert audio.formats[0] == "96"
+        assert audio.values("fmtp")[0] == "96 useinbandfec=1"
         assert (video.protocol, video.values("rtcp-fb")) == ("RTP/AVPF", ["97 nack pli"])
         for stream, payload_type in ((0, 96), (1, 97)):
             there, back = packets(payload_type, 20), packets(payload_type, 20)

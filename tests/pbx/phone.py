@@ -38,6 +38,9 @@ class Line:
         self.told.append("answered")
         self.bodies.append(body)
 
+    def on_late_answer(self, body: bytes) -> None:
+        self.told.append(f"late answer {body.decode()}")
+
     def on_reoffer(self, body: bytes) -> Awaitable[bytes | int]:
         self.told.append(f"reoffer {body.decode()}")
         return self.reoffer(body)
@@ -58,7 +61,6 @@ class Phone:
         self.stack = Stack(self)
         self.lines: list[Line] = []
         self.requests: list[Request] = []
-        self.admitted = True
         self.direct = False
         self.challenge: DigestServer | None = None
         self.secret = ""
@@ -73,9 +75,6 @@ class Phone:
         return self
 
     # ── the stack's user ────────────────────────────────────────────────────────────────
-    def admits(self, flow: Flow) -> bool:
-        return self.admitted
-
     def on_request(self, incoming: Incoming) -> None:
         request, host = incoming.request, incoming.flow.remote[0]
         self.requests.append(request)

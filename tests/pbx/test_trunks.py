@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from pbx.ports import Trunk
 from pbx.sip.digest import Credentials, DigestServer
+from pbx.sip.locate import Hop, Locator, NotFound
 from pbx.sip.message import Request
 from pbx.sip.stack import Incoming
-from pbx.trunks import EXPIRES, PROBE_EVERY, TrunkLink
+from pbx.sip.transport import Address, Transport
+from pbx.trunks import EXPIRES, KEEP_ALIVE, PROBE_EVERY, RETRY_LAST, TrunkLink
 from tests.pbx.messages import request
 from tests.pbx.phone import Phone
 from tests.pbx.virtual_time import MemoryFlow, network, passing, settled, virtual
@@ -18,34 +22,76 @@ ACCOUNT = Credentials(username="acme", secret="zebra")
 
 
 class Carrier(Phone):
-    """Answers REGISTER as carriers do."""
+    """Answers REGISTER as carriers do: `says` first, in order, then with 200."""
 
-    def __init__(self) -> None:
-        super().__init__(CARRIER[0], "carrier")
-        self.local = CARRIER
+    def __init__(self, address: Address = CARRIER) -> None:
+        super().__init__(address[0], "carrier")
+        self.local = address
         self.grants = EXPIRES
+        self.says: list[tuple[int, dict[str, str]]] = []
+        self.adds: dict[str, str] = {}
 
     def on_request(self, incoming: Incoming) -> None:
         if self.challenge is None and incoming.request.method == "REGISTER":
             self.requests.append(incoming.request)
-            incoming.refuse_with(200, expires=str(self.grants))
+            status, headers = self.says.pop(0) if self.says else (200, self.adds)
+            if status == 200:
+                headers = {"expires": str(self.grants), **headers}
+            incoming.refuse_with(status, **headers)
         else:
             super().on_request(incoming)
+
+
+class Domain(Locator):
+    """A domain whose servers the test sets; None when the name server is down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hops: list[Hop] | None = []
+
+    async def locate(
+        self, host: str, port: int = 0, transport: Transport | None = None, *, secure: bool = False
+    ) -> list[Hop]:
+        if host != "carrier.example":
+            return await super().locate(host, port, transport, secure=secure)
+        if self.hops is None:
+            raise NotFound("no name server answers for carrier.example")
+        return list(self.hops)
 
 
 class Office:
     def __init__(self, trunk: Trunk) -> None:
         self.told: list[str] = []
         self.phone = Phone("127.0.0.1", "pbx")
+        self.domain = Domain()
         self.link = TrunkLink(
             trunk,
             self.phone.stack,
             lambda trunk, up, detail: self.told.append(f"{'up' if up else 'down'}: {detail}"),
+            self.domain,
         )
+        self.phone.stack.on_flow_closed = self.link.flow_closed
 
 
 def trunk(**changes: object) -> Trunk:
-    return Trunk(name="us", zone="US", host=CARRIER[0], port=CARRIER[1], **changes)  # type: ignore[arg-type]
+    where = {"host": CARRIER[0], "port": CARRIER[1]}
+    return Trunk(name="us", zone="US", **{**where, **changes})  # type: ignore[arg-type]
+
+
+ONE, TWO = ("127.0.0.11", 5060), ("127.0.0.12", 5060)
+
+
+async def at_a_domain(
+    transport: Transport = "udp", **changes: object
+) -> tuple[Office, Carrier, Carrier]:
+    """A trunk that is a domain with two servers, both running, not started yet."""
+    office = Office(trunk(host="carrier.example", port=0, **changes))
+    office.domain.hops = [Hop(transport, ONE), Hop(transport, TWO)]
+    carriers = Carrier(ONE), Carrier(TWO)
+    await office.phone.listen()
+    for carrier in carriers:
+        await carrier.listen(transport)
+    return office, *carriers
 
 
 async def started(made: Trunk, carrier: bool = True) -> tuple[Office, Carrier]:
@@ -106,7 +152,7 @@ async def test_a_trunk_that_goes_down_and_comes_back() -> None:
     assert office.told == ["up: answers"]
     network().lose = lambda _: True
     await passing(PROBE_EVERY + 40)
-    assert office.told[1:] == ["down: answered 408"]
+    assert office.told[1:] == ["down: does not answer"]
     network().lose = lambda _: False
     await passing(150)
     assert office.told[2:] == ["up: answers"]
@@ -116,7 +162,7 @@ async def test_a_trunk_that_goes_down_and_comes_back() -> None:
 async def test_nobody_there_yet() -> None:
     office, _ = await started(trunk(), carrier=False)
     await passing(40)
-    assert office.told == ["down: answered 408"]
+    assert office.told == ["down: does not answer"]
     await Carrier().listen()
     await passing(120)
     assert office.told[-1] == "up: answers"
@@ -174,3 +220,264 @@ async def test_how_a_number_is_called() -> None:
     assert (target.contact_user, target.direct) == ("acme", True)
     await settled()
     assert Office(trunk()).link.target("+1", "").from_uri == "sip:anonymous@127.0.0.1"
+
+
+# ── several servers ─────────────────────────────────────────────────────────────────────────
+def methods(carrier: Carrier) -> list[str]:
+    return [request.method for request in carrier.requests]
+
+
+@virtual
+async def test_a_silent_server_gives_way_to_the_next_which_is_kept() -> None:
+    office, _, two = await at_a_domain(register=True)
+    network().lose = lambda datagram: datagram.to == ONE
+    office.link.start()
+    await passing(5)
+    assert office.told == ["up: registered"]
+    assert methods(two) == ["REGISTER"]
+    network().lose = lambda _: False
+    await passing(EXPIRES)
+    assert methods(two) == ["REGISTER"] * 2  # registered there, so the first is not asked again
+    ways = await office.link.target("+442079460958", "").ways()
+    assert [(await way.open()).remote for way in ways] == [TWO, ONE]
+
+
+@pytest.mark.parametrize("status", [503, 408])
+@virtual
+async def test_a_server_that_cannot_is_passed_over(status: int) -> None:
+    office, one, two = await at_a_domain(register=True)
+    one.says = [(status, {})] * 9
+    office.link.start()
+    await passing(1)
+    assert (methods(one), methods(two)) == (["REGISTER"], ["REGISTER"])
+    assert office.told == ["up: registered"]
+
+
+@pytest.mark.parametrize("status", [403, 404, 500, 600])
+@virtual
+async def test_a_refusal_is_the_answer(status: int) -> None:
+    office, one, two = await at_a_domain(register=True)
+    one.says = [(status, {})]
+    office.link.start()
+    await passing(1)
+    assert (methods(one), methods(two)) == (["REGISTER"], [])
+    assert office.told == [f"down: answered {status}"]
+
+
+@virtual
+async def test_a_refused_connection_gives_way_to_the_next() -> None:
+    office, one, two = await at_a_domain("tcp", register=True)
+    await one.stack.close()
+    office.link.start()
+    await passing(1)
+    assert methods(two) == ["REGISTER"]
+    assert office.told == ["up: registered"]
+
+
+@virtual
+async def test_a_lost_connection_is_replaced_at_once_and_nobody_told() -> None:
+    office, one, two = await at_a_domain("tcp", register=True)
+    office.link.start()
+    await passing(100)
+    (flow,) = one.stack.transports._streams.values()
+    flow.close()
+    await passing(0.1)
+    assert methods(one) == ["REGISTER"] * 2
+    assert office.told == ["up: registered"]
+    await one.stack.close()  # it goes down with all connections: on to the other
+    await passing(3)
+    assert methods(two) == ["REGISTER"]
+    assert office.told == ["up: registered"]
+
+
+@virtual
+async def test_a_server_that_hangs_up_after_each_answer_is_not_rung_without_end() -> None:
+    office, one, _ = await at_a_domain("tcp", register=True)
+
+    def hang_up_soon() -> None:
+        for flow in list(one.stack.transports._streams.values()):
+            flow.close()
+
+    office.domain.hops = [Hop("tcp", ONE)]
+    one.stack.on_message = one.stack.on_stray = lambda *_: (
+        asyncio.get_running_loop().call_later(0.5, hang_up_soon) and None
+    )
+    office.link.start()
+    await passing(1_000)
+    assert 5 < len(one.requests) < 25
+
+
+@virtual
+async def test_the_name_server_fails_and_comes_back_and_each_is_told_once() -> None:
+    office, one, _ = await at_a_domain(register=True)
+    office.domain.hops = None
+    office.link.start()
+    await passing(600)
+    assert office.told == ["down: no name server answers for carrier.example"]
+    office.domain.hops = [Hop("udp", ONE)]
+    await passing(RETRY_LAST)
+    assert office.told[1:] == ["up: registered"]
+    assert len(one.requests) == 1
+
+
+@virtual
+async def test_an_outage_is_told_once_and_its_end_once() -> None:
+    office, one, two = await at_a_domain(register=True, credentials=ACCOUNT)
+    for carrier in (one, two):
+        carrier.challenge, carrier.secret = DigestServer("carrier.example"), "zebra"
+    office.link.start()
+    await passing(1)
+    network().lose = lambda datagram: datagram.to in (ONE, TWO)
+    await passing(3_600)
+    assert office.told == ["up: registered", "down: does not answer"]
+    network().lose = lambda _: False
+    await passing(RETRY_LAST + 40)
+    assert office.told[2:] == ["up: registered"]
+
+
+@virtual
+async def test_a_failed_call_has_the_trunk_looked_at_now() -> None:
+    office, one, _ = await at_a_domain()
+    office.link.start()
+    await passing(10)
+    assert len(one.requests) == 1
+    (way, _other) = await office.link.target("+442079460958", "").ways()
+    way.failed()
+    await passing(1)
+    assert sum(len(carrier.requests) for carrier in (one, _)) == 2
+    assert (await (await office.link.target("+1", "").ways())[0].open()).remote == TWO
+
+
+@virtual
+async def test_all_servers_calls_are_its_calls() -> None:
+    office, _, _ = await at_a_domain()
+    office.link.start()
+    await passing(1)
+    for server in (ONE, TWO):
+        assert office.link.owns(request(), MemoryFlow("udp", server))
+        assert office.link.serves(*server)
+    assert not office.link.owns(request(), MemoryFlow("udp", ("127.0.0.13", 5060)))
+
+
+# ── what registrars want ────────────────────────────────────────────────────────────────────
+@virtual
+async def test_too_brief_is_lengthened_and_remembered() -> None:
+    office, carrier = await started(trunk(register=True))
+    await passing(1)
+    carrier.grants = 3600
+    carrier.says = [(423, {"min_expires": "3600"})]
+    await passing(EXPIRES)
+    asked = [request.get("expires") for request in carrier.requests]
+    assert asked == ["300", "300", "3600"]
+    assert office.told == ["up: registered"]
+    await passing(3600)
+    assert carrier.requests[-1].get("expires") == "3600"
+    assert len({request.call_id for request in carrier.requests}) == 1
+    assert [request.cseq.sequence for request in carrier.requests] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("wanted", ["", "0", "300", "999999999", "1e9", "²", "-5"])
+@virtual
+async def test_a_senseless_min_expires_is_a_refusal(wanted: str) -> None:
+    office, carrier = await started(trunk(register=True))
+    carrier.says = [(423, {"min_expires": wanted} if wanted else {})]
+    await passing(1)
+    assert office.told == ["down: answered 423"]
+
+
+@pytest.mark.parametrize("status", [301, 302])
+@virtual
+async def test_a_registrar_that_moved_is_followed(status: int) -> None:
+    office, old = await started(trunk(register=True))
+    new = Carrier(TWO)
+    await new.listen()
+    moved = (status, {"contact": "<sip:any@127.0.0.12:5060>"})
+    old.says = [moved, moved]
+    await passing(1)
+    assert office.told == ["up: registered"]
+    assert new.requests[0].start_line() == "REGISTER sip:127.0.0.12:5060 SIP/2.0"
+    assert new.requests[0].get("to") == "<sip:us@127.0.0.1>"
+    assert office.link.owns(request(), MemoryFlow("udp", TWO))
+    await passing(EXPIRES)
+    assert len(new.requests) == 2
+    assert len(old.requests) == (1 if status == 301 else 2)  # for good, or for this once
+
+
+@virtual
+async def test_a_registrar_that_moved_for_good_and_died_is_forgotten() -> None:
+    office, old = await started(trunk(register=True))
+    new = Carrier(TWO)
+    await new.listen()
+    old.says = [(301, {"contact": "<sip:127.0.0.12:5060>"})]
+    await passing(1)
+    network().lose = lambda datagram: datagram.to == TWO
+    await passing(EXPIRES + 40)
+    assert len(old.requests) == 2
+    assert office.told == ["up: registered"]
+
+
+@pytest.mark.parametrize(
+    "contact", ["<sip:127.0.0.1:5080>", "<tel:+1>", "<http://x>", "*", "<sip:", "", "<sip:a:0>"]
+)
+@virtual
+async def test_redirects_that_lead_nowhere_end(contact: str) -> None:
+    office, carrier = await started(trunk(register=True))
+    carrier.says = [(302, {"contact": contact} if contact else {})] * 50
+    await passing(1)
+    assert len(office.told) == 1
+    assert office.told[0].startswith("down: ")
+    assert len(carrier.requests) <= 4
+
+
+@virtual
+async def test_a_service_route_is_travelled_until_it_is_gone() -> None:
+    office, carrier = await started(trunk(register=True))
+    carrier.adds = {"service_route": "<sip:127.0.0.12;lr>, <sip:core.example;lr>, <sip:strict>"}
+    await passing(1)
+    target = office.link.target("+442079460958", "")
+    assert target.routes == ("<sip:127.0.0.12;lr>", "<sip:core.example;lr>")
+    assert target.uri.endswith("@127.0.0.1:5080")
+    assert [(await way.open()).remote for way in await target.ways()] == [TWO]
+    carrier.adds = {}
+    await passing(EXPIRES)
+    assert office.link.target("+442079460958", "").routes == ()
+    assert "route" not in carrier.requests[-1]
+
+
+@virtual
+async def test_an_outbound_proxy_gets_everything() -> None:
+    office = Office(
+        trunk(host="carrier.example", port=0, register=True, outbound_proxy="sip:127.0.0.12;lr")
+    )
+    proxy = Carrier(TWO)
+    proxy.adds = {"service_route": "<sip:127.0.0.12;lr>, <sip:core.example;lr>"}
+    await office.phone.listen()
+    await proxy.listen()
+    office.link.start()
+    await passing(1)
+    (register,) = proxy.requests
+    assert register.start_line() == "REGISTER sip:carrier.example SIP/2.0"
+    assert register.get("route") == "<sip:127.0.0.12;lr>"
+    target = office.link.target("+442079460958", "")
+    assert target.routes == ("<sip:127.0.0.12;lr>", "<sip:core.example;lr>")
+    assert [(await way.open()).remote for way in await target.ways()] == [TWO]
+    assert office.link.owns(request(), MemoryFlow("udp", TWO))
+
+
+@virtual
+async def test_the_way_through_a_nat_is_kept_open_while_registered() -> None:
+    await started(trunk(register=True))
+    await passing(10 * KEEP_ALIVE["udp"])
+    pings = [datagram for datagram in network().datagrams if datagram.data == b"\r\n\r\n"]
+    assert 9 <= len(pings) <= 13
+    assert {ping.to for ping in pings} == {CARRIER}
+
+
+@virtual
+async def test_how_a_domain_and_an_ipv6_address_are_called() -> None:
+    office = Office(trunk(host="carrier.example", port=0))
+    assert office.link.target("+1", "").uri == "sip:+1@carrier.example"
+    six = Office(trunk(host="::1", port=5090, register=True)).link
+    target = six.target("+442079460958", "+12025550100")
+    assert target.uri == "sip:+442079460958@[::1]:5090"
+    assert target.from_uri == "sip:+12025550100@[::1]"

@@ -11,7 +11,7 @@ from .proc import PeerError
 
 @dataclass(frozen=True)
 class Certificate:
-    """PEM files: the authority, and one server certificate for 127.0.0.1 and localhost."""
+    """PEM files: the authority, and one server certificate for 127.0.0.1 and some names."""
 
     ca: Path
     certificate: Path
@@ -28,10 +28,11 @@ async def _openssl(folder: Path, *arguments: str) -> None:
         raise PeerError(f"openssl {arguments[0]}: {output.decode(errors='replace')}")
 
 
-async def make(folder: Path) -> Certificate:
+async def make(folder: Path, *names: str) -> Certificate:
     """Write ca.pem, cert.pem and key.pem into `folder`."""
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
-    (folder / "san").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    alternatives = ",".join(f"DNS:{name}" for name in ("localhost", *names))
+    (folder / "san").write_text(f"subjectAltName=IP:127.0.0.1,{alternatives}\n")
     await _openssl(
         folder, "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem",
         "-subj", "/CN=test authority",

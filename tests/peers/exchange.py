@@ -47,6 +47,8 @@ class Trunk:
     register: bool = False
     dial: str = "+{number}"
     srtp: str = "off"
+    outbound_proxy: str = ""
+    ca_file: str = ""
 
 
 @dataclass(frozen=True)

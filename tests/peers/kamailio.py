@@ -66,6 +66,8 @@ request_route {{
         exit;
     }}
     t_check_trans();
+    if (is_present_hf("Route")) xlog("L_NOTICE", "peer: $rm by the route $hdr(Route)\\n");
+    remove_hf("Route");
     if (is_method("OPTIONS")) {{ sl_send_reply("200", "OK"); exit; }}
     if (is_method("REGISTER")) {{
         if ($au == $null || !pv_www_authenticate("{realm}", "$sht(users=>$au)", "0")) {{

@@ -26,7 +26,17 @@ def test_the_example_is_valid_and_names_every_option() -> None:
 def test_the_defaults_in_the_example_are_the_defaults() -> None:
     written = tomllib.loads(EXAMPLE.read_text())
     defaults = Config()
-    for section in ("exchange", "media", "calls", "owner", "limits", "guard", "log", "demo"):
+    for section in (
+        "exchange",
+        "network",
+        "media",
+        "calls",
+        "owner",
+        "limits",
+        "guard",
+        "log",
+        "demo",
+    ):
         for name, value in written[section].items():
             default = getattr(getattr(defaults, section), name)
             if isinstance(default, tuple):
@@ -62,6 +72,16 @@ def test_a_fresh_one_has_three_extensions_with_different_secrets(tmp_path: Path)
         ("[[extension]]\nnumber = 'bob'\nsecret = 'x'", "extension.0.number"),
         ("[media]\nrtp_ports = [40000, 30000]", "the smaller first"),
         ("[[trunk]]\nname='a'\nzone='US'\nhost='h'\ndial='0'", "trunk.0.dial"),
+        ("[[trunk]]\nname='a'\nzone='US'\nhost='h;x'", "trunk.0.host"),
+        (
+            "[[trunk]]\nname='a'\nzone='US'\nhost='h'\noutbound_proxy='http://p'",
+            "is not a SIP URI like sip:proxy.example.com",
+        ),
+        ("[network]\nnameserver = 'dns.example'", "is not an address"),
+        ("[network]\npublic_address = 'pbx.example'", "is not an IP address"),
+        ("[network]\nstun_server = 'stun:0'", "is not a host, or a host and a port"),
+        ("[network]\nlocal_networks = ['10.0.0.1/8']", "has host bits set"),
+        ("[network]\nfailover_after = 0", "network.failover_after"),
         ("this is not TOML", "is not TOML"),
         (
             "[[extension]]\nnumber='101'\nsecret='a'\n[[extension]]\nnumber='101'\nsecret='b'",
@@ -92,3 +112,17 @@ def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("ENCRYPTOTEL_EXCHANGE__UDP_PORT", "5090")
     config = load(path)
     assert (config.exchange.udp_port, config.exchange.tcp_port) == (5090, 5071)
+
+
+@pytest.mark.parametrize(
+    ("written", "used"),
+    [("sip:proxy.example", "sip:proxy.example;lr"), ("proxy.example", "sip:proxy.example;lr"),
+     ("proxy.example:5080;lr", "sip:proxy.example:5080;lr"),
+     ("sips:[2001:db8::1]:5071;LR", "sips:[2001:db8::1]:5071;LR"),
+     ("sip:proxy.example;transport=tcp", "sip:proxy.example;transport=tcp;lr")],
+)  # fmt: skip
+def test_an_outbound_proxy_is_a_loose_router(written: str, used: str) -> None:
+    from encryptotel.config import TrunkSection
+
+    trunk = {"name": "a", "zone": "US", "host": "carrier.example", "outbound_proxy": written}
+    assert TrunkSection.model_validate(trunk).outbound_proxy == used

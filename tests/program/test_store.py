@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
@@ -30,7 +31,6 @@ from pbx.events import (
 from store.database import HEAD, Database
 from store.journal import (
     INTERRUPTED,
-    close_interrupted,
     find_call,
     live_bindings,
     recent_calls,
@@ -64,6 +64,9 @@ LIFE: list[Event] = [
         sent=2999,
         lost=1,
         jitter_ms=1.234,
+        lost_by_peer=2,
+        round_trip_ms=30.04,
+        mos=4.321,
     ),
     CallEnded(call_id="c1", at=later(63), status=200, cause="hung up"),
     CallTraced(
@@ -92,6 +95,7 @@ async def test_a_calls_whole_life_is_read_back(tmp_path: Path) -> None:
     answered = next(leg for leg in legs if leg.peer == "102")
     assert (answered.ringing_at, answered.srtp, answered.received) == (later(1), True, 3000)
     assert answered.jitter_ms == 1.23
+    assert (answered.lost_by_peer, answered.round_trip_ms, answered.mos) == (2, 30.0, 4.32)
     assert (await trace_of(database, "c1"))[0]["summary"] == "INVITE"
     found = await find_call(database, "last")
     assert found is not None
@@ -111,17 +115,27 @@ async def test_applying_everything_twice_changes_nothing(tmp_path: Path) -> None
     await database.close()
 
 
-async def test_calls_that_a_crash_left_open_are_ended_at_the_last_known_moment(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("alive", "ended"),
+    [
+        (None, later(3)),  # what is known of the call itself
+        (later(50), later(50)),  # the mark of the last run
+        (later(-5), later(3)),  # a mark that is older than the call
+        (later(9999), later(1000)),  # a clock that was set back
+    ],
+)
+async def test_calls_that_a_crash_left_open_are_ended_when_it_came(
+    tmp_path: Path, alive: datetime | None, ended: datetime
 ) -> None:
     database = Database(tmp_path / "t.db")
     await database.open()
     await written(database, LIFE[:6])
-    assert await close_interrupted(database, later(1000)) == 1
+    journal = Journal(database, alive=alive, now=lambda: later(1000))
+    journal.start()
+    await journal.close()
     ((call, legs),) = await recent_calls(database)
-    assert (call.cause, call.ended_at) == (INTERRUPTED, later(3))
+    assert (call.cause, call.ended_at) == (INTERRUPTED, ended)
     assert all(leg.ended_at for leg in legs)
-    assert await close_interrupted(database, later(2000)) == 0
     await database.close()
 
 

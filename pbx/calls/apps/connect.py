@@ -10,22 +10,22 @@ from pbx.calls.call import Call
 from pbx.calls.cause import Ending
 from pbx.calls.leg import Leg, Target
 from pbx.media.sdp import SdpError, SessionDescription
-from pbx.ports import CallRefused
 
 
 async def connect(
     call: Call,
     leg: Leg,
     targets: Sequence[Target],
-    offered: SessionDescription,
+    offered: SessionDescription | None,
     *,
     ring_timeout: float,
 ) -> Ending:
-    """Carry the caller's offer to all targets and the first answer back. A single target's
-    early media is heard too. Raises `CallRefused` when nobody answers."""
+    """Carry the caller's offer to all targets and the first answer back. Where there is no
+    offer yet, ours goes out and the caller answers last. A single target's early media is heard
+    too. Raises `CallRefused` when nobody answers."""
 
     def on_early(other: Leg) -> None:
-        if other.early is None or len(targets) > 1:
+        if other.early is None or len(targets) > 1 or offered is None:
             leg.ring()
             return
         try:
@@ -44,11 +44,7 @@ async def connect(
         other = dialling.result()
     finally:
         dialling.cancel()
-    try:
-        answer = leg.media.answer(other.media.remote)
-    except SdpError as error:
-        raise CallRefused(488, str(error)) from error
-    leg.accept(answer)
+    await leg.answer(other.media.remote)
     bridge = Bridge(leg, other)
     bridge.connect()
     call.answered()

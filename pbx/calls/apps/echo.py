@@ -9,16 +9,11 @@ from pbx.calls.call import Call
 from pbx.calls.cause import Ending
 from pbx.calls.leg import Leg, Target
 from pbx.media.port import RtpPort
-from pbx.media.sdp import SdpError
-from pbx.ports import CallRefused
 
 
 async def echo(call: Call, leg: Leg) -> Ending:
     """Answer with everything the caller offered and send each packet back."""
-    try:
-        leg.accept(leg.media.answer(leg.media.remote))
-    except SdpError as error:
-        raise CallRefused(488, str(error)) from error
+    await leg.answer(leg.media.remote)
     return await _mirror(call, leg)
 
 

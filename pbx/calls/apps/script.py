@@ -137,7 +137,7 @@ class ScriptCall(VoIPCall):
 
     # ── on the event loop ───────────────────────────────────────────────────────────────
     async def _accept(self) -> None:
-        await self._leg.accept_here()
+        await self._leg.answer()
         self._leg.audio.on_frame = self._take_frame
         self._leg.audio.on_digit = self._take_key
         self._on_answered()

@@ -9,7 +9,8 @@ from pbx.media.audio import MAX_LIVE, REPORT_EVERY, AudioChannel
 from pbx.media.clock import MediaClock
 from pbx.media.codecs import FRAME_BYTES, PCMA, PCMU, SILENCE, Codec
 from pbx.media.port import RtpPort
-from pbx.media.rtp import RtpPacket, event_digit, event_payload, parse_reports, parse_rtp
+from pbx.media.rtcp import parse_reports
+from pbx.media.rtp import RtpPacket, event_digit, event_payload, parse_rtp
 from pbx.media.tones import dominant, level, share_of, tone
 from tests.pbx.virtual_time import passing, virtual
 
@@ -19,12 +20,16 @@ class Wire:
 
     def __init__(self) -> None:
         self.port = RtpPort()
-        self.port.connection_made(self)  # type: ignore[arg-type]
+        self.port.attach(self, self)
         self.port.aim(("192.0.2.9", 4000))
         self.sent: list[RtpPacket] = []
+        self.reports: list[bytes] = []
         self.other: RtpPort | None = None
 
     def sendto(self, data: bytes, addr: object) -> None:
+        if parse_reports(data) is not None:
+            self.reports.append(data)
+            return
         packet = parse_rtp(data)
         assert packet is not None
         self.sent.append(packet)
@@ -192,16 +197,16 @@ async def test_unknown_payloads_and_noise_are_passed_over() -> None:
 @virtual
 async def test_a_report_every_five_seconds() -> None:
     wire, _ = channel()
-    reports: list[bytes] = []
-    wire.port.send_rtcp = reports.append  # type: ignore[method-assign]
     wire.port.datagram_received(
         RtpPacket(payload_type=0, sequence=9, timestamp=0, ssrc=77, payload=b"").encode(),
         ("192.0.2.8", 4000),
     )
     await passing(10.01)
     assert REPORT_EVERY == 250
-    assert len(reports) == 2
-    (block,) = parse_reports(reports[0]) or []
+    assert len(wire.reports) == 2
+    found = parse_reports(wire.reports[0])
+    assert found is not None
+    (block,) = found.blocks
     assert (block.ssrc, block.highest, block.lost) == (77, 9, 0)
 
 

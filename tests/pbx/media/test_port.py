@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pbx.media.port import RtpPort, RtpPorts
-from pbx.media.rtp import ReportBlock, RtpPacket, sender_report
+from pbx.media.rtcp import ReportBlock, report
+from pbx.media.rtp import RtpPacket
 from pbx.media.srtp import new_crypto, session
 
 PHONE, MOVED, STRANGER = ("192.0.2.9", 4000), ("198.51.100.4", 31_000), ("203.0.113.66", 6666)
@@ -31,8 +36,9 @@ class Port:
 
     def __init__(self) -> None:
         self.wire = Wire()
-        self.port = RtpPort()
-        self.port.connection_made(self.wire)  # type: ignore[arg-type]
+        self.now = 0.0
+        self.port = RtpPort(clock=lambda: self.now)
+        self.port.attach(self.wire, self.wire)
         self.port.aim(PHONE)
         self.heard: list[bytes] = []
         self.port.sink = self.heard.append
@@ -48,9 +54,9 @@ class Port:
         return self.wire.sent[-1][1]
 
 
-def rtp(sequence: int) -> bytes:
+def rtp(sequence: int, *, rtp_time: int = 0) -> bytes:
     return RtpPacket(
-        payload_type=0, sequence=sequence & 0xFFFF, timestamp=0, ssrc=1, payload=b"x" * 20
+        payload_type=0, sequence=sequence & 0xFFFF, timestamp=rtp_time, ssrc=1, payload=b"x" * 20
     ).encode()
 
 
@@ -72,7 +78,7 @@ def test_a_stranger_cannot_inject_into_a_running_stream(made: Port) -> None:
     assert made.gets(rtp(1), MOVED)
     assert not made.gets(rtp(2), STRANGER)
     assert made.talks_to == MOVED
-    assert (made.port.stats.received, made.port.stats.rejected) == (1, 1)
+    assert (made.port.received, made.port.stats.rejected) == (1, 1)
 
 
 def test_a_stranger_who_was_first_loses_it_to_the_phone(made: Port) -> None:
@@ -120,13 +126,16 @@ def test_a_recorded_packet_cannot_be_played_again(made: Port) -> None:
     assert made.gets(packet, PHONE)
     assert not made.gets(packet, STRANGER)
     assert made.talks_to == PHONE
+    assert (made.port.stats.rejected, made.port.stats.replayed) == (0, 1)
 
 
 def test_nothing_is_sent_while_held_or_too_long_or_closed(made: Port) -> None:
     made.port.sending = False
     made.port.send(rtp(1))
     made.port.sending = True
-    made.port.send(b"\x80" * 1490)
+    made.port.secure(None, session(new_crypto(), inbound=False))
+    made.port.send(b"\x80" * 2000)
+    assert made.port.stats.unsent == 1
     made.port.close()
     made.port.send(rtp(2))
     assert made.wire.sent == []
@@ -137,13 +146,9 @@ def test_losses_are_counted_over_the_wrap(made: Port) -> None:
     for sequence in [65_530, 65_531, 65_534, 65_535, 0, 1, 4]:
         made.gets(rtp(sequence), PHONE)
     assert made.port.lost == 4
-    assert made.port.highest_sequence == 65_536 + 4
-
-
-def test_disorder_is_no_loss(made: Port) -> None:
-    for sequence in [10, 12, 11, 14, 13]:
-        made.gets(rtp(sequence), PHONE)
-    assert made.port.lost == 0
+    block = made.port.report_block()
+    assert block is not None
+    assert (block.highest, block.lost) == (65_536 + 4, 4)
 
 
 @given(st.integers(0, 65_535), st.sets(st.integers(1, 2_000), max_size=60))
@@ -155,22 +160,242 @@ def test_any_loss_is_counted(start: int, missing: set[int]) -> None:
     assert made.port.lost == len(missing)
 
 
+def test_jitter_is_measured(made: Port) -> None:
+    """Every other packet 10 ms late: neighbours differ by 10 ms."""
+    for number in range(2_000):
+        made.now = number * 0.02 + (0.01 if number % 2 else 0.0)
+        made.gets(rtp(number, rtp_time=160 * number), PHONE)
+    assert made.port.stats.jitter_ms == pytest.approx(10, abs=0.1)
+    block = made.port.report_block()
+    assert block is not None
+    assert block.jitter in (79, 80)
+
+
+# ── RTCP ────────────────────────────────────────────────────────────────────────────────────
 def test_the_peers_report_is_kept(made: Port) -> None:
-    report = sender_report(1, 0, 0, 0, 0, ReportBlock(ssrc=1, lost=12, jitter=80))
-    made.port._on_rtcp(report, "192.0.2.9")
-    assert (made.port.stats.lost_by_peer, made.port.stats.jitter_ms) == (12, 10.0)
-    made.port._on_rtcp(b"\0" * 20, "192.0.2.9")
+    for number in range(100):
+        made.port.send(rtp(number))
+    told = report(1, 0, 0, 1, 0, ReportBlock(ssrc=1, lost=12, jitter=80))
+    assert made.port.takes_rtcp(told, PHONE[0])
+    assert made.port.stats.lost_by_peer == 12
+    quality = made.port.quality
+    assert (quality.peer_loss, quality.peer_jitter) == (0.12, 0.01)
+    made.port.takes_rtcp(report(1, 0, 0, 1, 0, ReportBlock(ssrc=2, lost=1, jitter=0)), PHONE[0])
+    assert made.port.stats.lost_by_peer == 13  # of another source of ours
+    assert not made.port.takes_rtcp(b"\0" * 20, PHONE[0])
     assert made.port.stats.rejected == 1
 
 
-@given(st.binary(max_size=100))
-def test_any_bytes(data: bytes) -> None:
-    made = Port()
-    made.gets(data, PHONE)
-    made.port._on_rtcp(data, "192.0.2.9")
-    made.port.secure(session(new_crypto(), inbound=True), None)
-    assert not made.gets(data, PHONE)
-    made.port._on_rtcp(data, "192.0.2.9")
+def test_the_round_trip_is_measured_in_the_middle_of_a_call(made: Port) -> None:
+    """A report of the other leg's phone passes through; this leg's phone answers it."""
+    made.now = 50.0
+    sent = report(7, 1_800_000_000.25, 0, 1, 160, None)
+    made.port.send_rtcp(sent)
+    made.now = 53.04
+    about = ReportBlock(
+        ssrc=7, lost=0, jitter=0, last_sr=int.from_bytes(sent[10:14], "big"), delay=3 * 65_536
+    )
+    assert made.port.takes_rtcp(report(1, 0, 0, 0, 0, about), PHONE[0])
+    assert made.port.quality.round_trip == pytest.approx(0.04, abs=1e-3)
+
+
+def test_our_report_tells_the_peer_how_old_its_own_is(made: Port) -> None:
+    made.gets(rtp(1), PHONE)
+    made.now = 10.0
+    theirs = report(1, 1_800_000_000.5, 0, 1, 0, None)
+    assert made.port.takes_rtcp(theirs, PHONE[0])
+    made.now = 12.5
+    block = made.port.report_block()
+    assert block is not None
+    assert block.last_sr == int.from_bytes(theirs[10:14], "big")
+    assert block.delay == int(2.5 * 65_536)
+
+
+def test_rtcp_of_a_stranger_is_not_taken_and_not_answered(made: Port) -> None:
+    rtcp = made.port._rtcp
+    assert rtcp is not None
+    made.port.aim(PHONE, None, "192.0.2.9")
+    for _ in range(3):
+        rtcp.datagram_received(report(1, 0, 0, 1, 0, None), STRANGER)
+    assert made.wire.sent == []
+    made.port.send_rtcp(report(1, 0, 0, 1, 0, None))
+    assert [to for _, to in made.wire.sent] == [(PHONE[0], PHONE[1] + 1)]
+
+
+def test_with_srtp_rtcp_moves_with_who_has_the_key(made: Port) -> None:
+    line, ours = new_crypto(), new_crypto()
+    made.port.secure(session(line, inbound=True), session(ours, inbound=False))
+    rtcp, phone = made.port._rtcp, session(line, inbound=False)
+    assert rtcp is not None
+    first = phone.protect_rtcp(report(1, 0, 0, 1, 0, None))
+    rtcp.datagram_received(first, (PHONE[0], 4001))
+    rtcp.datagram_received(first, STRANGER)
+    assert made.port.stats.replayed == 1
+    rtcp.datagram_received(phone.protect_rtcp(report(1, 0, 0, 1, 0, None)), (MOVED[0], 31_001))
+    made.port.send_rtcp(report(9, 0, 0, 1, 0, None))
+    assert made.wire.sent[-1][1] == (MOVED[0], 31_001)
+
+
+# ── real sockets ────────────────────────────────────────────────────────────────────────────
+class Phone:
+    """A socket of our own on a loopback address."""
+
+    def __init__(self, host: str) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((host, 0))
+        self.socket.setblocking(False)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        host, port = self.socket.getsockname()
+        return host, port
+
+    def sends(self, data: bytes, to: RtpPort) -> None:
+        self.socket.sendto(data, ("127.0.0.1", to.port))
+
+    def got(self) -> list[bytes]:
+        found: list[bytes] = []
+        while True:
+            try:
+                found.append(self.socket.recv(2048))
+            except BlockingIOError:
+                return found
+
+
+class Real:
+    """A port with real sockets, a phone where its SDP says, and what came through."""
+
+    def __init__(self, port: RtpPort) -> None:
+        self.port = port
+        self.phone, self.stranger = Phone("127.0.0.2"), Phone("127.0.0.2")
+        self.heard: list[bytes] = []
+        port.sink = self.heard.append
+        port.aim(self.phone.place, None, "127.0.0.2")
+
+    async def hears(self, count: int) -> bool:
+        """Whether so many packets came through; everything sent has arrived (it is loopback)."""
+        for _ in range(200):
+            if len(self.heard) >= count:
+                break
+            await asyncio.sleep(0)
+        return len(self.heard) == count
+
+    def close(self) -> None:
+        self.port.close()
+        self.phone.socket.close()
+        self.stranger.socket.close()
+
+
+@pytest.fixture
+async def real() -> AsyncIterator[Real]:
+    made = Real(await RtpPort.open(RtpPorts("127.0.0.1", 25_000, 25_998)))
+    yield made
+    made.close()
+
+
+async def test_the_kernel_keeps_strangers_out_once_nobody_may_take_over(real: Real) -> None:
+    real.phone.sends(rtp(1), real.port)
+    assert await real.hears(1)
+    assert real.port._connected
+    real.stranger.sends(rtp(2), real.port)
+    real.phone.sends(rtp(3), real.port)
+    assert await real.hears(2)
+    assert real.heard == [rtp(1), rtp(3)]
+    real.port.send(rtp(9))
+    assert (real.phone.got(), real.stranger.got()) == ([rtp(9)], [])
+
+
+async def test_what_a_stranger_sent_before_is_checked(real: Real) -> None:
+    """It was in the queue already when the socket was connected."""
+    real.phone.sends(rtp(1), real.port)
+    for number in range(20):
+        real.stranger.sends(rtp(100 + number), real.port)
+    real.phone.sends(rtp(2), real.port)
+    assert await real.hears(2)
+    assert real.heard == [rtp(1), rtp(2)]
+    assert real.port.stats.rejected == 20
+
+
+async def test_who_is_elsewhere_than_its_sdp_says_can_be_ousted(real: Real) -> None:
+    """So that socket is not connected: the phone may still turn up."""
+    real.stranger.sends(rtp(1), real.port)
+    assert await real.hears(1)
+    assert not real.port._connected
+    real.phone.sends(rtp(2), real.port)
+    assert await real.hears(2)
+    assert real.port._connected
+
+
+async def test_a_reinvite_frees_the_socket(real: Real) -> None:
+    real.phone.sends(rtp(1), real.port)
+    assert await real.hears(1)
+    real.port.aim(real.stranger.place, None, "127.0.0.2")
+    assert not real.port._connected
+    real.stranger.sends(rtp(2), real.port)
+    assert await real.hears(2)
+    real.port.send(rtp(9))
+    assert (real.phone.got(), real.stranger.got()) == ([], [rtp(9)])
+    line = new_crypto()
+    real.port.secure(session(line, inbound=True), None)  # now whoever has the key may move
+    assert not real.port._connected
+    real.phone.sends(session(line, inbound=False).protect(rtp(3)), real.port)
+    assert await real.hears(3)
+
+
+async def test_a_phone_that_is_gone_for_a_moment_does_no_harm(real: Real) -> None:
+    """Its closed port is reported by ICMP, to a connected socket as an error."""
+    real.phone.sends(rtp(1), real.port)
+    assert await real.hears(1)
+    place = real.phone.place
+    real.phone.socket.close()
+    for number in range(5):
+        real.port.send(rtp(number))
+    await asyncio.sleep(0)
+    assert real.port.stats.unsent > 0
+    real.phone = Phone("127.0.0.2")
+    real.phone.socket.close()
+    real.phone.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    real.phone.socket.bind(place)
+    real.phone.socket.setblocking(False)
+    real.phone.sends(rtp(2), real.port)
+    assert await real.hears(2)
+    real.port.send(rtp(9))
+    assert real.phone.got() == [rtp(9)]
+
+
+async def test_a_wildcard_port_is_not_tied_to_an_address_the_peer_was_not_told() -> None:
+    for told, tied in (("203.0.113.1", False), ("127.0.0.1", True)):
+        made = Real(await RtpPort.open(RtpPorts("0.0.0.0", 25_000, 25_998), told))
+        made.phone.sends(rtp(1), made.port)
+        assert await made.hears(1)
+        assert made.port._connected is tied
+        made.phone.sends(rtp(2), made.port)
+        assert await made.hears(2)
+        made.port.send(rtp(9))
+        assert made.phone.got() == [rtp(9)]
+        made.close()
+
+
+async def test_over_ipv6_too() -> None:
+    port = await RtpPort.open(RtpPorts("::1", 25_000, 25_998))
+    heard: list[bytes] = []
+    port.sink = heard.append
+    phone = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    phone.bind(("::1", 0))
+    phone.settimeout(5)
+    port.aim(phone.getsockname()[:2])
+    for number in (1, 2):
+        phone.sendto(rtp(number), ("::1", port.port))
+        for _ in range(200):
+            await asyncio.sleep(0)
+    assert heard == [rtp(1), rtp(2)]
+    assert port._connected
+    port.send(rtp(9))
+    assert phone.recv(100) == rtp(9)
+    port.aim(("::1", 9))
+    assert not port._connected
+    port.close()
+    phone.close()
 
 
 # ── the range ───────────────────────────────────────────────────────────────────────────────

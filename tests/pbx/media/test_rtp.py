@@ -1,8 +1,6 @@
-"""RTP, RTCP and telephone events: packets in, values out, and back."""
+"""RTP and telephone events: packets in, values out, and back."""
 
 from __future__ import annotations
-
-import struct
 
 import pytest
 from hypothesis import given
@@ -10,13 +8,10 @@ from hypothesis import strategies as st
 
 from pbx.media.rtp import (
     DIGITS,
-    ReportBlock,
     RtpPacket,
     event_digit,
     event_payload,
-    parse_reports,
     parse_rtp,
-    sender_report,
 )
 
 PACKET = RtpPacket(
@@ -70,60 +65,6 @@ def test_rtp_invalid(data: bytes) -> None:
 def test_any_bytes(data: bytes, start: bytes) -> None:
     found = parse_rtp(start + data)
     assert found is None or len(found.payload) <= len(data)
-    for block in parse_reports(start + data) or []:
-        assert -(2**23) <= block.lost < 2**23
-
-
-# ── RTCP ────────────────────────────────────────────────────────────────────────────────────
-BLOCK = ReportBlock(
-    ssrc=7, lost=-5, jitter=160, fraction=3, highest=70_000, last_sr=9, delay=65_536
-)
-
-
-def test_our_report_is_read_back() -> None:
-    wire = sender_report(0x01020304, 1_800_000_000.5, 99, 2**32 + 10, 1600, BLOCK)
-    assert parse_reports(wire) == [BLOCK]
-    version, kind, words, ssrc, seconds, fraction, timestamp, packets, octets = struct.unpack(
-        "!BBHIIIIII", wire[:28]
-    )
-    assert (version, kind, words) == (0x81, 200, 12)
-    assert (ssrc, seconds - 2_208_988_800, fraction) == (0x01020304, 1_800_000_000, 2**31)
-    assert (timestamp, packets, octets) == (99, 10, 1600)
-    assert wire[52:56] == bytes([0x81, 202, 0, 4])  # the SDES
-    assert b"\x01\x0801020304\0" in wire
-    assert len(wire) % 4 == 0
-
-
-def test_a_report_about_nobody() -> None:
-    assert parse_reports(sender_report(1, 0.0, 0, 0, 0, None)) == []
-
-
-def test_loss_is_clamped_to_its_24_bits() -> None:
-    (found,) = parse_reports(
-        sender_report(1, 0, 0, 0, 0, ReportBlock(ssrc=1, lost=10**9, jitter=0))
-    ) or [None]
-    assert found is not None
-    assert found.lost == 2**23 - 1
-
-
-def test_a_receiver_report_of_two_streams() -> None:
-    wire = bytes([0x82, 201, 0, 13]) + b"\0\0\0\1" + BLOCK.encode() * 2
-    assert parse_reports(wire) == [BLOCK, BLOCK]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\x80\xc8",
-        HEADER[:7],
-        b"\x00\xc9\0\1\0\0\0\1",
-        b"\x81\xc9\0\1\0\0\0\1",  # a block that is not there
-        b"\x80\xc9\0\x09\0\0\0\1",
-    ],
-)
-def test_rtcp_invalid(data: bytes) -> None:
-    assert parse_reports(data) is None
 
 
 # ── telephone events, RFC 4733 ──────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pbx.media.codecs import PCMA, PCMU
+from pbx.media.codecs import G722, OPUS, PCMA, PCMU
 from pbx.media.port import RtpPort, RtpPorts
 from pbx.media.rtp import RtpPacket
 from pbx.media.sdp import SdpError, SessionDescription
@@ -142,10 +142,16 @@ async def test_an_answer_that_mixes_up_tag_and_suite_is_no_key(legs: Legs) -> No
         one.take_answer(two.answer().replace(b"a=crypto:1 ", b"a=crypto:2 "))
 
 
-async def test_offers_name_the_long_suite_first(legs: Legs) -> None:
-    offer = SessionDescription.parse(await legs.leg().offer(profile=SECURE))
+@pytest.mark.parametrize(
+    ("profile", "wide"),
+    [(SECURE, ["AEAD_AES_256_GCM", "AES_256_CM_HMAC_SHA1_80"]), (Profile.OPPORTUNISTIC, [])],
+)
+async def test_offers_name_the_best_suite_first(
+    legs: Legs, profile: Profile, wide: list[str]
+) -> None:
+    offer = SessionDescription.parse(await legs.leg().offer(profile=profile))
     suites = [value.split()[1] for value in offer.media[0].values("crypto")]
-    assert suites == ["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
+    assert suites == [*wide, "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
 
 
 async def test_the_wrong_key_is_rejected(legs: Legs) -> None:
@@ -153,7 +159,7 @@ async def test_the_wrong_key_is_rejected(legs: Legs) -> None:
     await two.take_offer(await one.offer(profile=SECURE))
     wrong = SessionDescription.parse(two.answer())
     key = dict(wrong.media[0].attributes)["crypto"]
-    other = new_crypto("1").attribute()[1]
+    other = new_crypto("1", "AEAD_AES_256_GCM").attribute()[1]
     assert key is not None
     assert other is not None
     assert two.local is not None
@@ -226,13 +232,13 @@ def sdp(formats: str, *attributes: str, port: int = 4000, more: str = "") -> byt
 
 
 @pytest.mark.parametrize(
-    ("formats", "codec"), [("0 8", PCMU), ("8 0", PCMA), ("9 18 8", PCMA), ("3 0", PCMU)]
+    ("formats", "codec"), [("0 8", PCMU), ("8 0", PCMA), ("18 9 8", G722), ("3 0", PCMU), ("18 107 0", OPUS)]
 )
-async def test_the_callers_first_g711_codec_is_spoken(
+async def test_the_callers_first_codec_that_is_ours_is_spoken(
     legs: Legs, formats: str, codec: object
 ) -> None:
     leg = legs.leg()
-    await leg.take_offer(sdp(formats))
+    await leg.take_offer(sdp(formats, "rtpmap:107 opus/48000/2"))
     leg.answer()
     assert leg.codec is codec
     assert leg.event_type is None
@@ -249,7 +255,7 @@ async def test_digits_keep_the_callers_payload_type(legs: Legs) -> None:
 
 async def test_no_codec_in_common(legs: Legs) -> None:
     leg = legs.leg()
-    await leg.take_offer(sdp("9 18"))
+    await leg.take_offer(sdp("4 18"))
     with pytest.raises(NotAcceptable, match="no codec"):
         leg.answer()
 
@@ -269,8 +275,9 @@ async def test_unknown_payloads_and_video_are_carried_over(legs: Legs) -> None:
     )  # fmt: skip
     onward = SessionDescription.parse(await callee.offer(offered, profile=PLAIN))
     assert [m.kind for m in onward.media] == ["audio", "video"]
-    assert onward.media[0].formats == ("111", "0")
-    assert onward.media[0].attributes == (("rtpmap", "111 opus/48000/2"),)
+    assert onward.media[0].formats == ("111", "0", "9", "8", "101")  # and what we transcode
+    assert onward.media[0].attributes[0] == ("rtpmap", "111 opus/48000/2")
+    assert not {"candidate", "rtcp", "ice-pwd"} & {key for key, _ in onward.media[0].attributes}
     assert onward.media[1].values("rtcp-fb") == ["99 nack"]
     assert onward.media[1].protocol == "RTP/AVPF"
     accepted = callee.take_answer(sdp("111", "rtpmap:111 opus/48000/2", more=video))

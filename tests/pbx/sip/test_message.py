@@ -364,7 +364,11 @@ def test_missing_header_invalid(name: str) -> None:
         ("From", ""),
         ("From", "<sip:a@b"),
         ("From", "<>"),
-        ("From", "<mailto:a@b>;tag=1"),
+        ("From", "<mailto:a b>;tag=1"),
+        ("From", "<:a@b>;tag=1"),
+        ("From", "Bell, A <sip:a@b>;tag=1"),
+        ("From", "sip:a@b?subject=x;tag=1"),
+        ("From", '"A" B <sip:a@b>'),
         ("From", '"unclosed <sip:a@b>;tag=1'),
         ("From", "<sip:a@b>;self=1"),
         ("To", "<sip:>"),
@@ -410,7 +414,7 @@ def test_request_uri_invalid_is_found_when_asked_for() -> None:
         _ = found.target
 
 
-@pytest.mark.parametrize("value", ["x y", "<sip:a@b", "<sip:a@b>;self=1", "<http://x>"])
+@pytest.mark.parametrize("value", ["x y", "<sip:a@b", "<sip:a@b>;self=1", "<http:>"])
 def test_contact_invalid(value: str) -> None:
     found = parse(*without("Contact"), f"Contact: {value}")
     with pytest.raises(ParseError, match="bad contact"):
@@ -430,9 +434,9 @@ def test_the_head_is_bounded() -> None:
 
 def test_the_number_of_headers_is_bounded() -> None:
     room = MAX_HEADERS - len(INVITE)
-    parse(*INVITE, *["X: y"] * room)
+    parse(*INVITE, *["X-A: y"] * room)
     with pytest.raises(ParseError, match="too many headers"):
-        parse(*INVITE, *["X: y"] * (room + 1))
+        parse(*INVITE, *["X-A: y"] * (room + 1))
 
 
 def test_the_body_is_bounded() -> None:

@@ -81,7 +81,7 @@ async def test_a_call_over_a_connection(transport: Transport) -> None:
     there.session.end(reason="enough")
     await settled()
     assert here.told[-1].startswith("ended 200")
-    assert f";transport={transport}" in there.session._contact
+    assert f";transport={transport}" in there.session.dialog.contact
 
 
 @virtual
@@ -307,11 +307,11 @@ async def test_a_second_phone_behind_a_forking_proxy_is_acknowledged_and_hung_up
         ok = invite.response(200, to_tag=tag)
         ok.set("contact", f"<{contact}>")
         ok.set("record-route", f"<sip:192.0.2.2;lr;for={tag}>")
-        ok.body = tag.encode()
+        ok.body = b"v=0 " + tag.encode()
         wire.sendto(ok.encode(), alice.local)
     await settled()
     assert here.told == ["answered"]
-    assert here.bodies == [b"one"]
+    assert here.bodies == [b"v=0 one"]
     assert [(found.method, found.to_tag, found.uri) for found in heard] == [
         ("ACK", "one", "sip:desk@192.0.2.2"),
         ("ACK", "two", "sip:mobile@192.0.2.2"),
@@ -340,12 +340,12 @@ async def _listener(local: tuple[str, int], heard: list[Request]):  # type: igno
 @virtual
 async def test_a_reinvite_is_answered_and_acknowledged() -> None:
     _, _, here, there = await talking()
-    response = await here.session.reinvite(b"hold")
+    response = await here.session.reoffer(b"hold")
     assert (response.status, response.body) == (200, b"agreed to hold")
     await settled()
     assert there.told == ["reoffer hold"]
     assert steps()[-4:] == ["INVITE", "100 Trying", "200 OK", "ACK"]
-    back = await there.session.reinvite(b"resume")
+    back = await there.session.reoffer(b"resume")
     assert (back.status, back.body) == (200, b"agreed to resume")
     await passing(60)
     assert steps()[-4:] == ["INVITE", "100 Trying", "200 OK", "ACK"]  # nothing is repeated
@@ -360,7 +360,7 @@ async def test_a_refused_reinvite_leaves_the_call_as_it_was() -> None:
         return 488
 
     there.reoffer = refuse
-    assert (await here.session.reinvite(b"video")).status == 488
+    assert (await here.session.reoffer(b"video")).status == 488
     await settled()
     assert here.session.state is there.session.state is CallState.ANSWERED
     here.session.end()
@@ -376,10 +376,10 @@ async def test_a_reinvite_whose_user_fails_is_500(caplog: pytest.LogCaptureFixtu
         raise RuntimeError("no")
 
     there.reoffer = fail
-    assert (await here.session.reinvite(b"hold")).status == 500
-    assert "re-INVITE failed" in caplog.text
+    assert (await here.session.reoffer(b"hold")).status == 500
+    assert "a new offer failed" in caplog.text
     there.reoffer = there._agree
-    assert (await here.session.reinvite(b"hold")).status == 200
+    assert (await here.session.reoffer(b"hold")).status == 200
 
 
 @virtual
@@ -387,18 +387,18 @@ async def test_two_reinvites_that_cross_are_both_refused_491() -> None:
     _, _, here, there = await talking()
     network().latency = 0.05
     ours, theirs = await asyncio.gather(
-        here.session.reinvite(b"hold"), there.session.reinvite(b"video")
+        here.session.reoffer(b"hold"), there.session.reoffer(b"video")
     )
     assert (ours.status, theirs.status) == (491, 491)
     assert here.told[2:] == there.told == []  # nobody was asked
-    assert (await here.session.reinvite(b"again")).status == 200
+    assert (await here.session.reoffer(b"again")).status == 200
 
 
 @virtual
 async def test_a_second_reinvite_of_ours_waits_its_turn() -> None:
     _, _, here, _ = await talking()
     network().latency = 0.05
-    one, two = await asyncio.gather(here.session.reinvite(b"1"), here.session.reinvite(b"2"))
+    one, two = await asyncio.gather(here.session.reoffer(b"1"), here.session.reoffer(b"2"))
     assert (one.status, two.status) == (200, 491)
 
 
@@ -408,7 +408,7 @@ async def test_a_reinvite_before_the_answer_or_after_the_end_is_refused_here() -
     bob.takes = rings
     here = await alice.call(bob)
     await settled()
-    assert (await here.session.reinvite(b"hold")).status == 491
+    assert (await here.session.reoffer(b"hold")).status == 491
     assert steps() == ["INVITE", "180 Ringing"]
 
 
@@ -420,7 +420,7 @@ async def test_a_reinvite_that_finds_nobody_ends_the_call(status: int) -> None:
         network().lose = lambda _: True
     else:
         bob.stack._dialogs.clear()
-    assert (await here.session.reinvite(b"hold")).status == status
+    assert (await here.session.reoffer(b"hold")).status == status
     assert here.told[-1].startswith(f"ended {status}")  # §12.2.1.2
 
 
@@ -429,14 +429,15 @@ async def test_a_reinvite_moves_the_target() -> None:
     alice, bob, here, there = await talking()
     moved = request(
         "INVITE", via="192.0.2.1:5060;rport", cseq=2, call_id=here.session.call_id,
-        from_tag=here.session.local_tag, to_tag=here.session.remote_tag, body=b"v",
+        from_tag=here.session.local_tag, to_tag=here.session.dialog.remote_tag, body=b"v=0",
         contact="<sip:alice@192.0.2.50:5099>",
     )  # fmt: skip
     (await alice.flow_to(bob)).send(moved.encode())
     await settled()
+    await acknowledge(alice, bob, moved)
     there.session.end()
     await settled()
-    assert there.told == ["reoffer v", "ended 200 hung up"]
+    assert there.told == ["reoffer v=0", "ended 200 hung up"]
     assert network().ladder()[-2].startswith("BYE sip:alice@192.0.2.50:5099")
 
 
@@ -446,7 +447,7 @@ def inside(here: Line, method: str, *, cseq: int = 2, body: bytes = b"", **more:
     session = here.session
     return request(
         method, via="192.0.2.1:5060;rport", cseq=cseq, call_id=session.call_id,
-        from_tag=more.pop("from_tag", session.local_tag), to_tag=session.remote_tag,
+        from_tag=more.pop("from_tag", session.local_tag), to_tag=session.dialog.remote_tag,
         body=body, **more,
     ).encode()  # fmt: skip
 
@@ -497,7 +498,7 @@ async def test_a_bye_while_it_rings_ends_the_invite_too() -> None:
     bob.takes = rings
     here = await alice.call(bob)
     await settled()
-    here.session.remote_tag = bob.lines[0].session.local_tag
+    here.session.dialog.remote_tag = bob.lines[0].session.local_tag
     (await alice.flow_to(bob)).send(inside(here, "BYE"))
     await settled()
     assert "487 Request Terminated" in steps()
@@ -606,6 +607,18 @@ async def test_a_strict_router_is_served_as_of_old() -> None:
         assert found.get_all("route") == ["<sip:p2.example.com;lr>", "<sip:bob@192.0.2.2>"]
 
 
+async def acknowledge(alice: Phone, bob: Phone, invite: Request) -> None:
+    """The ACK of a hand-made INVITE's 200."""
+    ack = Request("ACK", invite.uri)
+    for name in ("via", "from", "call-id"):
+        ack.copy_header(name, invite)
+    ack.set("via", invite.get("via") + "ack")
+    ack.copy_header("to", messages("INVITE")[-1])
+    ack.set("cseq", f"{invite.cseq.sequence} ACK")
+    (await alice.flow_to(bob)).send(ack.encode())
+    await settled()
+
+
 @virtual
 async def test_a_callee_keeps_the_routes_in_order_and_returns_them() -> None:
     alice, bob = await two_phones()
@@ -616,6 +629,7 @@ async def test_a_callee_keeps_the_routes_in_order_and_returns_them() -> None:
     await settled()
     ok = messages("INVITE")[-1]
     assert ok.get_all("record-route") == ["<sip:p1.example.com;lr>,<sip:p2.example.com;lr>"]
+    await acknowledge(alice, bob, invite)
     bob.lines[0].session.end()
     await settled()
     bye = messages("BYE")[0]
@@ -631,6 +645,7 @@ async def test_between_servers_requests_follow_the_contact() -> None:
     invite = request(via="192.0.2.1:5060;rport", contact="<sip:alice@192.0.2.60:5070>")
     (await alice.flow_to(bob)).send(invite.encode())
     await settled()
+    await acknowledge(alice, bob, invite)
     bob.lines[0].session.end()
     await settled()
     assert [found.method for found in elsewhere] == ["BYE"]
@@ -642,6 +657,7 @@ async def test_to_phones_requests_go_where_they_come_from() -> None:
     invite = request(via="192.0.2.1:5060;rport", contact="<sip:alice@10.0.0.7:5070>")
     (await alice.flow_to(bob)).send(invite.encode())
     await settled()
+    await acknowledge(alice, bob, invite)
     bob.lines[0].session.end()
     await settled()
     bye = network().datagrams[-2]
@@ -658,7 +674,7 @@ async def whole_call() -> tuple[Line, Line]:
     here = await alice.call(bob)
     await passing(40)
     assert here.session.state is CallState.ANSWERED, steps()
-    response = await here.session.reinvite(b"hold")
+    response = await here.session.reoffer(b"hold")
     assert response.status == 200
     await passing(40)
     assert here.session.state is CallState.ANSWERED, steps()

@@ -12,7 +12,7 @@ from sipmessage import URI
 
 from pbx.sip.message import Request, Response, parse_message
 from pbx.sip.stack import Stack
-from pbx.sip.transport import Transport
+from pbx.sip.transport import Look, Transport
 from tests.pbx.messages import request
 from tests.pbx.phone import Phone
 from tests.pbx.test_virtual_time import wires
@@ -109,7 +109,7 @@ async def test_what_cannot_be_answered_is_not(data: bytes) -> None:
 @virtual
 async def test_who_is_not_admitted_hears_nothing() -> None:
     phone, wire = await office(), await wires(PEER)
-    phone.admitted = False
+    phone.stack.transports.look = lambda data, flow: Look.DROP
     bad = request("OPTIONS")
     bad.set("cseq", "1 INVITE")
     for data in (request("INVITE").encode(), request("OPTIONS").encode(), bad.encode()):

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from pbx.sip.message import MAX_BODY, MAX_HEAD
 from pbx.sip.transport import (
     FIRST_MESSAGE_TIMEOUT,
+    IDLE_TIMEOUT,
     MAX_AT_ONCE,
     MAX_CONNECTIONS_PER_HOST,
+    MAX_STRANGERS_PER_HOST,
     MAX_UNSENT,
+    REAP_EVERY,
     STRANGER_TIMEOUT,
     Flow,
     StreamFlow,
@@ -66,15 +69,14 @@ async def test_messages_are_cut_from_the_stream_whatever_the_segments(segment: i
 
 
 @virtual
-async def test_messages_without_a_body_or_a_length() -> None:
+async def test_messages_without_a_body_and_a_short_name_for_the_length() -> None:
     server, _, flow = await joined()
-    flow.send(raw("A", "B: c") + raw("D") + raw("E", "l : 2", "F: g") + b"hi" + raw("H"))
+    flow.send(raw("A", "l:0") + raw("E", "l : 2", "F: g") + b"hi" + raw("H", "l:\r\n 0"))
     await settled()
     assert server.got == [
-        b"A\r\nB: c\r\n\r\n",
-        b"D\r\n\r\n",
+        b"A\r\nl:0\r\n\r\n",
         b"E\r\nl : 2\r\nF: g\r\n\r\nhi",
-        b"H\r\n\r\n",
+        b"H\r\nl:\r\n 0\r\n\r\n",
     ]
 
 
@@ -207,8 +209,10 @@ async def test_a_stranger_is_cut_off_after_a_while_and_somebody_known_is_not() -
     await passing(STRANGER_TIMEOUT - 1)
     assert not flow.closed
     server.flows[-1].trust()
-    await passing(86_400)
+    await passing(IDLE_TIMEOUT - REAP_EVERY)
     assert not flow.closed
+    await passing(3 * REAP_EVERY)
+    assert flow.closed
 
 
 @virtual
@@ -251,9 +255,13 @@ async def test_a_reader_that_is_too_slow_is_cut_off() -> None:
 async def test_a_host_may_open_only_so_many_connections() -> None:
     server = End()
     await server.transports.listen_stream("tcp", HERE)
-    clients = [End() for _ in range(MAX_CONNECTIONS_PER_HOST + 3)]
-    flows = [await client.transports.flow_to("tcp", HERE) for client in clients]
-    await settled()
+    flows = []
+    for _ in range(MAX_CONNECTIONS_PER_HOST + 3):
+        flows.append(await End().transports.flow_to("tcp", HERE))
+        flows[-1].send(OPTIONS)
+        await settled()
+        if len(server.flows) == len(flows):
+            server.flows[-1].trust()
     assert [flow.closed for flow in flows].count(False) == MAX_CONNECTIONS_PER_HOST
     flows[0].close()
     await settled()
@@ -261,11 +269,32 @@ async def test_a_host_may_open_only_so_many_connections() -> None:
 
 
 @virtual
+async def test_the_oldest_stranger_of_a_host_makes_room_for_the_next() -> None:
+    server = End()
+    await server.transports.listen_stream("tcp", HERE)
+    flows = [await End().transports.flow_to("tcp", HERE)]
+    flows[0].send(OPTIONS)
+    await settled()
+    server.flows[0].trust()
+    for _ in range(MAX_STRANGERS_PER_HOST + 5):
+        flows.append(await End().transports.flow_to("tcp", HERE))
+    await settled()
+    assert [flow.closed for flow in flows] == [False] + [True] * 5 + [False] * (
+        MAX_STRANGERS_PER_HOST
+    )
+    for flow in flows:
+        flow.close()
+    await settled()
+    transports = server.transports
+    assert (transports._strangers, transports._per_host, transports._streams) == ({}, {}, {})
+
+
+@virtual
 async def test_a_banned_host_is_refused() -> None:
     server = End()
     server.transports.admits = lambda host: False
-    await server.transports.listen_stream("tls", HERE)
-    flow = await End().transports.flow_to("tls", HERE)
+    await server.transports.listen_stream("tcp", HERE)
+    flow = await End().transports.flow_to("tcp", HERE)
     flow.send(OPTIONS)
     await settled()
     assert flow.closed
@@ -365,6 +394,40 @@ async def test_there_and_back_on_the_loopback(transport: Transport) -> None:
     assert client.flows[0].remote == address
     await client.transports.close()
     await server.transports.close()
+
+
+async def _said_to(end: End, data: bytes) -> bytes:
+    """What a server answers on a TCP connection of its own before it closes that."""
+    reader, writer = await asyncio.open_connection(
+        *await end.transports.listen_stream("tcp", ("127.0.0.1", 0))
+    )
+    writer.write(data)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    await end.transports.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "lengths", [(), ("l: x",), ("l: -1",), ("l: 0", "Content-Length: 9"), ("l: 65536",)]
+)
+async def test_a_stream_without_a_length_is_answered_400_and_closed(
+    lengths: tuple[str, ...],
+) -> None:
+    """Where the message ends, and so where the next begins, nobody can tell (§18.3)."""
+    server = End()
+    head = ("Via: SIP/2.0/TCP [2001:db8::1];branch=z9hG4bK1;rport", "To: <sip:a@b>")
+    answer = await _said_to(server, raw("OPTIONS sip:a@b SIP/2.0", *head, *lengths) + OPTIONS)
+    assert answer.startswith(b"SIP/2.0 400 Bad Request - missing or bad Content-Length\r\n")
+    assert b";received=127.0.0.1\r\n" in answer
+    assert server.got == []
+
+
+async def test_a_response_without_a_length_is_not_answered() -> None:
+    server = End()
+    assert await _said_to(server, raw("SIP/2.0 200 OK", "Via: SIP/2.0/TCP a")) == b""
+    assert server.got == []
 
 
 async def test_tls_with_a_certificate_of_our_own(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""What of a changed configuration can be taken up while calls go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from encryptotel.config import Config
+from pbx.ports import Extension
+
+AT_START = ("exchange", "network", "demo", "owner")
+"Sections that sockets, dialogs and conversations were made with …"
+LIVE = {"exchange": ("certificate", "certificate_key")}
+"… but for these options of them;"
+ALSO_AT_START = {
+    "media": ("rtp_ports",),
+    "network": ("nameserver", "public_address", "stun_server", "local_networks"),
+}
+"and single options of other sections."
+
+
+def blended(running: Config, wanted: Config) -> tuple[Config, list[str]]:
+    """The configuration to go on with, and the options in `wanted` that need a restart."""
+    later: list[str] = []
+    sections = {}
+    for name in type(running).model_fields:
+        old, new = getattr(running, name), getattr(wanted, name)
+        kept = {
+            option: getattr(old, option)
+            for option in _fixed(name, type(old))
+            if getattr(old, option) != getattr(new, option)
+        }
+        later += [f"[{name}] {option}" for option in kept]
+        sections[name] = new.model_copy(update=kept) if kept else new
+    return running.model_copy(update=sections), later
+
+
+def _fixed(section: str, model: type) -> list[str]:
+    """The options of a section that stay until the next start."""
+    if section in AT_START:
+        options = list(getattr(model, "model_fields", ()))
+        return [option for option in options if option not in LIVE.get(section, ())]
+    return list(ALSO_AT_START.get(section, ()))
+
+
+def locked_out(
+    before: Mapping[str, Extension], after: Mapping[str, Extension]
+) -> list[tuple[str, str]]:
+    """Extensions whose phones must not stay registered, and why: it is gone, or somebody who
+    knew the old password may be among them."""
+    found = []
+    for number, old in before.items():
+        new = after.get(number)
+        if new is None:
+            found.append((number, "the extension was removed"))
+        elif new.secret != old.secret:
+            found.append((number, "the password was changed"))
+    return found

@@ -1,0 +1,1 @@
+"""What the RFCs ask of the SIP side, seen from outside."""

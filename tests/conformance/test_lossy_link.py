@@ -1,0 +1,344 @@
+"""Calls over a link that loses a tenth of all SIP messages, doubles and reorders others and
+delays each: every one comes about, ends with BYE and stands in the journal as it was.
+
+By default a few dozen calls, with `make soak` five hundred; the same code. First in virtual
+time, where the seed decides everything, then the running program with SIPp on both sides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from encryptotel.demo.phone import Phone
+from encryptotel.journal import Journal
+from pbx.calls.leg import Leg, LegOver
+from pbx.events import CallEnded, CallTraced, Event
+from pbx.exchange import Exchange, Settings
+from pbx.media.srtp import SrtpPolicy
+from pbx.ports import CallRefused, Extension, Permit, Trunk
+from pbx.sip.digest import Credentials
+from store.database import Database
+from store.journal import recent_calls
+from store.tables import CallRow, LegRow
+from tests.pbx import virtual_time
+from tests.peers import ports
+from tests.peers.exchange import Config
+from tests.peers.exchange import Exchange as Program
+from tests.peers.exchange import Extension as Phoned
+from tests.peers.proc import missing
+
+from .cases import takes_and_waits
+from .field import SECRET, register
+from .link import Address, Link, Weather
+from .scenario import Callee, Caller, Side
+
+SEED = int(os.environ.get("LINK_SEED", "1"))
+SERVER = ("192.0.2.1", 5060)
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+TALK = 3.0
+"Seconds the caller talks; the callee of every second call hangs up after one less."
+EVERY = 0.1
+"Seconds between calls."
+soak = pytest.mark.soak
+
+
+class People:
+    """A directory of two, and a gatekeeper nobody comes to."""
+
+    def __init__(self, *numbers: str) -> None:
+        self._people = {number: Extension(number=number, secret=number) for number in numbers}
+
+    def extension(self, number: str) -> Extension | None:
+        return self._people.get(number)
+
+    def extensions(self) -> list[Extension]:
+        return list(self._people.values())
+
+    def trunks(self) -> list[Trunk]:
+        return []
+
+    def route(self, number: str) -> str | None:
+        return None
+
+    def admit(self, user: str, trunk: Trunk, number: str) -> Permit:
+        raise CallRefused(403, "nobody calls out here")
+
+    def release(self, permit: Permit) -> None:
+        raise AssertionError("no permit was given")
+
+
+class QuietPhone(Phone):
+    """A phone that neither speaks nor listens, so that only SIP costs time."""
+
+    async def _attend(self, leg: Leg) -> None:
+        with contextlib.suppress(LegOver):
+            await self._behave(self, leg)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A call as the caller saw it."""
+
+    answered: float
+    ended: float
+    hung_up: bool
+
+
+async def caller_talks(phone: Phone, leg: Leg) -> None:
+    """The caller waits for the callee to hang up, and does so itself after a while."""
+
+
+async def campaign(calls: int, weather: Weather) -> tuple[list[Event], dict[str, Truth], Exchange]:
+    """`calls` calls from 101 to 102 through two bad links, in virtual time."""
+    events: list[Event] = []
+    people = People("101", "102")
+    settings = Settings(
+        domain="pbx.example", advertise=SERVER[0], media_host="127.0.0.1",
+        rtp_first=20_000, rtp_last=29_998,
+    )  # fmt: skip
+    exchange = Exchange(
+        settings, people, people, events.append,
+        now=lambda: EPOCH + timedelta(seconds=virtual_time.now()),
+    )  # fmt: skip
+    await exchange.listen("udp", SERVER)
+    exchange.start()
+    truths: dict[str, Truth] = {}
+    invited, ended = set[str](), set[str]()
+    taken = 0
+
+    def note(data: bytes) -> None:
+        text = data.decode()
+        if text.startswith("INVITE "):
+            invited.add(_call_id(text))
+        elif text.startswith(("SIP/2.0 200 ", "SIP/2.0 481 ")) and " BYE\r\n" in text:  # crossed
+            ended.add(_call_id(text))
+
+    async def callee(_: Phone, leg: Leg) -> None:
+        nonlocal taken
+        taken += 1
+        if taken % 2:
+            await asyncio.sleep(TALK - 1)
+            leg.hang_up()
+        await leg.ended()
+
+    phones, links = [], []
+    for index, (number, behave) in enumerate((("101", caller_talks), ("102", callee))):
+        host = f"192.0.2.{10 + index}"
+        link = await Link.open(
+            SERVER, SEED + index, weather, front=(host, 5060), back=(host, 5070)
+        )  # fmt: skip
+        link.on_datagram = note
+        phone = QuietPhone(behave, host="127.0.0.1", srtp=SrtpPolicy.OFF, ring_seconds=1.0)
+        await phone._stack.transports.listen_udp((f"192.0.2.{20 + index}", 5060))
+        account = Credentials(username=number, secret=number)
+        assert await phone.register(link.front, account, "pbx.example") == 200
+        phones.append(phone)
+        links.append(link)
+
+    async def one(after: float) -> None:
+        await asyncio.sleep(after)
+        try:
+            leg = await phones[0].call("102")
+        except CallRefused as refused:
+            raise AssertionError(f"{refused.status} {refused}\n{links[0]}\n{links[1]}") from refused
+        answered = virtual_time.now()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TALK):
+                await leg.ended()
+        hung_up = leg.ending is None
+        ended = virtual_time.now()
+        truths[leg.call_id] = Truth(answered, ended, hung_up)
+        leg.hang_up()
+
+    outcomes = await asyncio.gather(
+        *(one(EVERY * index) for index in range(calls)), return_exceptions=True
+    )
+    await asyncio.sleep(64)  # the last answers, repeats and traces
+    failures = [outcome for outcome in outcomes if outcome is not None]
+    assert not failures, (
+        f"{len(failures)} of {calls} calls failed, first: {failures[0]}\n{ladders(events)}"
+    )
+    assert len(invited) == 2 * calls, "one dialog a side and call"
+    assert invited == ended, "each ended by a BYE that was answered"
+    for link in links:
+        for way in (link.up, link.down):
+            share = way.lost / way.passed
+            assert way.passed < 200 or abs(share - weather.lose) < 0.05, str(link)
+    for phone in phones:
+        await phone.stop()
+    assert not exchange.calls
+    assert exchange.stack.dialogs == 0, "dialogs were left"
+    await asyncio.sleep(64)
+    assert len(exchange.stack.transactions) == 0, "transactions were left"
+    await exchange.stop()
+    return events, truths, exchange
+
+
+def check(events: list[Event], truths: dict[str, Truth], calls: int) -> None:
+    """The journal's tables, written from these events, tell the truth the caller saw."""
+    rows = asyncio.run(written(events))
+    assert len(rows) == calls, "a repeated INVITE counted as a call of its own"
+    assert Counter(row.status for row, _ in rows) == {200: calls}
+    seen: dict[str, Truth] = {}
+    for event in events:
+        if isinstance(event, CallTraced):
+            call_ids = {_call_id(line.text) for line in event.lines}
+            (seen[event.call_id],) = (truths[one] for one in call_ids if one in truths)
+    assert len(seen) == calls
+    for row, legs in rows:
+        assert len(legs) == 2
+        for leg in legs:
+            assert leg.answered_at is not None
+            assert leg.ended_at is not None
+            assert leg.status == 200, leg
+        assert row.answered_at is not None
+        assert row.ended_at is not None
+        truth, lasted = seen[row.id], (row.ended_at - row.answered_at).total_seconds()
+        # The 200 may be lost five times (0.5 + 1 + 2 + 4 + 4 s), and the BYE too.
+        assert abs(lasted - (truth.ended - truth.answered)) < 16, (row, truth)
+
+
+def ladders(events: list[Event]) -> str:
+    """The messages of the calls that did not end well, as the exchange saw them."""
+    bad = {one.call_id for one in events if isinstance(one, CallEnded) and one.status != 200}
+    traced = (one for one in events if isinstance(one, CallTraced))
+    return "\n\n".join(ladder(one) for one in traced if one.call_id in bad)
+
+
+def ladder(traced: CallTraced) -> str:
+    return "\n".join(
+        f"{line.at:%M:%S.%f} {'->' if line.sent else '<-'} {line.peer} {line.summary}"
+        for line in traced.lines
+    )
+
+
+def _call_id(text: str) -> str:
+    return text.partition("Call-ID: ")[2].partition("\r\n")[0]
+
+
+async def written(events: list[Event]) -> list[tuple[CallRow, list[LegRow]]]:
+    """What the journal makes of the events."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(Path(folder) / "journal.db")
+        await database.open()
+        journal = Journal(database)
+        journal.start()
+        for event in events:
+            journal.take(event)
+        await journal.close()
+        found = await recent_calls(database, limit=10_000)
+        await database.close()
+    return found
+
+
+@pytest.mark.parametrize("calls", [60, pytest.param(500, marks=soak)])
+def test_every_call_comes_about_and_ends(calls: int) -> None:
+    events, truths, _ = virtual_time.run(campaign(calls, Weather()))
+    assert sum(isinstance(event, CallEnded) for event in events) == calls
+    hung_up = Counter(truth.hung_up for truth in truths.values())
+    assert min(hung_up[True], hung_up[False]) > calls / 4, "both sides hang up"
+    check(events, truths, calls)
+
+
+# ── the running program, SIPp on both sides ─────────────────────────────────────────────────
+RATE = 5
+"Calls a second of each pair of phones."
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two phones, and who of them hangs up."""
+
+    caller: str
+    callee: str
+    sides: tuple[Side, Side]
+
+
+def pairs() -> list[Pair]:
+    """SIPp keeps to its script, so who hangs up is decided beforehand."""
+    hangs_up, waits = Caller().invite().answered(), Caller().invite().answered()
+    return [
+        Pair("201", "301", (hangs_up.pause(500).hang_up().linger(4000), takes_and_waits(4000))),
+        Pair("202", "302", (
+            waits.hung_up().linger(4000),
+            Callee().invited().takes().pause(500).hang_up().linger(4000),
+        )),
+    ]  # fmt: skip
+
+
+async def sipp(folder: Path, side: Side, name: str, server: Address, port: int, number: str,
+               calls: int, to: str = "") -> int:  # fmt: skip
+    """One SIPp through a bad link: it repeats what is not answered, and may be told anything."""
+    (folder / f"{name}.xml").write_text(side.xml())
+    argv = [
+        "sipp", "-sf", f"{name}.xml", "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(port),
+        "-m", str(calls), "-r", str(RATE), "-l", "500", "-nostdin", "-aa",
+        "-default_behaviors", "all,-abortunexp", "-trace_err", "-error_file", f"{name}.err",
+        "-timeout", f"{60 + calls // RATE}s", "-timeout_error", "-cp", str(ports.free_port()),
+        "-au", number, "-ap", SECRET, "-key", "from_user", number,
+        "-key", "rtp_port", str(ports.free_port()),
+    ]  # fmt: skip
+    if to:
+        argv += ["-s", to, f"{server[0]}:{server[1]}"]
+    child = await asyncio.create_subprocess_exec(
+        *argv, cwd=folder, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        return await child.wait()
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+def _tails(folder: Path) -> list[str]:
+    return [path.read_text()[-2000:] for path in folder.glob("*.err")]
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(bool(missing("sipp")), reason="not installed: sipp")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("calls", [10, pytest.param(250, marks=soak)])
+async def test_sipp_calls_through_the_running_program(calls: int, tmp_path: Path) -> None:
+    """`calls` of each pair."""
+    played = pairs()
+    numbers = [number for pair in played for number in (pair.caller, pair.callee)]
+    first = ports.free_range(1200)
+    config = Config(
+        [Phoned(number, SECRET) for number in numbers],
+        extra={"owner": {"extension": "201"}, "media": {"rtp_ports": [first, first + 1198]}},
+    )
+    async with Program(config) as exchange:
+        links, runs = [], []
+        for index, pair in enumerate(played):
+            caller = await Link.open(exchange.udp, SEED + 10 + index)
+            callee = await Link.open(exchange.udp, SEED + 20 + index)
+            links += [caller, callee]
+            near, far = ports.free_port(), ports.free_port()
+            await register(caller.front, pair.caller, SECRET, near)
+            await register(callee.front, pair.callee, SECRET, far)
+            runs.append(sipp(tmp_path, pair.sides[1], pair.callee, exchange.udp, far,
+                             pair.callee, calls))  # fmt: skip
+            runs.append(sipp(tmp_path, pair.sides[0], pair.caller, caller.front, near,
+                             pair.caller, calls, pair.callee))  # fmt: skip
+        codes = await asyncio.gather(*runs)
+        errors = "\n".join(_tails(tmp_path))
+        found = (await exchange.cli("calls", "--limit", "1000"))["calls"]
+        for link in links:
+            assert link.up.lost, str(link)
+            link.close()
+    journal = Counter((one["state"], one["status"], bool(one["answered"])) for one in found)
+    assert journal == {("ended", 200, True): calls * len(played)}, f"{journal}\n{errors}"
+    for one in found:
+        assert len(one["legs"]) == 2, one
+        assert all(leg["ended"] for leg in one["legs"]), one
+    assert not any(codes), f"{codes}\n{errors}"

@@ -1,0 +1,1 @@
+"""Kills, full disks, locked databases, reloads and long runs."""
