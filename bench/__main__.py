@@ -33,7 +33,7 @@ from bench.rows import (
     start,
     transcode,
 )
-from bench.server import Server
+from bench.server import CORE, Server
 from bench.sippy_peer import Sippy
 
 ROWS: dict[str, Callable[[Options], list[Row]]] = {
@@ -74,6 +74,10 @@ def main(
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer rounds: under 4 minutes, noisier.")
+    ] = False,
+    unpinned: Annotated[
+        bool,
+        typer.Option("--unpinned", help="Let the scheduler place servers and generator."),
     ] = False,
     listing: Annotated[bool, typer.Option("--list", help="Name the rows and end.")] = False,
     json_file: Annotated[
@@ -120,7 +124,12 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = keep or Path(tempfile.mkdtemp(prefix="encryptotel-bench-"))
     folder.mkdir(parents=True, exist_ok=True)
-    options = Options(quick=quick, folder=folder.resolve(), subject=SUBJECTS[subject])
+    options = Options(
+        quick=quick,
+        folder=folder.resolve(),
+        subject=SUBJECTS[subject],
+        core=None if unpinned else CORE,
+    )
     if profiled or drawn:
         try:
             if profiled:

@@ -70,10 +70,9 @@ aors=callee
 type=aor
 contact=sip:callee@{callee_host}:{callee_port}
 """
-_MODULES = "[modules]\nautoload=yes\nnoload=chan_iax2.so\nnoload=res_http_websocket.so\n"
 _CODECS = {ULAW: "ulaw", ALAW: "alaw"}
 _FILES = {
-    "extensions.conf": "[bench]\nexten => _[+0-9].,1,Dial(PJSIP/callee,20)\n",
+    "modules.conf": "[modules]\nautoload=yes\nnoload=chan_iax2.so\nnoload=res_http_websocket.so\n",
     "cdr.conf": "[general]\nenable=no\n",
     "logger.conf": "[general]\n[logfiles]\nconsole => error\n",
     "http.conf": "[general]\nenabled=no\n",
@@ -121,8 +120,8 @@ class Asterisk(Server):
     """Asterisk in the foreground, with files of its own for every run."""
 
     name = "Asterisk"
-    without: tuple[str, ...] = ()
-    """Modules not to load."""
+    dial = "PJSIP/callee,20"
+    """How it rings the callee."""
 
     def __init__(self, wiring: Wiring, folder: Path) -> None:
         super().__init__(wiring, folder)
@@ -152,7 +151,7 @@ class Asterisk(Server):
         )
         files = {
             **_FILES,
-            "modules.conf": _MODULES + "".join(f"noload={name}\n" for name in self.without),
+            "extensions.conf": f"[bench]\nexten => _[+0-9].,1,Dial({self.dial})\n",
             "asterisk.conf": _ASTERISK.format(run=self._inside),
             "pjsip.conf": pjsip,
             "rtp.conf": f"[general]\nrtpstart={low}\nrtpend={high}\n",
@@ -205,12 +204,12 @@ class Asterisk(Server):
         shutil.rmtree(self._files, ignore_errors=True)
 
 
-class AsteriskInCore(Asterisk):
-    """Asterisk with its native RTP bridge left out: every frame goes through its core, as it does
-    in calls that are recorded, listened in to or may be transferred by keys."""
+class AsteriskListening(Asterisk):
+    """Asterisk with calls whose keys it listens to (Dial's tT: transfer by keys), as it must also
+    for recording: its native RTP bridge cannot be used, and every frame goes through its core."""
 
-    name = "Asterisk, no native bridge"
-    without = ("bridge_native_rtp.so",)
+    name = "Asterisk, Dial tT"
+    dial = "PJSIP/callee,20,tT"
 
 
 def main() -> int:

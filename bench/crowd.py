@@ -7,6 +7,7 @@ import contextlib
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,9 @@ from bench.sip import Address, Registration, bound_socket
 
 WINDOW = 48
 """Phones that wait for an answer at the same time."""
-AGAIN, PATIENCE = 1.0, 20.0
+AGAIN, PATIENCE = 1.0, 60.0
+SLOWEST = 100
+"""Phones a second that are given up on."""
 PORT = 5060
 FIRST = 300_000
 
@@ -55,24 +58,69 @@ def host(index: int) -> str:
 
 @dataclass
 class Crowd:
-    """Phones of an exchange, by number; ``stream`` keeps a TCP connection for each."""
+    """Phones of an exchange, by number; ``stream`` keeps a TCP connection for each.
+
+    ``put_off`` counts how often the exchange asked one to come later (503, or a connection not
+    taken): that phone waits as it was told, and fewer phones try at the same time.
+    """
 
     server: Address
     stream: bool = False
+    put_off: int = 0
     _phones: dict[int, Registration] = field(default_factory=dict)
+
+    def register(self, phones: Sequence[int]) -> float:
+        """Register (or refresh) phones, many at a time; the seconds it took."""
+        begun = time.monotonic()
+        fresh = deque(phones)
+        later: deque[tuple[float, int]] = deque()
+        waiting: dict[int, float] = {}
+        window, done = float(WINDOW), 0
+        with selectors.DefaultSelector() as selector:
+            while done < len(phones):
+                if time.monotonic() - begun > PATIENCE + len(phones) / SLOWEST:
+                    raise BenchError(f"{done} of {len(phones)} phones registered in time")
+                while len(waiting) < window and (index := _next(fresh, later)) is not None:
+                    try:
+                        phone = self._phone(index)
+                        phone.send()
+                    except ConnectionError:
+                        self._retry(index, 1.0, later)
+                        continue
+                    selector.register(phone.sock, selectors.EVENT_READ, index)
+                    waiting[index] = time.monotonic() + AGAIN
+                for key, _ in selector.select(0.05):
+                    index, phone = key.data, self._phones[key.data]
+                    try:
+                        status = phone.receive()
+                    except ConnectionError:
+                        status = -1
+                    if status in (0, 100, 401):
+                        continue
+                    selector.unregister(key.fileobj)
+                    del waiting[index]
+                    if status == 200:
+                        done += 1
+                        window = min(WINDOW, window + 1 / window)
+                    elif status in (-1, 503):
+                        self._retry(index, phone.retry_after or 1.0, later)
+                        window = max(1.0, window / 2)
+                    else:
+                        raise BenchError(f"a REGISTER was answered {status}")
+                    if not self.stream or status == -1:
+                        phone.sock.close()
+                self._again(waiting)
+        return time.monotonic() - begun
 
     def _phone(self, index: int) -> Registration:
         """The phone with a socket: UDP phones give theirs back once they are registered."""
-        address = (host(index), PORT)
         known = self._phones.get(index)
-        if known is not None and self.stream:
+        if known is not None and self.stream and known.sock.fileno() >= 0:
             return known
         if self.stream:
-            sock = socket.socket()
-            sock.bind((host(index), 0))
-            sock.connect(self.server)
+            sock = socket.create_connection(self.server, 10, (host(index), 0))
         else:
-            sock = bound_socket(address)
+            sock = bound_socket((host(index), PORT))
         sock.setblocking(False)
         if known is None:
             known = Registration(sock, self.server, str(FIRST + index), SECRET)
@@ -80,47 +128,30 @@ class Crowd:
         known.sock = sock
         return known
 
-    def register(self, phones: Sequence[int]) -> float:
-        """Register (or refresh) phones, many at a time; the seconds it took."""
-        begun = time.monotonic()
-        waiting: dict[Registration, tuple[float, float]] = {}
-        coming = iter(phones)
-        done = 0
-        with selectors.DefaultSelector() as selector:
-            while done < len(phones):
-                while len(waiting) < WINDOW and (index := next(coming, None)) is not None:
-                    phone = self._phone(index)
-                    selector.register(phone.sock, selectors.EVENT_READ, phone)
-                    phone.send()
-                    waiting[phone] = (time.monotonic(), time.monotonic() + AGAIN)
-                for key, _ in selector.select(0.2):
-                    phone = key.data
-                    status = phone.receive()
-                    if status == 200:
-                        selector.unregister(phone.sock)
-                        del waiting[phone]
-                        done += 1
-                        if not self.stream:
-                            phone.sock.close()
-                    elif status not in (0, 401, 100):
-                        raise BenchError(f"a REGISTER was answered {status}")
-                self._again(waiting)
-        return time.monotonic() - begun
+    def _retry(self, index: int, seconds: float, later: deque[tuple[float, int]]) -> None:
+        self.put_off += 1
+        later.append((time.monotonic() + seconds, index))
 
-    def _again(self, waiting: dict[Registration, tuple[float, float]]) -> None:
+    def _again(self, waiting: dict[int, float]) -> None:
+        """Over UDP, repeat what was not answered."""
         now = time.monotonic()
-        for phone, (since, due) in list(waiting.items()):
-            if now - since > PATIENCE:
-                raise BenchError(f"a phone was not registered in {PATIENCE:.0f} s")
+        for index, due in waiting.items():
             if now > due and not self.stream:
-                phone.send()
-                waiting[phone] = (since, now + AGAIN)
+                self._phones[index].send()
+                waiting[index] = now + AGAIN
 
     def close(self) -> None:
         """Close all connections."""
         for phone in self._phones.values():
             with contextlib.suppress(OSError):
                 phone.sock.close()
+
+
+def _next(fresh: deque[int], later: deque[tuple[float, int]]) -> int | None:
+    """The next phone to try: one whose waiting is over, else a new one."""
+    if later and (later[0][0] <= time.monotonic()):
+        return later.popleft()[1]
+    return fresh.popleft() if fresh else None
 
 
 def rest(server: Exchange, at_least: float) -> None:

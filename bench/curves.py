@@ -18,9 +18,8 @@ from bench.crowd import Crowd, CrowdedExchange, rest
 from bench.process import Unavailable
 from bench.report import machine
 from bench.rows import Options, pyvoip
-from bench.rows.capacity import CORE
 from bench.rows.registrations import IDLE, WARM
-from bench.server import Wiring
+from bench.server import CORE, Wiring
 from bench.traffic import Bridged, Sample, Traffic, bridged, limit
 
 if TYPE_CHECKING:

@@ -149,6 +149,22 @@ class Exchange(Server):
         """Write the configuration, start the program, wait for its ready line."""
         self._version = available()
         self.data.mkdir(exist_ok=True)
+        for attempt in range(3):
+            child = self._launch()
+            try:
+                said = await_ready(child)
+            except BenchError as error:
+                child.stop()
+                if attempt == 2 or "not free" not in str(error):
+                    raise
+                self.address = (EXCHANGE_HOST, free_port(EXCHANGE_HOST))
+            else:
+                break
+        host, _, port = str(said["udp"]).rpartition(":")
+        self.address = (host, int(port))
+        return child
+
+    def _launch(self) -> Child:
         self.config.write_text(
             configuration(
                 self.address[1],
@@ -160,15 +176,7 @@ class Exchange(Server):
             )
         )
         core = self.wiring.core
-        child = launch(self.config, self.data, self.folder / "log", self.program, core)
-        try:
-            said = await_ready(child)
-        except BenchError:
-            child.stop()
-            raise
-        host, _, port = str(said["udp"]).rpartition(":")
-        self.address = (host, int(port))
-        return child
+        return launch(self.config, self.data, self.folder / "log", self.program, core)
 
     @property
     def program(self) -> tuple[str, ...]:

@@ -21,6 +21,9 @@ CARRIER_HOST = "127.0.0.4"
 RTP_PORTS = (20000, 29998)
 
 
+#: The processor a server has to itself where CPU is compared; the generator has processor 0. The
+#: scheduler would at times wake a relay on the generator's own processor, at a third of the cost.
+CORE = 1
 ULAW, ALAW = 0, 8
 """RTP payload types of G.711 (RFC 3551 §6)."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import queue
+import random
 import re
 import secrets
 import select
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from bench.process import BenchError
 
 Address = tuple[str, int]
+OWN_PORTS = (10_000, 19_000)
 
 _COMPACT = {
     "v": "via",
@@ -187,6 +189,7 @@ class Registration:
         self._tag = secrets.token_hex(4)
         self._sequence = 0
         self._buffer = b""
+        self.retry_after = 0.0
 
     def send(self, authorized: str = "") -> None:
         """Send the next REGISTER; that nobody listens yet is no error."""
@@ -224,7 +227,7 @@ class Registration:
             return 0
         if self._stream:
             if not data:
-                raise BenchError(f"the connection of {self._user} was closed")
+                raise ConnectionResetError(f"the connection of {self._user} was closed")
             self._buffer += data
             if not _complete(self._buffer):
                 return 0
@@ -232,6 +235,9 @@ class Registration:
         message = parse(data)
         if message is None or not message.status or message.method != "REGISTER":
             return 0
+        if message.status == 503:
+            wanted = message.get("retry-after")
+            self.retry_after = float(wanted) if wanted.isdigit() else 1.0
         if message.status == 401:
             uri = f"sip:{self._server[0]}"
             for challenge in message.headers.get("www-authenticate", []):
@@ -273,11 +279,15 @@ def bound_socket(address: Address) -> socket.socket:
 
 
 def free_port(host: str) -> int:
-    """A UDP port nobody holds just now, and nobody holds for TCP either."""
-    for _ in range(50):
-        with bound_socket((host, 0)) as sock, socket.socket() as stream:
-            port: int = sock.getsockname()[1]
+    """A port nobody holds just now, for UDP or TCP, below those the system gives out itself."""
+    for _ in range(200):
+        port = random.randrange(*OWN_PORTS)
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+            socket.socket() as stream,
+        ):
             try:
+                sock.bind((host, port))
                 stream.bind((host, port))
             except OSError:
                 continue

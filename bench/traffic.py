@@ -132,7 +132,7 @@ class Traffic:
 
 
 @contextlib.contextmanager
-def _pump(calls: int, media: Media, folder: Path, core: int | None) -> Iterator[Child]:
+def generator(calls: int, media: Media, folder: Path, core: int | None) -> Iterator[Child]:
     """The generator; on the other core when the system has one to itself."""
     command = [str(compiled("pump", srtp=media.srtp)), str(calls), CALLER_HOST, CALLEE_HOST]
     other = None if core is None else 1 - core
@@ -157,7 +157,7 @@ def limit(
     command = [str(compiled("relay", srtp=srtp)), str(calls), *arguments]
     with (
         Child([*command, *([key.hex()] if srtp else [])], folder / "relay.log", core=core) as relay,
-        _pump(calls, Media(srtp=srtp), folder, core) as pump,
+        generator(calls, Media(srtp=srtp), folder, core) as pump,
     ):
         traffic = Traffic(name, relay, pump, pump.json_line(10)["ports"])
         keys = [key] * (4 * calls) if srtp else []
@@ -246,7 +246,7 @@ def bridged(
         wiring = Wiring(caller.getsockname(), callee.getsockname(), media=media, core=core)
         folder = folder / kind.name.replace(" ", "-").replace(",", "")
         server = stack.enter_context(kind(wiring, folder))
-        pump = stack.enter_context(_pump(calls, media, folder, core))
+        pump = stack.enter_context(generator(calls, media, folder, core))
         traffic = Bridged(server, pump, pump.json_line(10)["ports"], here, there)
         server.admit(callee)
         here.start()

@@ -21,7 +21,7 @@ from bot.replies import Reply
 from encryptotel import certificates
 from encryptotel.alerts import Alerts, failed_handshake, wrong_password
 from encryptotel.certificates import Certificates
-from encryptotel.config import Config, load
+from encryptotel.config import Config, ConfigError, load
 from encryptotel.control import Control
 from encryptotel.demo import carrier
 from encryptotel.demo.phone import DEMO_AGENT, Behaviour, Phone, plays
@@ -50,7 +50,8 @@ from pbx.media.speech import Speaker
 from pbx.media.tones import tone
 from pbx.ports import SavedBinding
 from pbx.sip.digest import Credentials
-from pbx.sip.transport import Address, Transport
+from pbx.sip.message import split_commas
+from pbx.sip.transport import Address, Transport, bracketed
 from store.database import Database
 from store.journal import live_bindings, trunk_calls
 
@@ -129,7 +130,9 @@ class App:
         warming = asyncio.ensure_future(self.language.warm_up())  # a second of its own process
         config = self.config
         advertise = config.exchange.advertise or _own_address(config.exchange.host)
-        names = certificates.names_for(config.exchange.host, advertise, config.exchange.domain)
+        names = certificates.names_for(
+            config.exchange.host, advertise, config.exchange.domain, config.network.public_address
+        )
         self.certificates, _ = await asyncio.gather(
             asyncio.to_thread(certificates.ensure, self.data / CERTIFICATES, names),
             self.database.open(),
@@ -137,9 +140,13 @@ class App:
         self.certificates = self._chosen(self.certificates, config)
         self._tls = await asyncio.to_thread(self.certificates.server_context)
         await self._control.start()  # nobody else serves here: what was left is ours to settle
-        self.journal = Journal(self.database, alive=self._heartbeat.last(), tell=self.tell_owner)
+        self.journal = Journal(
+            self.database,
+            alive=self._heartbeat.last(),
+            tell=self.tell_owner,
+            keep_traces=timedelta(days=config.log.traces_days),
+        )
         self._heartbeat.start()
-        self.health.start()
         await self.directory.load()
         self.gatekeeper = Gatekeeper(
             config.limits,
@@ -166,6 +173,7 @@ class App:
             await self._start_demo_phone(number)
         self._spawn(self._keep_certificate())
         await warming
+        self.health.start()
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Let calls end by themselves for a while, or until `hurry`; then close everything."""
@@ -198,7 +206,7 @@ class App:
         async with self._reloading:
             wanted = self.config
             if self.config_file is not None:
-                wanted = await asyncio.to_thread(load, self.config_file)
+                wanted = await asyncio.to_thread(_load_whole, self.config_file)
             config, later = blended(self.config, wanted)
             shown = await asyncio.to_thread(self._certificates_for, config)
             before = {known.number: known for known in self.directory.extensions()}
@@ -212,6 +220,7 @@ class App:
                 self.exchange.registrar.drop(number, reason)
             self.exchange.refresh()
             logging.getLogger().setLevel(config.log.level.upper())
+            self.journal.keep_traces = timedelta(days=config.log.traces_days)
             log.info("the configuration was read again")
             for option in later:
                 log.warning("%s has changed; it is taken up at the next start", option)
@@ -264,7 +273,7 @@ class App:
                 self.notes.append(
                     f"{transport.upper()} port {port} was taken; using {address[1]} instead"
                 )
-            self.addresses[transport] = f"{address[0]}:{address[1]}"
+            self.addresses[transport] = f"{bracketed(address[0])}:{address[1]}"
 
     async def _listen_elsewhere(self, transport: Transport, listen: Any) -> Address:
         """A free port, if possible the one of the last start: phones remember it."""
@@ -298,11 +307,13 @@ class App:
         extension = self.directory.extension(number)
         if extension is None or self.exchange.registrar.bindings(number):
             return
-        phone = Phone(self.demo_behaviour, ring_seconds=1.0, agent=DEMO_AGENT)
-        await phone.listen()
         host, port = self.addresses["udp"].rsplit(":", 1)
+        host = _reachable(host.strip("[]"))
+        own = "::1" if ":" in host else "127.0.0.1"
+        phone = Phone(self.demo_behaviour, host=own, ring_seconds=1.0, agent=DEMO_AGENT)
+        await phone.listen()
         status = await phone.register(
-            (_reachable(host), int(port)),
+            (host, int(port)),
             Credentials(username=number, secret=extension.secret),
             self.config.exchange.domain,
         )
@@ -375,7 +386,9 @@ class App:
         `CertificateError`."""
         section = config.exchange
         advertise = self.exchange.settings.advertise
-        names = certificates.names_for(section.host, advertise, section.domain)
+        names = certificates.names_for(
+            section.host, advertise, section.domain, config.network.public_address
+        )
         found = self._chosen(certificates.ensure(self.data / CERTIFICATES, names), config)
         found.server_context()
         return found
@@ -476,6 +489,15 @@ class App:
         return {"lines": [line.to_json() for line in lines]}
 
 
+def _load_whole(file: Path) -> Config:
+    """A configuration that somebody may be writing just now: an empty file is none, though a
+    start would take it for all defaults. Raises `ConfigError`."""
+    config = load(file)
+    if not file.stat().st_size:
+        raise ConfigError(f"{file} is empty")
+    return config
+
+
 def _texts(replies: Sequence[Reply]) -> list[dict[str, str]]:
     return [
         {"text": reply.text, **({"call": reply.call_id} if reply.call_id else {})}
@@ -519,6 +541,9 @@ def _saved(row: Any) -> SavedBinding:
         user_agent=row.user_agent,
         call_id=row.call_id,
         cseq=row.cseq,
+        path=tuple(split_commas(row.path)),
+        instance=row.instance,
+        reg_id=row.reg_id,
     )
 
 
@@ -536,4 +561,4 @@ def _own_address(host: str) -> str:
 
 
 def _reachable(host: str) -> str:
-    return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from encryptotel.errors import UserError
+from pbx.sip.stack import address_towards
 
 CA_YEARS = 10
 SERVER_DAYS = 397
@@ -89,11 +90,13 @@ def ensure(folder: Path, names: list[str]) -> Certificates:
     return found
 
 
-def names_for(host: str, advertise: str, domain: str) -> list[str]:
+def names_for(host: str, advertise: str, domain: str, public: str = "") -> list[str]:
     """What phones may call us by."""
-    names = [domain, "localhost", socket.gethostname(), "127.0.0.1", advertise]
+    names = [domain, "localhost", socket.gethostname(), "127.0.0.1", advertise, public]
     if host not in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
         names.append(host)
+    if host == "::":
+        names += ["::1", address_towards("2001:db8::1")]
     return list(dict.fromkeys(name for name in names if name))
 
 

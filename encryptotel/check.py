@@ -117,7 +117,9 @@ async def _ports(config: Config, data: Path) -> list[Result]:
 
 async def _certificates(config: Config, data: Path) -> str:
     section = config.exchange
-    names = certificates.names_for(section.host, section.advertise, section.domain)
+    names = certificates.names_for(
+        section.host, section.advertise, section.domain, config.network.public_address
+    )
     files = await asyncio.to_thread(certificates.ensure, data / "tls", names)
     found = x509.load_pem_x509_certificate(await asyncio.to_thread(files.certificate.read_bytes))
     days = (found.not_valid_after_utc - datetime.now(UTC)).days
@@ -155,11 +157,19 @@ async def _public_address(config: Config) -> str:
         on_change=lambda: None,
     )
     stack.public = public
-    await stack.transports.listen_udp(("0.0.0.0", 0))  # noqa: S104  # answers come to any of ours
+    await _listen(stack)
     try:
         return f"{(await public.ask())[0]}, says {config.network.stun_server}"
     finally:
         await stack.close()
+
+
+async def _listen(stack: Stack) -> None:
+    """A UDP socket of every address family there is."""
+    try:
+        await stack.transports.listen_udp(("::", 0))
+    except OSError:  # a machine without IPv6
+        await stack.transports.listen_udp(("0.0.0.0", 0))  # noqa: S104  # answers come to any
 
 
 async def _trunks(directory: Directory, config: Config) -> list[Result]:
@@ -167,7 +177,7 @@ async def _trunks(directory: Directory, config: Config) -> list[Result]:
     if not trunks:
         return [Result(what="trunks", outcome="none; calls stay inside ([[trunk]] adds one)")]
     stack = Stack(_Nobody())
-    await stack.transports.listen_udp(("0.0.0.0", 0))  # noqa: S104  # replies come to any of ours
+    await _listen(stack)
     try:
         locator = Locator(config.network.nameserver)
         return list(await asyncio.gather(*(_trunk(trunk, stack, locator) for trunk in trunks)))
@@ -182,7 +192,7 @@ async def _trunk(trunk: Trunk, stack: Stack, locator: Locator) -> Result:
         if not settled.done():
             settled.set_result((up, detail))
 
-    link = TrunkLink(trunk, stack, on_state, locator)
+    link = TrunkLink(trunk, stack, on_state, locator, patience=TRUNK_SECONDS / 4)
     link.start()
     what = f"trunk {trunk.name}"
     try:

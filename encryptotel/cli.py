@@ -392,7 +392,9 @@ def trunk_list(
         as_json,
         lambda: (
             "\n".join(
-                f"{row['name']:<16} {row['zone']:<4} {row['host']}:{row['port']}" for row in rows
+                f"{row['name']:<16} {row['zone']:<4} {row['host']}"
+                + (f":{row['port']}" if row["port"] else "")
+                for row in rows
             )
             or "no trunks"
         ),

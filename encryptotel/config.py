@@ -174,6 +174,7 @@ class GuardSection(Section):
 
 class LogSection(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
+    traces_days: float = Field(30, ge=0, le=36_500)
 
 
 class ExtensionSection(Section):
@@ -192,7 +193,7 @@ class TrunkSection(Section):
     host: str = Field(pattern=r"^[A-Za-z0-9.\-_:\[\]]+$", max_length=253)
     port: Port = 0
     transport: Literal["auto", "udp", "tcp", "tls"] = "auto"
-    outbound_proxy: str = Field("", max_length=512)
+    outbound_proxy: str = Field("", pattern=r"^[^\s<>\"]*$", max_length=512)
     numbers: tuple[E164, ...] = ()
     username: str = ""
     password: str = Field("", repr=False)

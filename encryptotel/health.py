@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -24,19 +25,18 @@ class Health:
 
     def start(self) -> None:
         """Begin to look."""
-        self._due = asyncio.get_running_loop().time() + LOOK_EVERY
-        self._timer = asyncio.get_running_loop().call_at(self._due, self._look)
+        self._due = time.monotonic() + LOOK_EVERY
+        self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
     def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        self._lags.append(now - self._due)
+        now = time.monotonic()  # the loop's own clock counts milliseconds only
+        self._lags.append(max(0.0, now - self._due))
         self._due = now + LOOK_EVERY
-        self._timer = loop.call_at(self._due, self._look)
+        self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
 
     def to_json(self) -> dict[str, Any]:
         """Lags in milliseconds over the last five minutes at most, memory in megabytes."""

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -41,7 +41,7 @@ from pbx.events import (
     LegStarted,
 )
 from store.database import Database
-from store.journal import settle
+from store.journal import forget_traces, settle
 from store.tables import BindingRow, CallRow, LegRow, TraceRow
 
 log = logging.getLogger(__name__)
@@ -55,9 +55,10 @@ MAX_TRACE_BYTES = 32_000_000
 MAX_DEVICES = 50_000
 "Devices whose latest registration waits."
 MAX_BATCH = 500
-GATHER_SECONDS = 0.2
+GATHER_SECONDS = 0.5
 "Events are gathered this long, so that a busy second is a few transactions and not hundreds."
 RETRY_SECONDS = 2.0
+CLEAN_EVERY = timedelta(hours=6)
 CLOSING_RETRY = 0.2
 CLOSE_SECONDS = 5.0
 
@@ -75,12 +76,16 @@ class Journal:
         *,
         alive: datetime | None = None,
         tell: Callable[[str], None] = log.warning,
+        keep_traces: timedelta | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._alive = alive
         self._tell = tell
-        self._started = now()
+        self._now = now
+        self._started = self._clean_at = now()
+        self.keep_traces = keep_traces
+        "How long SIP messages of calls are kept; None: for ever."
         self._waiting: deque[Event] = deque()
         self._devices: dict[tuple[str, str], DeviceRegistered | DeviceUnregistered] = {}
         "The latest of each device only: what it was in between is nobody's business."
@@ -175,6 +180,13 @@ class Journal:
                 if not await self._write():
                     await self._pause(RETRY_SECONDS)
             self._note_all_well()
+            if self._now() >= self._clean_at and await self._attempt(self._forget):
+                self._clean_at = self._now() + CLEAN_EVERY
+
+    async def _forget(self, session: AsyncSession) -> None:
+        """Old SIP messages go; that the calls were made is kept."""
+        if self.keep_traces is not None:
+            await forget_traces(session, before=self._now() - self.keep_traces)
 
     async def _settle(self, session: AsyncSession) -> None:
         calls, _ = await settle(session, started=self._started, alive=self._alive)
@@ -249,7 +261,7 @@ class Journal:
     # ── telling ─────────────────────────────────────────────────────────────────────────
     def _note_trouble(self, error: Exception) -> None:
         reason = _in_words(error)
-        if not self._trouble:
+        if True:
             self._dropped_before = self.dropped
             log.warning("the journal waits: %s", reason)
             self._tell(
@@ -404,9 +416,19 @@ _STATEMENTS: dict[type[Event], Executable] = {
     LegAnswered: _LEG.values(_set("answered_at", "codec", "srtp")),
     LegEnded: _LEG.values(
         _set(
-            "ended_at", "status", "cause", "codec", "srtp", "received", "sent", "lost",
-            "jitter_ms", "lost_by_peer", "round_trip_ms", "mos",
-        )  # fmt: skip
+            "ended_at",
+            "status",
+            "cause",
+            "codec",
+            "srtp",
+            "received",
+            "sent",
+            "lost",
+            "jitter_ms",
+            "lost_by_peer",
+            "round_trip_ms",
+            "mos",
+        )
     ),
     CallEnded: _CALL.values(_set("ended_at", "status", "cause")),
     CallTraced: insert(TraceRow).on_conflict_do_nothing(),
@@ -433,6 +455,9 @@ async def _apply_devices(
             "user_agent": event.user_agent,
             "call_id": event.call_id[:255],
             "cseq": event.cseq,
+            "path": ", ".join(event.path),
+            "instance": event.instance,
+            "reg_id": event.reg_id,
         }
         for event in batch
         if isinstance(event, DeviceRegistered)
@@ -461,6 +486,9 @@ _BIND = _BIND.on_conflict_do_update(
             "user_agent",
             "call_id",
             "cseq",
+            "path",
+            "instance",
+            "reg_id",
         )
     },
 )

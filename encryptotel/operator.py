@@ -3,6 +3,7 @@ it, so that a feature exists once."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -33,6 +34,8 @@ from pbx.events import (
 from pbx.exchange import Exchange
 from pbx.ports import CallRefused
 from pbx.vocabulary import CallState
+
+log = logging.getLogger(__name__)
 
 _NOT_YET = {
     "at": "I cannot place calls at a later time yet, so I did nothing. Ask again when it is time.",
@@ -146,17 +149,16 @@ class Operator:
     def announce(self, extension: str, text: str, *, question: bool = False) -> None:
         """Say something to a person that is about no call, or ask for a yes or no."""
         step = Step.QUESTION if question else Step.NOTICE
-        progress = Progress(call_id="", step=step, text=text)
-        for tell in list(self._followers.get(extension, ())):
-            tell(progress)
+        self._spread(extension, Progress(call_id="", step=step, text=text))
 
     # ── events ──────────────────────────────────────────────────────────────────────────
     def take(self, event: Event) -> None:
         """The event sink: turn what happens into news for those whom it concerns."""
         match event:
-            case CallStarted():
-                if event.kind == "callback":  # calls from a phone are heard, not read
-                    self._users[event.call_id] = event.user
+            case CallStarted(kind="callback"):  # calls from a phone are heard, not read
+                self._users[event.call_id] = event.user
+            case _ if getattr(event, "call_id", "") not in self._users:
+                pass
             case LegRinging():
                 self._tell(event.call_id, Step.RINGING, peer=spoken(event.peer))
             case LegAnswered():
@@ -179,8 +181,15 @@ class Operator:
         self, call_id: str, step: Step, *, peer: str = "", text: str = "", seconds: int = 0
     ) -> None:
         progress = Progress(call_id=call_id, step=step, peer=peer, text=text, seconds=seconds)
-        for tell in list(self._followers.get(self._users.get(call_id, ""), ())):
-            tell(progress)
+        self._spread(self._users.get(call_id, ""), progress)
+
+    def _spread(self, extension: str, progress: Progress) -> None:
+        """Tell everybody who follows a person; one who cannot be told is nobody's trouble."""
+        for tell in list(self._followers.get(extension, ())):
+            try:
+                tell(progress)
+            except Exception:
+                log.exception("somebody could not be told of %s", progress.step)
 
     def _resolve(self, party: Party, person: Person) -> str:
         """An extension or +E.164 for a party. Raises `OperatorError`."""

@@ -50,7 +50,9 @@ async def serve(config: Config, file: Path, data: Path, *, console: bool, as_jso
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    # A terminal that is closed sends the same signal, and there it means what it says.
+    at_terminal = console and sys.stdin.isatty()
+    loop.add_signal_handler(signal.SIGHUP, stop if at_terminal else hung_up.set)
     app = App(config, data, file)
     try:
         await app.start()
@@ -109,7 +111,8 @@ def _log_to(file: Path | None, level: str) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         handlers=[handler],
     )
-    logging.getLogger("alembic").setLevel("WARNING")
+    for library in ("alembic", "aiosqlite", "sqlalchemy"):  # statements may hold secrets
+        logging.getLogger(library).setLevel("WARNING")
 
 
 def _program() -> str:

@@ -143,6 +143,9 @@ class DeviceRegistered:
     call_id: str
     cseq: int
     refreshed: bool
+    path: tuple[str, ...] = ()
+    instance: str = ""
+    reg_id: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

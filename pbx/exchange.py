@@ -215,6 +215,7 @@ class Exchange:
                 )
                 self.trunks[name] = link
                 link.start()
+            self.trunks[name].patience = self.settings.failover_after
 
     def reconfigure(self, settings: Settings) -> None:
         """Go on with other limits, times and voice; calls that go on keep theirs. What sockets
@@ -409,8 +410,8 @@ class Exchange:
             incoming.refuse_with(503, retry_after="10")
             return
         called = printable(dialled_user(request.target), 80)
-        if self.stack.transactions.is_merged(request):
-            incoming.refuse_with(482)  # it came twice, over different ways (§8.2.2.2)
+        if self.stack.is_ours(request) or self.stack.transactions.is_merged(request):
+            incoming.refuse_with(482)  # our own came back, or one over different ways (§8.2.2.2)
             return
         if too_brief(request):
             incoming.refuse_with(422, min_se=str(MIN_SE))
@@ -635,6 +636,9 @@ class Exchange:
                 call_id=saved.call_id,
                 cseq=saved.cseq,
                 user_agent=saved.user_agent,
+                path=saved.path,
+                instance=saved.instance,
+                reg_id=saved.reg_id,
             )
         )
 
@@ -673,6 +677,9 @@ class Exchange:
                 call_id=binding.call_id,
                 cseq=binding.cseq,
                 refreshed=refreshed,
+                path=binding.path,
+                instance=binding.instance,
+                reg_id=binding.reg_id,
             )
         )
 

@@ -4,6 +4,7 @@ beyond, configured or found out with STUN."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import random
@@ -135,9 +136,10 @@ class PublicAddress:
         """Ask each address of the server. Raises OSError when none answers."""
         host, port = split_host_port(self._server, STUN_PORT)
         for address in await self._locator.addresses(host):
-            found = await self._ask_at((address, port))
-            if found is not None:
-                return found
+            with contextlib.suppress(OSError):  # no socket of that address family
+                found = await self._ask_at((address, port))
+                if found is not None:
+                    return found
         raise NotFound(f"the STUN server {self._server} does not answer")
 
     async def _ask_at(self, server: Address) -> Address | None:

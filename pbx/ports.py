@@ -123,3 +123,6 @@ class SavedBinding:
     user_agent: str = ""
     call_id: str = ""
     cseq: int = 0
+    path: tuple[str, ...] = ()
+    instance: str = ""
+    reg_id: int = 0

@@ -31,6 +31,8 @@ PROBE_EVERY = 60.0
 "Seconds between OPTIONS to a trunk that does not register."
 RETRY_FIRST, RETRY_LAST = 2.0, 120.0
 "Seconds between attempts while a trunk is down, doubling."
+LONGEST_RETRY = 600.0
+"Seconds of Retry-After that are waited for."
 KEEP_ALIVE = {"udp": 25.0, "tcp": 95.0, "tls": 95.0}
 "Seconds between keep-alives to where we are registered: NATs forget sooner than registrars."
 STEADY = 60.0
@@ -45,7 +47,8 @@ StateHook = Callable[[Trunk, bool, str], None]
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What came of asking a trunk's servers. `again` is in seconds, when it is well."""
+    """What came of asking a trunk's servers; `again` is the seconds until it is time to ask anew
+    at the earliest."""
 
     good: bool
     detail: str
@@ -80,7 +83,7 @@ class TrunkLink:
         self.calls = 0
         self._stack = stack
         self._on_state = on_state
-        self._patience = patience
+        self.patience = patience
         self._ready = ready
         self._candidates = Candidates(stack, locator, partial(_tls_context, trunk))
         self._home = Where(
@@ -178,7 +181,7 @@ class TrunkLink:
             contact_user=user or caller.removeprefix("+"),
             ways=self._ways,
             routes=tuple(self._routes()),
-            patience=self._patience,
+            patience=self.patience,
             credentials=trunk.credentials,
             direct=True,
             srtp=trunk.srtp,
@@ -224,7 +227,7 @@ class TrunkLink:
             if outcome.good:
                 wait, retry = outcome.again, RETRY_FIRST
             else:
-                wait, retry = retry, min(retry * 2, RETRY_LAST)
+                wait, retry = max(retry, outcome.again), min(retry * 2, RETRY_LAST)
             try:
                 async with asyncio.timeout(wait * random.uniform(0.9, 1.0)):
                     await self._wake.wait()
@@ -258,11 +261,10 @@ class TrunkLink:
             return _Outcome(False, _in_words(error))
         outcome = _Outcome(False, SILENT)
         for hop in hops:
-            flow: Flow | None = None
             try:
                 flow = await self._candidates.open(hop, where.host)
                 # The last one gets all the time that SIP allows.
-                async with asyncio.timeout(None if hop is hops[-1] else self._patience):
+                async with asyncio.timeout(None if hop is hops[-1] else self.patience):
                     response = await self._ask_at(flow, registrar)
             except TimeoutError:
                 outcome = _Outcome(False, SILENT)
@@ -272,10 +274,12 @@ class TrunkLink:
                 if response.status not in (408, 503):
                     self._candidates.worked(hop)
                     return self._judge(response, hop, flow)
-                words = SILENT if response.status == 408 else f"answered {response.status}"
-                outcome = _Outcome(False, words)
-            if flow is not None and outcome.detail == SILENT and flow.reliable:
-                flow.close()  # a connection nobody reads would be used again
+                words = "its connection broke" if flow.closed else f"answered {response.status}"
+                outcome = _Outcome(False, words, _retry_after(response))
+                if response.status == 408:
+                    outcome = _Outcome(False, SILENT)
+                    if flow.reliable:
+                        flow.close()  # half a minute of nothing: it would be used again
             self._candidates.failed(hop)
         self._candidates.current = None
         return outcome
@@ -302,7 +306,7 @@ class TrunkLink:
                 if status == 301:
                     self._moved_to = moved
                 return _Outcome(False, f"answered {status}", redirect=moved)
-            return _Outcome(False, f"answered {status}")
+            return _Outcome(False, f"answered {status}", _retry_after(response))
         if self._flow is not flow:
             self._flow, self._flow_since = flow, asyncio.get_running_loop().time()
         if not self.trunk.register:
@@ -374,6 +378,12 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message}"
     return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def _retry_after(response: Response) -> float:
+    """The seconds a server that is too busy asks for, if that is not absurd (§20.33)."""
+    text = response.get("retry-after").partition("(")[0].partition(";")[0].strip()
+    return min(float(text), LONGEST_RETRY) if text.isdecimal() and len(text) < 9 else 0.0
 
 
 def _usable_contact(response: Response) -> str:

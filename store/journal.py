@@ -148,3 +148,9 @@ async def trunk_calls(database: Database, since: datetime, now: datetime) -> lis
         )
         for user, started, ended, number, device in reversed(rows)
     ]
+
+
+async def forget_traces(session: AsyncSession, *, before: datetime) -> None:
+    """Delete the SIP messages of calls that ended before a moment."""
+    old = select(CallRow.id).where(col(CallRow.ended_at) < before)
+    await session.execute(delete(TraceRow).where(col(TraceRow.call_id).in_(old)))

@@ -60,7 +60,7 @@ class Office:
         assert extension is not None
         account = Credentials(username=number, secret=secret or extension.secret)
         status = await phone.register(
-            (host, int(port)),
+            (host.strip("[]"), int(port)),
             account,
             self.app.config.exchange.domain,
             transport=transport,

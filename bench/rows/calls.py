@@ -103,7 +103,7 @@ def _told(samples: Sequence[Sample]) -> str:
 def measure(options: Options) -> list[Row]:
     """Ours beside Asterisk and sippy in turn, then ours alone for a long steady run."""
     peers = _peers(options)
-    rounds, calls, rate = (4, 120, 60) if options.quick else (6, 300, 60)
+    rounds, calls, rate = (3, 120, 60) if options.quick else (5, 300, 60)
     many, fast = (500, 100) if options.quick else (5000, 100)
     folder = options.folder / "calls"
     folder.mkdir()

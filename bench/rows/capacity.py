@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.report import Row
-from bench.rows import Options
-from bench.server import Media
+from bench.rows import Options, beside
+from bench.server import CORE, Media
 from bench.traffic import Bridged, Sample, Traffic, bridged, limit
 
-CORE = 1
 MAX_LOSS = 0.1
 MAX_DELAY_MS = 5.0
 LIMIT_KB = 120.0
@@ -106,10 +105,18 @@ def _carry(options: Options, folder: Path, media: Media, goal: int) -> list[Row]
     row.against(carried, goal, at_least=True)
     row.detail = "; ".join(step.told() for step in steps)
     row.rounds = [asdict(sample) for step in steps for sample in (*step.ours, *step.base)]
+    dense = beside.row(
+        f"relay-{goal}{suffix}",
+        f"{kind} packet relayed, {goal} calls on one core",
+        beside.PACKET,
+        beside.per_packet,
+        steps[0].ours,
+        steps[0].base,
+    )
     memory = Row(f"memory-call{suffix}", f"memory of a bridged {kind} call", "kB")
     memory.against(held, LIMIT_KB)
     memory.detail = f"from {WARM} to {goal} calls; {before / 1e6:.0f} MB before"
-    return [row, memory]
+    return [row, dense, memory]
 
 
 def measure(options: Options) -> list[Row]:

@@ -60,7 +60,7 @@ class Chatter:
 
 def measure(options: Options) -> list[Row]:
     """Runs with and without the chat in turn."""
-    rounds, seconds = (4, 2.0) if options.quick else (8, 2.5)
+    rounds, seconds = (3, 2.0) if options.quick else (8, 2.5)
     quiet: list[Sample] = []
     busy: list[Sample] = []
     answered, talking = 0, 0.0

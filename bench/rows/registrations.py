@@ -49,7 +49,7 @@ def measure(options: Options) -> list[Row]:
         f"UDP; {before / 1e6:.0f} MB before, {peak / 1e6:.0f} MB right after registering at "
         f"{(phones - WARM) / took:.0f} phones/s, {idle / 1e6:.0f} MB idle; "
         f"{first_cost:.0f} µs CPU a first registration (challenge, journal), "
-        f"{refresh_cost:.0f} µs a refresh"
+        f"{refresh_cost:.0f} µs a refresh; {crowd.put_off} put off with 503"
     )
     row.rounds = [
         {

@@ -23,16 +23,21 @@ _SECURE = Media(srtp=True)
 
 def measure(options: Options) -> list[Row]:
     """Ours beside the relays, and Asterisk in a full run."""
-    rounds, seconds = (4, 1.0) if options.quick else (10, 2.0)
+    rounds, seconds = (3, 1.0) if options.quick else (8, 2.0)
     folder = options.folder / "srtp"
+    core = options.core
     with contextlib.ExitStack() as stack:
         systems: list[Traffic] = [
-            stack.enter_context(bridged(options.subject, folder / "ours", CALLS, media=_SECURE)),
-            stack.enter_context(limit(folder / "plain", CALLS)),
-            stack.enter_context(limit(folder / "libsrtp", CALLS, srtp=True)),
+            stack.enter_context(
+                bridged(options.subject, folder / "ours", CALLS, media=_SECURE, core=core)
+            ),
+            stack.enter_context(limit(folder / "plain", CALLS, core=core)),
+            stack.enter_context(limit(folder / "libsrtp", CALLS, srtp=True, core=core)),
         ]
         if not options.quick and installed() and options.subject is not Asterisk:
-            systems.append(stack.enter_context(bridged(Asterisk, folder, CALLS, media=_SECURE)))
+            systems.append(
+                stack.enter_context(bridged(Asterisk, folder, CALLS, media=_SECURE, core=core))
+            )
         samples = in_turn(systems, rounds, seconds)
         said = remarks(systems)
     ours, plain, encrypting, *rest = samples.values()

@@ -20,13 +20,18 @@ def measure(options: Options) -> list[Row]:
     """Ours beside the C relay (which only passes packets on) and Asterisk if it is here."""
     rounds, seconds = (3, 1.0) if options.quick else (6, 2.0)
     folder = options.folder / "transcode"
+    core = options.core
     with contextlib.ExitStack() as stack:
         systems: list[Traffic] = [
-            stack.enter_context(bridged(options.subject, folder / "ours", CALLS, media=_BOTH_LAWS)),
-            stack.enter_context(limit(folder / "limit", CALLS)),
+            stack.enter_context(
+                bridged(options.subject, folder / "ours", CALLS, media=_BOTH_LAWS, core=core)
+            ),
+            stack.enter_context(limit(folder / "limit", CALLS, core=core)),
         ]
         if installed() and options.subject is not Asterisk:
-            systems.append(stack.enter_context(bridged(Asterisk, folder, CALLS, media=_BOTH_LAWS)))
+            systems.append(
+                stack.enter_context(bridged(Asterisk, folder, CALLS, media=_BOTH_LAWS, core=core))
+            )
         samples = in_turn(systems, rounds, seconds)
     ours, plain, *rest = samples.values()
     rows = [

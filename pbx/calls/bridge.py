@@ -65,7 +65,7 @@ class Bridge:
             source.sink, source.rtcp_sink = target.send, target.send_rtcp
             ours, theirs = leg.media.described(index), other.media.described(index)
             if ours and theirs:
-                changed, foreign = renumbering(ours[0], ours[2], theirs[1])
+                changed, foreign = renumbering(*ours, theirs[1])
                 if not self._can_transcode:
                     foreign.clear()
                 source.sink = renumbered(target.send, changed, foreign, self._go_unlike)

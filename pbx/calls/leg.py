@@ -167,12 +167,14 @@ class Leg:
             ways = await target.ways()
         except OSError as error:
             log.info("%s: %s", target.trunk or target.peer, error)
+            ending = Ending(status=503, reason=str(error) or "the way there is down")
             ways = ()
         for way in ways:
             try:
                 flow = await way.open()
             except OSError as error:
                 log.info("%s: %s", target.trunk or target.peer, error)
+                ending = Ending(status=503, reason=error.strerror or str(error))
                 way.failed()
                 continue
             finally:

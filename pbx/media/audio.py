@@ -13,14 +13,13 @@ from itertools import cycle
 from pbx.media.clock import MediaClock
 from pbx.media.codecs import RATE
 from pbx.media.dtmf import DtmfDetector, key_tone
-from pbx.media.keys import FRAMES, MAX_KEYS, PAUSE_TICKS, TICKS, key_events
+from pbx.media.keys import FRAMES, KEYS, MAX_KEYS, PAUSE_TICKS, TICKS, key_events
 from pbx.media.negotiate import AudioTerms
 from pbx.media.playout import Playout
 from pbx.media.port import RtpPort
 from pbx.media.resample import Resampler
 from pbx.media.rtcp import report
 from pbx.media.rtp import (
-    DIGITS,
     RtpPacket,
     event_digit,
     parse_rtp,
@@ -116,7 +115,7 @@ class AudioChannel:
     def send_digit(self, digit: str) -> None:
         """Send a key press after those already queued: as RFC 4733 events, or as its tones to
         somebody who takes no events. Other sound is left out meanwhile."""
-        if digit not in DIGITS:
+        if digit not in KEYS:
             return
         if self.terms.event_type is not None:
             self._digits.append(digit)

@@ -31,7 +31,7 @@ OFF_FREQUENCY = 0.027
 "What part a frequency may be off: 1.5 % must be taken, 3.5 % must not."
 SHARE = 0.80
 "Part of the energy heard that both tones must have together."
-STEADY = 1.5
+STEADY = 3.0
 "dB a tone's level may change from one look to the next."
 FADED = 12.0
 "dB below its level as it was found at which a key counts as released."

@@ -20,6 +20,9 @@ END_PACKETS = 3
 PAUSE_TICKS = 5
 MAX_KEYS = 64
 "Key presses waiting to be sent at most."
+_PATIENCE = 3
+"Ticks to wait for the first packet of the stream that a key is put into."
+KEYS = frozenset(DIGITS)
 FRAMES = 1000 // FRAME_MS
 "Ticks, or frames, a second."
 _INFO_KEYS = {key: key for key in DIGITS} | {str(number): key for number, key in enumerate(DIGITS)}
@@ -62,8 +65,11 @@ class KeyInjector:
         self._target = target
         self._terms = terms
         self._clock = clock
+        self._step = terms.codec.clock // FRAMES
         self._keys: deque[str] = deque(maxlen=MAX_KEYS)
         self._events: Iterator[bytes | None] | None = None
+        self._ticking = False
+        self._patience = _PATIENCE
         self._moved = 0
         self._sequence = secrets.randbits(15)
         self._timestamp = secrets.randbits(31)
@@ -74,53 +80,58 @@ class KeyInjector:
     def relay(self, data: bytes) -> None:
         """A packet of sound on its way."""
         ssrc = int.from_bytes(data[8:12], "big")
+        if self._events is not None:
+            self._moved -= ssrc == self._ssrc
+            return
         if ssrc != self._ssrc:
             self._ssrc, self._moved = ssrc, 0
-        if self._events is not None:
-            self._moved -= 1
-            return
+        self._patience = 0
         self._sequence = (int.from_bytes(data[2:4], "big") + self._moved) & 0xFFFF
         self._timestamp = int.from_bytes(data[4:8], "big")
         self._forward(data[:2] + self._sequence.to_bytes(2, "big") + data[4:])
 
     def press(self, key: str) -> None:
         """Send a key press after those already waiting."""
-        if key not in DIGITS or self._terms.event_type is None:
+        if key not in KEYS or self._terms.event_type is None:
             return
         self._keys.append(key)
-        if self._events is None:
-            self._next_key()
+        if not self._ticking:
+            self._ticking = True
             self._clock.add(self._tick)
 
     def close(self) -> None:
         """Let go of the clock."""
         self._clock.remove(self._tick)
 
-    def _next_key(self) -> None:
-        self._events = key_events(self._keys.popleft(), self._terms.event_clock)
-        self._begun, self._first = self._timestamp, True
-
     def _tick(self) -> None:
-        assert self._events is not None
-        assert self._terms.event_type is not None
-        step = self._terms.codec.clock // FRAMES
-        self._timestamp = (self._timestamp + step) & 0xFFFFFFFF
-        payload = next(self._events, None)
-        if payload is not None:
-            self._sequence = (self._sequence + 1) & 0xFFFF
-            self._moved += 1
-            packet = RtpPacket(
-                payload_type=self._terms.event_type,
-                sequence=self._sequence,
-                timestamp=self._begun,
-                ssrc=self._ssrc,
-                payload=payload,
-                marker=self._first,
-            )
-            self._first = False
-            self._target.send(packet.encode())
-        elif self._keys:
-            self._next_key()
-        else:
+        if self._patience:  # for a packet that tells the stream's numbers
+            self._patience -= 1
+            return
+        self._timestamp = (self._timestamp + self._step) & 0xFFFFFFFF
+        if self._events is None:
+            if not self._keys:
+                self._ticking = False
+                self._clock.remove(self._tick)
+                return
+            self._events = key_events(self._keys.popleft(), self._terms.event_clock)
+            self._begun, self._first = self._timestamp, True
+        payload = next(self._events, b"")
+        if payload:
+            self._send(payload)
+        elif payload is not None:
             self._events = None
-            self._clock.remove(self._tick)
+
+    def _send(self, payload: bytes) -> None:
+        assert self._terms.event_type is not None
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self._moved += 1
+        packet = RtpPacket(
+            payload_type=self._terms.event_type,
+            sequence=self._sequence,
+            timestamp=self._begun,
+            ssrc=self._ssrc,
+            payload=payload,
+            marker=self._first,
+        )
+        self._first = False
+        self._target.send(packet.encode())

@@ -173,21 +173,29 @@ def speak_alike(one: Media | None, two: Media | None) -> bool:
     return first[0] in second and second[0] in first and takes_events(one) == takes_events(two)
 
 
-def renumbering(source: Media, answer: Media, target: Media) -> tuple[dict[int, int], set[int]]:
-    """How packets numbered by `source` (our description to their sender, who agreed to what is
-    in `answer`) are numbered for the writer of `target`: the numbers that change, and those of
-    codecs of ours that are unknown there."""
-    numbers = _numbers(source, target)
+def renumbering(
+    local: Media, remote: Media, answer: Media, target: Media
+) -> tuple[dict[int, int], set[int]]:
+    """How the packets of a leg are numbered for the writer of `target`: the numbers that
+    change, and those of codecs of ours that are unknown there.
+
+    The leg is described by us (`local`), by its peer, and by which of that was the answer. It
+    should send the numbers we gave; many send their own.
+    """
     agreed = {name for _, name in _named(answer)}
     changed: dict[int, int] = {}
     foreign: set[int] = set()
-    for payload, name in _named(source):
-        if name not in agreed:
-            continue
-        if payload not in numbers and codec_named(name):
-            foreign.add(int(payload))
-        elif numbers.get(payload, payload) != payload:
-            changed[int(payload)] = int(numbers[payload])
+    for side in (remote, local):  # ours counts where both use a number
+        numbers = _numbers(side, target)
+        for payload, name in _named(side):
+            changed.pop(int(payload), None)
+            foreign.discard(int(payload))
+            if name not in agreed:
+                continue
+            if payload not in numbers and codec_named(name):
+                foreign.add(int(payload))
+            elif numbers.get(payload, payload) != payload:
+                changed[int(payload)] = int(numbers[payload])
     return changed, foreign
 
 

@@ -67,6 +67,9 @@ class Playout:
         clock = codec.clock if codec else RATE if packet.payload_type == NOISE_TYPE else 0
         if not clock:
             return
+        if not packet.payload:  # only to keep a path open (RFC 6263 §4.1)
+            self.pass_over(packet)
+            return
         if packet.ssrc != self._ssrc or (codec and clock != self._jitter.clock):
             self._ssrc = packet.ssrc  # another source, or the same on another clock (RFC 7160)
             self._reset(clock)
@@ -79,7 +82,8 @@ class Playout:
         )
 
     def pass_over(self, packet: RtpPacket) -> None:
-        """A packet of the same source that is no sound, such as a telephone event."""
+        """A packet of the same source that is no sound, such as a telephone event: what comes
+        with it in place of sound is silence, not loss."""
         if packet.ssrc == self._ssrc:
             self._jitter.silent(packet.sequence)
             self._quiet = True

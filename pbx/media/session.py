@@ -353,7 +353,6 @@ class MediaSession:
         return self.local.encode()
 
 
-
 def _protocol(media: Media, *, secure: bool) -> str:
     feedback = "F" if media.protocol.endswith("F") else ""
     return ("RTP/SAVP" if secure else "RTP/AVP") + feedback

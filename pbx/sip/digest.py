@@ -27,6 +27,9 @@ PATIENCE = 2.0
 NONCE_LIFETIME = 300.0
 "Seconds before a nonce is stale; the client retries by itself with a new one."
 MAX_UNANSWERED = 5_000
+MAX_HEADER = 4096
+"Characters of a challenge or an answer that are looked at."
+MAX_PARAMETERS = 32
 _MD5_ONLY_AGENT = re.compile(r"baresip v[01]\.", re.IGNORECASE)
 _MD5_ONLY_BRANCH = re.compile(r"z9hG4bK-\d+-\d+-")  # SIPp before 3.7, which names itself nowhere
 "Programs that give up on a challenge they do not know instead of taking the next one."
@@ -42,7 +45,7 @@ def parse_parameters(value: str) -> dict[str, str] | None:
     `sipmessage` splits inside quotes (qop="auth,auth-int"), which real servers send.
     """
     scheme, _, rest = value.strip().partition(" ")
-    if scheme.lower() != "digest":
+    if scheme.lower() != "digest" or len(value) > MAX_HEADER:
         return None
     found: dict[str, str] = {}
     position = 0
@@ -56,12 +59,21 @@ def parse_parameters(value: str) -> dict[str, str] | None:
             text = re.sub(r"\\(.)", r"\1", text[1:-1])
         found[match[1].lower()] = text
         position = match.end()
+        if len(found) > MAX_PARAMETERS:
+            return None
     return found
 
 
 def _digest(algorithm: str, *parts: str) -> str:
-    joined = ":".join(parts).encode("utf-8", "surrogateescape")
-    return ALGORITHMS[algorithm](joined).hexdigest()
+    return ALGORITHMS[algorithm](_octets(":".join(parts))).hexdigest()
+
+
+def _octets(text: str) -> bytes:
+    """The bytes as they came; what no wire can bring is replaced."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 def response_value(
@@ -158,7 +170,7 @@ class DigestServer:
             nc,
             qop,
         )
-        given = answer.get("response", "").lower().encode("utf-8", "surrogateescape")
+        given = _octets(answer.get("response", "").lower())
         right = hmac.compare_digest(expected.encode(), given)
         age = self._nonce_age(nonce, source)
         if not right or age is None or qop not in ("", "auth"):
@@ -197,9 +209,7 @@ class DigestServer:
         """Seconds since we made this nonce; None if we did not, not for this address, or did
         before a restart."""
         stamp, _, signature = nonce.rpartition(".")
-        good = hmac.compare_digest(
-            self._sign(stamp, source).encode(), signature.encode("utf-8", "surrogateescape")
-        )
+        good = hmac.compare_digest(self._sign(stamp, source).encode(), _octets(signature))
         return self._clock() - int(stamp.partition(".")[0], 16) / 1000 if good else None
 
     def _count(self, nonce: str, nc: str) -> bool:

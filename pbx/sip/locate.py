@@ -40,8 +40,9 @@ TRY_SECONDS, LOOKUP_SECONDS, LOCATE_SECONDS = 1.5, 4.0, 9.0
 "One packet to one name server; one question; all questions about one domain."
 SHORTEST, LONGEST, UNKNOWN = 5.0, 3600.0, 60.0
 "Bounds of how long an answer is believed whatever its TTL says, and how long that there is none."
-STALE_SECONDS = 86_400.0
-"How long an answer is still used when no name server can be reached."
+STALE_SECONDS, STALE_WAIT, STALE_RETRY = 86_400.0, 1.0, 30.0
+"""How long an answer that ran out is still used while no name server answers (RFC 8767), how long
+a name server has to do better first, and how long it is not asked again when it cannot."""
 MAX_HOSTS_FILE = 65_536
 HOSTS_FILE = Path("/etc/hosts")
 
@@ -80,8 +81,11 @@ class _Srv:
 
 @dataclass
 class _Answer:
+    """`until` is when to ask again, `stale_until` when it is of no use at all."""
+
     records: tuple[Any, ...]
     until: float
+    stale_until: float = 0.0
 
 
 _R = TypeVar("_R", _Naptr, _Srv, str)
@@ -113,7 +117,7 @@ class Locator:
         try:
             async with asyncio.timeout(LOCATE_SECONDS):
                 hops: list[Hop] = []
-                named = await asyncio.to_thread(_from_hosts_file, self._hosts_file, host)
+                named = await self._named(host)
                 if not port and not named:
                     hops = await self._services(host, transport, secure=secure)
                 if not hops:
@@ -129,8 +133,17 @@ class Locator:
         """The addresses of a host, from the hosts file or else its A and AAAA records."""
         if is_address(host):
             return [host]
-        named = await asyncio.to_thread(_from_hosts_file, self._hosts_file, host)
-        return named or await self._records(host)
+        return await self._named(host) or await self._records(host)
+
+    async def _named(self, host: str) -> list[str]:
+        """The addresses of a host in the hosts file, read at most once a minute for each."""
+        now, key = asyncio.get_running_loop().time(), (host, "hosts")
+        known = self._cache.get(key)
+        if known is None or known.until <= now:
+            found = await asyncio.to_thread(_from_hosts_file, self._hosts_file, host)
+            known = _Answer(tuple(found), now + UNKNOWN)
+            self._keep(key, known)
+        return list(known.records)
 
     async def _records(self, host: str) -> list[str]:
         found = await asyncio.gather(
@@ -190,7 +203,7 @@ class Locator:
         return hops
 
     # ── questions ───────────────────────────────────────────────────────────────────────
-    async def _lookup(self, name: str, kind: str, _: type[_R] = str) -> tuple[_R, ...]:  # type: ignore[assignment]
+    async def _lookup(self, name: str, kind: str, _kind: type[_R] = str) -> tuple[_R, ...]:  # type: ignore[assignment]
         """The records of a name, from the cache while they last; empty when it has none.
         Raises `NotFound` when nobody can say."""
         loop = asyncio.get_running_loop()
@@ -203,19 +216,24 @@ class Locator:
             task = asyncio.ensure_future(self._ask(*key))
             self._asking[key] = task
             task.add_done_callback(lambda done: self._asked(key, done))
-        try:
-            # Shielded: others may be waiting for the same answer.
-            return (await asyncio.shield(task)).records
-        except NotFound:
-            if known is not None and loop.time() < known.until + STALE_SECONDS:
-                return known.records  # the servers have hardly moved; the name server is down
-            raise
+        if known is not None and loop.time() < known.stale_until:
+            # The servers have hardly moved, and a call waits.
+            done, _ = await asyncio.wait({task}, timeout=STALE_WAIT)
+            if not done or task.cancelled() or task.exception() is not None:
+                known.until = loop.time() + STALE_RETRY
+                return known.records
+        # Shielded: others may be waiting for the same answer.
+        return (await asyncio.shield(task)).records
 
     def _asked(self, key: tuple[str, str], done: asyncio.Task[_Answer]) -> None:
         del self._asking[key]
         if done.cancelled() or done.exception() is not None:
             return
-        self._cache[key] = done.result()
+        self._keep(key, done.result())
+
+    def _keep(self, key: tuple[str, str], answer: _Answer) -> None:
+        answer.stale_until = answer.until + STALE_SECONDS
+        self._cache[key] = answer
         self._cache.move_to_end(key)
         if len(self._cache) > MAX_NAMES:
             self._cache.popitem(last=False)

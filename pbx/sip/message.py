@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from sipmessage import URI, Address, CSeq, Parameters, Via
 
-from pbx.sip.uri import UnsupportedScheme, check_port, parse_any_uri, without_headers
+from pbx.sip.uri import PORT, UnsupportedScheme, check_port, parse_any_uri, without_headers
 from pbx.sip.uri import parse_uri as parse_uri  # noqa: PLC0414  # for those who need only that
 from pbx.vocabulary import reason_phrase
 
@@ -22,6 +22,8 @@ MAX_HEAD = 16_384
 MAX_HEADERS = 128
 MAX_BODY = 65_535
 MAX_ADDRESS = 2048
+MAX_COMMAS = 1024
+"Commas in all headers, so that no list in them takes long to split."
 
 _COMPACT = {
     "i": "call-id",
@@ -107,13 +109,12 @@ _USUAL_NAMES = {
     **{name.lower(): name.lower() for name in _SPELLINGS},
     **{short: _COMPACT.get(short.lower(), "") for short in (*_COMPACT, *map(str.upper, _COMPACT))},
 }
-_SINGLE = (
+_SINGLE = {
     "call-id", "content-disposition", "content-length", "content-type", "cseq", "expires", "from",
     "max-forwards", "session-expires", "to",
-)  # fmt: skip
+}  # fmt: skip
 "Headers there can only be one of (RFC 3261 §7.3.1)."
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
-_SCHEME = re.compile(r"(?:^|(?<=<))[A-Za-z][A-Za-z0-9+.\-]*(?=:)")
 _TAG = re.compile(r";\s*tag\s*=", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _FOLD = re.compile(r"\r\n[ \t]+")
@@ -126,6 +127,7 @@ _LIKE_A_REQUEST = re.compile(
     r"([A-Za-z0-9\-.!%*_+`'~]+)[ \t]+(\S.*)[ \t]SIP/([0-9.]{1,9})[ \t]*", re.IGNORECASE
 )
 
+_NO_ELEMENT = re.compile(r',|"(?:[^"\\]++|\\.)*+\\?"?|<[^>]*+>?', re.DOTALL)
 _WORDS = re.compile(r"[A-Za-z0-9\-.!%*_+`'~ \t]*")
 _PARAMETER = re.compile(
     r"\s*;\s*([A-Za-z0-9\-.!%*_+`'~]+)"
@@ -381,22 +383,24 @@ def parse_message(data: bytes) -> Request | Response:
     if end > MAX_HEAD:
         raise ParseError("headers too large")
     head = data[:end].decode("utf-8", "surrogateescape")
-    if "\r\n " in head or "\r\n\t" in head:
+    if "\n " in head or "\n\t" in head:
         head = _FOLD.sub(" ", head)
     start, *lines = head.split("\r\n")
     message, error = _parse_start_line(start)
-    if len(lines) >= MAX_HEADERS:
+    if len(lines) >= MAX_HEADERS or head.count(",") > MAX_COMMAS:
         raise ParseError("too many headers", message)
-    if head.count("\n") != len(lines) or head.count("\r") != len(lines):
-        error = error or ParseError("bad header line", message)  # half a line end, in a value
     headers = message._headers
     for line in lines:
-        name, _, value = line.partition(":")
-        key = _USUAL_NAMES.get(name) or _header_name(name, line, message)
+        name, colon, value = line.partition(":")
+        key = _USUAL_NAMES.get(name) or _header_name(name, message)
+        if not colon:
+            raise ParseError("bad header line", message)
         if key in headers:
-            headers[key].append(value.strip(" \t\r\n"))
+            headers[key].append(value.strip())
         else:
-            headers[key] = [value.strip(" \t\r\n")]
+            headers[key] = [value.strip()]
+    if head.count("\n") != len(lines) or head.count("\r") != len(lines):
+        raise ParseError("bad header line", message)  # half a line end, in a value
     if error is not None:
         raise error
     body = data[end + 4 :]
@@ -415,10 +419,10 @@ def parse_message(data: bytes) -> Request | Response:
     return message
 
 
-def _header_name(name: str, line: str, message: Message) -> str:
+def _header_name(name: str, message: Message) -> str:
     """The name a header is kept under, however it was written."""
     key = name.rstrip(" \t").lower()
-    if ":" not in line or not _TOKEN.fullmatch(key):
+    if not _TOKEN.fullmatch(key):
         raise ParseError("bad header line", message)
     return _COMPACT.get(key, key)
 
@@ -440,8 +444,8 @@ def _parse_start_line(line: str) -> tuple[Request | Response, ParseError | None]
 
 def _check_mandatory(message: Request | Response) -> None:
     headers, parsed = message._headers, message._parsed
-    for name in _SINGLE:
-        if name in headers and len(headers[name]) > 1:
+    for name, lines in headers.items():
+        if len(lines) > 1 and name in _SINGLE:
             raise ParseError(f"more than one {name}", message)
     if not message.call_id:
         raise ParseError("missing Call-ID", message)
@@ -459,38 +463,45 @@ def _check_mandatory(message: Request | Response) -> None:
             raise ParseError("CSeq method differs", message)
 
 
-# The headers that every message needs are read here when they look as they nearly always do,
-# some four times faster; every other spelling goes to `sipmessage`. Such a value is valid, so
-# that From, To and CSeq stay a match until somebody asks for more than a tag.
-_PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+# The headers that every message needs are read in one step when they look as they nearly always
+# do. Such a value is valid, so that From, To and CSeq stay a match until somebody asks for more
+# than a tag. No two branches of these expressions may match the same text, and repeats give
+# nothing back (`++`): a hostile value must cost no more than its length.
 _PLAIN_VIA = re.compile(
-    rf"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::({_PORT}))?"
-    r"((?:;[A-Za-z0-9\-]+(?:=[A-Za-z0-9_.!%*+`'~\-]+|=\[?[0-9A-Fa-f:.]+\]?)?)*)"
+    rf"SIP/2\.0/([A-Z]+) ([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::({PORT}))?"
+    r"((?:;[A-Za-z0-9\-]++(?:=[A-Za-z0-9_.!%*+`'~:\[\]\-]++)?+)*+)"
 )
 _PLAIN_ADDRESS = re.compile(
     r'(?:"([^"\\]*)" ?)?<(sips?):(?:([A-Za-z0-9_.+\-]+)@)?([A-Za-z0-9.\-]+)'
-    rf"(?::({_PORT}))?>(?:;tag=([A-Za-z0-9_.!%*+`'~\-]+))?"
+    rf"(?::({PORT}))?>(?:;tag=([A-Za-z0-9_.!%*+`'~\-]+))?"
 )
 _PLAIN_CSEQ = re.compile(r"([0-9]{1,9}) ([A-Z]+)")
-_VERSION = re.compile(r"SIP\s*/\s*[0-9.]{1,9}\s*/\s*", re.IGNORECASE)
+_VIA = re.compile(
+    r"SIP\s*/\s*[0-9.]{1,9}\s*/\s*([A-Za-z0-9\-.!%*_+`'~]+)\s+"
+    r"([A-Za-z0-9.\-_]+|\[[0-9A-Fa-f:.]+\])(?:\s*:\s*([0-9]{1,9}))?\s*(?=;|$)",
+    re.IGNORECASE,
+)
 
 
 def _read_via(value: str) -> Via:
+    """The first Via of a line, of whatever version: a response to it goes back all the same."""
     plain = _PLAIN_VIA.fullmatch(value)
-    if plain is None and "," in value:
-        value = split_commas(value)[0]
-        plain = _PLAIN_VIA.fullmatch(value)
     if plain is None:
-        # Responses go back by whatever version it says; white space is allowed around "/".
-        via = Via.parse(_VERSION.sub("SIP/2.0/", value, count=1))
-        check_port(via.port)
-        return via
-    transport, host, port, rest = plain.groups()
-    parameters: dict[str, str | None] = {}
-    for item in rest.split(";")[1:]:
-        name, equals, text = item.partition("=")
-        parameters[name] = text if equals else None
-    return Via(transport, host, int(port) if port else None, Parameters(**parameters))
+        value = next(iter(split_commas(value)), "")
+        found = _VIA.match(value)
+        if found is None:
+            raise ValueError("bad Via")
+        transport, host, port = found.groups()
+        check_port(port)
+        parameters = _parse_parameters(value[found.end() :])
+    else:
+        transport, host, port, rest = plain.groups()
+        given: dict[str, str | None] = {}
+        for item in rest.split(";")[1:]:
+            name, equals, text = item.partition("=")
+            given[name] = text if equals else None
+        parameters = Parameters(**given)
+    return Via(transport, host, int(port) if port else None, parameters)
 
 
 def _read_address(value: str) -> re.Match[str] | Address:
@@ -587,28 +598,27 @@ def split_commas(value: str) -> list[str]:
     if "," not in value:
         stripped = value.strip()
         return [stripped] if stripped else []
-    parts: list[str] = []
-    start = 0
-    quoted = angled = escaped = False
-    for index, char in enumerate(value):
-        if escaped:
-            escaped = False
-        elif quoted and char == "\\":
-            escaped = True
-        elif char == '"' and not angled:
-            quoted = not quoted
-        elif not quoted and char in "<>":
-            angled = char == "<"
-        elif char == "," and not quoted and not angled:
-            parts.append(value[start:index].strip())
-            start = index + 1
-    parts.append(value[start:].strip())
-    return [part for part in parts if part]
+    if '"' not in value and "<" not in value:
+        parts = value.split(",")
+    else:
+        parts, start = [], 0
+        for found in _NO_ELEMENT.finditer(value):
+            if found[0] == ",":
+                parts.append(value[start : found.start()])
+                start = found.end()
+        parts.append(value[start:])
+    return [stripped for part in parts if (stripped := part.strip())]
+
+
+def _unnamed(value: str) -> str:
+    """An address without its quoted display name."""
+    name = _DISPLAY_NAME.match(value)
+    return value[name.end() :] if name else value
 
 
 def bare_uri(value: str) -> str:
     """The URI inside a Contact, Route, From or To value, as written but for its headers."""
-    value = _DISPLAY_NAME.sub("", value, count=1)
+    value = _unnamed(value)
     _, opened, rest = value.partition("<")
     uri = rest.partition(">")[0].strip() if opened else value.partition(";")[0].strip()
     return without_headers(uri) if "?" in uri else uri
@@ -616,7 +626,7 @@ def bare_uri(value: str) -> str:
 
 def has_tag(value: str) -> bool:
     """Whether a From or To value carries a tag, even where the value cannot be parsed."""
-    rest = _DISPLAY_NAME.sub("", value, count=1)
+    rest = _unnamed(value)
     return _TAG.search(rest.rpartition(">")[2] or rest) is not None
 
 

@@ -23,7 +23,7 @@ from pbx.text import printable
 MAX_DEVICES = 10
 "Devices an extension may register."
 MAX_CONTACT = 512
-MAX_PATH = 5
+MAX_PATH, MAX_PATH_LENGTH = 5, 2900
 "Proxies between a device and us."
 PATH, OUTBOUND = "path", "outbound"
 "Option tags of RFC 3327 and RFC 5626."
@@ -181,12 +181,13 @@ class Registrar:
         if path and PATH not in option_tags(request, "supported"):
             transaction.reply(420, unsupported=PATH)  # the phone must know of it (RFC 3327 §5.3)
             return
-        if len(path) > MAX_PATH:
-            raise ParseError("too many Paths")
+        whole = ", ".join(path)
+        if len(path) > MAX_PATH or len(whole) > MAX_PATH_LENGTH or not whole.isascii():
+            raise ParseError("bad Path")
         for hop in path:
             checked(parse_uri, bare_uri(hop), "Path")
         through_proxy = len(request.elements("via")) > 1
-        if through_proxy and any(wish.instance for wish in wishes) and ";ob" not in "".join(path):
+        if through_proxy and any(wish.instance for wish in wishes) and ";ob" not in whole:
             transaction.reply(439, "First Hop Lacks Outbound Support")  # RFC 5626 §6
             return
         known = self._bindings.get(extension, {})
@@ -214,7 +215,7 @@ class Registrar:
             return
         if old is not None:
             self._forget(old)
-        else:
+        elif not wish.instance:
             self._drop_predecessor(request, extension, flow)
         binding = Binding(
             extension=extension,

@@ -266,6 +266,10 @@ class Stack:
     def remove_dialog(self, call_id: str, local_tag: str) -> None:
         self._dialogs.pop((call_id, local_tag), None)
 
+    def is_ours(self, request: Request) -> bool:
+        """Whether a request outside any dialog is one we sent, that somebody sent back."""
+        return (request.call_id, request.from_tag) in self._dialogs
+
     @property
     def dialogs(self) -> int:
         """How many dialogs are open."""

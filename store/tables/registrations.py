@@ -23,3 +23,7 @@ class BindingRow(SQLModel, table=True):
     user_agent: str = Field(default="", max_length=80)
     call_id: str = Field(default="", max_length=255)
     cseq: int = 0
+    path: str = Field(default="", max_length=3000)
+    "The proxies to go through, as in a Route header."
+    instance: str = Field(default="", max_length=200)
+    reg_id: int = 0

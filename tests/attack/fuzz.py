@@ -29,6 +29,7 @@ from pbx.sip.digest import Credentials, DigestClient, DigestServer, parse_parame
 from pbx.sip.inspection import refusal
 from pbx.sip.message import (
     MAX_BODY,
+    MAX_COMMAS,
     MAX_HEADERS,
     Message,
     ParseError,
@@ -98,6 +99,8 @@ def ask_everything(found: Request | Response) -> None:
 
 def read_value(data: bytes) -> None:
     """Every reader of a single value, on the same text."""
+    if data.count(b",") > MAX_COMMAS:
+        return  # the message is refused before
     text = data.decode("utf-8", "surrogateescape")
     for read in (parse_address, parse_uri, parse_any_uri):
         with suppress(ParseError):
@@ -211,7 +214,8 @@ MESSAGES = [
     b"Session-Expires: 1800;refresher=uac\r\nContent-Type: multipart/mixed;boundary=\"b1\"\r\n"
     b"Content-Length: 208\r\n\r\n--b1\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n\r\n"
     b"--b1\r\nContent-Type: multipart/alternative;boundary=b2\r\n\r\n--b2\r\n\r\nx\r\n--b2--\r\n"
-    b"--b1\r\nContent-Type: text/odd\r\nContent-Disposition: a;handling=optional\r\n\r\ny\r\n--b1--",
+    b"--b1\r\nContent-Type: text/odd\r\nContent-Disposition: a;handling=optional\r\n\r\ny\r\n"
+    b"--b1--",
     b"SIP/2.0 401 Unauthorized\r\nVia: SIP/2.0/TLS h:5061;branch=z9hG4bK1;received=192.0.2.1\r\n"
     b"From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\nCall-ID: x\r\nCSeq: 2 INVITE\r\n"
     b'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth,auth-int", algorithm=MD5\r\n'
@@ -222,7 +226,7 @@ VALUES = [
     b"Bob <sips:bob%20b:pw@[2001:db8::1]:5061>;expires=3600;+sip.instance=\"<urn:uuid:0>\"",
     b"tel:+1(201)555-0123;ext=7;isub=a;phone-context=+1",
     b"sip:+1.201.555.0123;isub=1@gw.example.com;user=phone;tag=x",
-    b"SIP / 2.0 / UDP  a.example.com : 5060 ; branch = z9hG4bK1 ; received = 192.0.2.1 , SIP/2.0/TCP h",
+    b"SIP / 2.0 / UDP  a.example.com : 5060 ; branch = z9hG4bK1 ; rport , SIP/2.0/TCP h",
     b"SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bK776asdhds",
     b"4711 INVITE",
     b"<sip:a@p1;lr>, <sip:b@p2;lr>;x=y, \"c, d\" <sip:e@p3>",
@@ -239,12 +243,13 @@ PACKETS = [
     b"\x80\x00\x00\x01\x00\x00\x00\xa0\x12\x34\x56\x78" + b"\xd5" * 160,
     b"\xb2\xe5\xff\xff\x00\x00\x00\xa0\x12\x34\x56\x78" + b"\0" * 8 + b"\xbe\xde\0\1\x10\xff\0\0"
     + b"\x0b\x8a\x03\x20" + b"\0\0\0\4",
-    b"\x81\xc8\x00\x0c\x12\x34\x56\x78" + b"\0" * 20 + b"\0" * 24 + b"\x81\xca\x00\x02\0\0\0\1\1\1a\0",
+    b"\x81\xc8\x00\x0c\x12\x34\x56\x78" + b"\0" * 44 + b"\x81\xca\x00\x02\0\0\0\1\1\1a\0",
     b"\x82\xc9\x00\x0d\x12\x34\x56\x78" + b"\0" * 48 + b"\x81\xcb\x00\x01\x12\x34\x56\x78",
 ]  # fmt: skip
 BINDINGS = [
-    bytes(stun.binding_request()),
-    b"\x01\x01\x00\x0c\x21\x12\xa4\x42" + b"\1" * 12 + b"\x00\x20\x00\x08\x00\x01\x11\x22\x33\x44\x55\x66",
+    bytes(stun.Message(stun.Method.BINDING, stun.Class.REQUEST, b"\3" * 12)),
+    b"\x01\x01\x00\x0c\x21\x12\xa4\x42" + b"\1" * 12
+    + b"\x00\x20\x00\x08\x00\x01\x11\x22\x33\x44\x55\x66",
     b"\x00\x01\x00\x10\x21\x12\xa4\x42" + b"\2" * 12 + b"\x00\x06\x00\x05alice\0\0\0\x7f\xff\0\0",
 ]  # fmt: skip
 CRYPTO = [
@@ -279,17 +284,19 @@ TARGETS = {
 
 # ── how it is damaged ───────────────────────────────────────────────────────────────────────
 TOKENS = [
-    b"<", b">", b'"', b"\\", b";", b",", b":", b"@", b"%", b"%00", b"?", b"=", b"(", b")", b"[", b"]",
-    b" ", b"\t", b"\r\n", b"\r\n ", b"\r", b"\n", b"\0", b"\xff", "é".encode(), b"\xed\xa0\x80",
-    b"-1", b"0", b"65536", b"4294967296", b"9" * 40, b"00000000000001", b"1e9", "٣".encode(),
-    b"sip:", b"sips:", b"tel:", b"SIP/2.0", b"z9hG4bK", b";tag=", b";lr", b"self=1", b";self", b"*",
-    b"Content-Length: 5\r\n", b"l:0\r\n", b"Via: ", b"\r\n\r\n", b"--b1", b"--", b"::", b"1.2.3.4",
-    b"a=", b"m=audio 1 RTP/AVP 0\r\n", b"c=IN IP4 0.0.0.0\r\n", b"inline:", b"\x21\x12\xa4\x42",
+    b"<", b">", b'"', b"\\", b";", b",", b":", b"@", b"%", b"%00", b"?", b"=", b"(", b")", b"[",
+    b"]", b" ", b"\t", b"\r\n", b"\r\n ", b"\r", b"\n", b"\0", b"\xff", "é".encode(),
+    b"\xed\xa0\x80", b"-1", b"0", b"65536", b"4294967296", b"9" * 40, b"00000000000001", b"1e9",
+    "٣".encode(), b"sip:", b"sips:", b"tel:", b"SIP/2.0", b"z9hG4bK", b";tag=", b";lr", b"self=1",
+    b";self", b"*", b"Content-Length: 5\r\n", b"l:0\r\n", b"Via: ", b"\r\n\r\n", b"--b1", b"--",
+    b"::", b"1.2.3.4", b"a=", b"m=audio 1 RTP/AVP 0\r\n", b"c=IN IP4 0.0.0.0\r\n", b"inline:",
+    b"\x21\x12\xa4\x42",
 ]  # fmt: skip
 REPEATED = [
-    b"<", b">", b'"', b'"<', b"\\", b'\\"', b";", b";a=b", b";a", b",", b", ", b" ", b"\t", b"a", b"a.", b"a-",
-    b"1", b":", b"::", b"a:", b"@", b"%41", b"%", b"(", b"\r\n ", b"\r\nA:b", b"\r\nv:x", b"a=b,", b'a="b",',
-    b"-", b"--b1\r\n", b"--b1\r\n\r\n", b"m=audio 1 RTP/AVP 0\r\n", b"a=x\r\n", b"0 ", b"[", b"]", b"\0", b"\xff",
+    b"<", b">", b'"', b'"<', b"\\", b'\\"', b";", b";a=b", b";a", b",", b", ", b" ", b"\t", b"a",
+    b"a.", b"a-", b"1", b":", b"::", b"a:", b"@", b"%41", b"%", b"(", b"\r\n ", b"\r\nA:b",
+    b"\r\nv:x", b"a=b,", b'a="b",', b"-", b"--b1\r\n", b"--b1\r\n\r\n",
+    b"m=audio 1 RTP/AVP 0\r\n", b"a=x\r\n", b"0 ", b"[", b"]", b"\0", b"\xff",
 ]  # fmt: skip
 
 
@@ -370,7 +377,8 @@ class Damage:
         return data[:start] + piece * times + data[end:]
 
     _WAYS = (
-        _flip, _flip, _set, _lose, _lose, _cut, _double, _put, _put, _put, _splice, _lines, _lines, _repeat,
+        _flip, _flip, _set, _lose, _lose, _cut, _double, _put, _put, _put, _splice, _lines, _lines,
+        _repeat,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tests.peers.exchange import Address, Exchange
 from tests.peers.proc import Process
 
 from .attacker import REGISTRAR, Phone, Socket, credentials, request, rtp
-from .siege import EVERYWHERE, NEIGHBOUR, STRANGER, attack, siege
+from .siege import EVERYWHERE, NEIGHBOUR, STRANGER, Siege, attack, siege
 
 SHORT, LONG = 1.0, 30.0
 "Seconds of one flood."
@@ -40,7 +40,9 @@ long = pytest.mark.parametrize(
 
 # ── floods over UDP ─────────────────────────────────────────────────────────────────────────
 @long
-@pytest.mark.parametrize("source", [STRANGER, NEIGHBOUR, EVERYWHERE])
+@pytest.mark.parametrize(
+    "source", [STRANGER, NEIGHBOUR, pytest.param(EVERYWHERE, marks=pytest.mark.soak)]
+)
 async def test_floods(source: str, seconds: float) -> None:
     async with siege() as under:
         for kind, rate in FLOODS.items():
@@ -55,7 +57,7 @@ async def test_floods(source: str, seconds: float) -> None:
 
 # ── connections that hold on ────────────────────────────────────────────────────────────────
 @long
-@pytest.mark.parametrize("source", [STRANGER, NEIGHBOUR])
+@pytest.mark.parametrize("source", [pytest.param(STRANGER, marks=pytest.mark.soak), NEIGHBOUR])
 async def test_five_hundred_slow_tls_connections(source: str, seconds: float) -> None:
     """Half never begin the handshake, half finish it and send a byte a second; each one cut
     off is opened anew."""
@@ -64,24 +66,22 @@ async def test_five_hundred_slow_tls_connections(source: str, seconds: float) ->
             "tls", under.exchange.tls, source=source, count=500, seconds=4 * seconds
         )
         await slow.wait_line("open")
+        await honest_tls(under)
         await under.endure(slow, name=f"tls from {source}")
         await under.remembers_little()
 
 
-async def test_tls_works_while_five_hundred_hold_on() -> None:
-    async with siege() as under:
-        slow = await attack("tls", under.exchange.tls, source=NEIGHBOUR, count=500, seconds=5)
-        await slow.wait_line("open")
-        context = ssl.create_default_context(cafile=str(under.exchange.ca))
-        for host in ("127.0.0.20", NEIGHBOUR):
-            async with asyncio.timeout(2):
-                reader, writer = await asyncio.open_connection(
-                    *under.exchange.tls, ssl=context, local_addr=(host, 0)
-                )
-                writer.write(request("OPTIONS", "sip:x@test", (host, 5), transport="TLS"))
-                assert (await reader.read(100)).startswith(b"SIP/2.0 200")
-            writer.close()
-        await slow.stop()
+async def honest_tls(under: Siege) -> None:
+    """Strangers and neighbours of a phone are served while others hold on."""
+    context = ssl.create_default_context(cafile=str(under.exchange.ca))
+    for host in ("127.0.0.20", NEIGHBOUR):
+        async with asyncio.timeout(4):
+            reader, writer = await asyncio.open_connection(
+                *under.exchange.tls, ssl=context, local_addr=(host, 0)
+            )
+            writer.write(request("OPTIONS", "sip:x@test", (host, 5), transport="TLS"))
+            assert (await reader.read(100)).startswith(b"SIP/2.0 200")
+        writer.close()
 
 
 @long

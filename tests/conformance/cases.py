@@ -25,7 +25,7 @@ def takes_and_waits(linger: int = 300) -> Callee:
 
 def calls_and_waits(**options: str) -> Caller:
     """The ordinary caller that is hung up on."""
-    side = phone().invite(**options).answered()
+    side = phone().invite(**options).answered()  # type: ignore[arg-type]
     side.hung_up().linger()
     return side
 
@@ -254,6 +254,44 @@ REOFFER = [
         .expect("INVITE", optional=True, ).hung_up().linger(),
     ),
     Case(
+        name="glare: the caller's re-INVITE against ours", rfc="RFC 3261 §14.2",
+        caller=phone().invite().answered().expect("INVITE", has="a=sendonly")
+        .request("INVITE", body=sdp(version=2), name="mine").expect(100, optional=True)
+        .expect(491, txn="mine").ack_refusal()
+        .answer_again(200, body=sdp("recvonly", 2)).expect("ACK").hung_up().linger(),
+        callee=Callee().invited().takes().pause(100)
+        .request("INVITE", body=sdp("sendonly", 2), name="hold").expect(100, optional=True)
+        .expect(200, txn="hold", has="a=recvonly").ack().pause(100).hang_up(),
+    ),
+    Case(
+        name="the callee's re-INVITE without an offer", rfc="RFC 3261 §14.1",
+        caller=phone().invite().answered()
+        .raw('<recv request="INVITE" optional="true" next="again"/>')
+        .hung_up().raw('<nop next="end"/><label id="again"/>')
+        .answer(200, body=sdp(version=2)).expect("ACK").hung_up().raw('<label id="end"/>'),
+        callee=Callee().invited().takes().pause(100).request("INVITE").expect(100, optional=True)
+        .expect(200, has="m=audio [1-9]").ack(body=sdp(version=2)).pause(200).hang_up(),
+    ),
+    Case(
+        name="a re-INVITE moves the media", rfc="RFC 3264 §8.3.1",
+        caller=phone().invite().answered()
+        .request("INVITE", body=sdp(version=2).replace("[rtp_port]", "40002"))
+        .expect(100, optional=True).expect(200).ack().pause(100).hang_up(),
+        callee=Callee().invited().takes()
+        .raw('<recv request="INVITE" optional="true" next="again"/>')
+        .hung_up().raw('<nop next="end"/><label id="again"/>')
+        .answer(200, body=sdp(version=2)).expect("ACK").hung_up().raw('<label id="end"/>'),
+    ),
+    Case(
+        name="a carrier challenges inside the call", rfc="RFC 3261 §22.2", to_trunk=True,
+        caller=calls_and_hangs_up(),
+        callee=Callee().invited().takes().expect("BYE", lacks="uthorization")
+        .answer(407, 'Proxy-Authenticate: Digest realm="there",nonce="bye407",qop="auth",'
+                "algorithm=SHA-256", contact=False)
+        .expect("BYE", has="Proxy-Authorization: *Digest .*bye407").answer(200, contact=False)
+        .linger(),
+    ),
+    Case(
         name="UPDATE with an offer from the caller", rfc="RFC 3311 §5.1",
         caller=phone().invite().answered(has="Allow: [^,]*.*UPDATE")
         .request("UPDATE", body=sdp("sendonly", 2)).expect(200, has="a=recvonly").pause(100)
@@ -346,6 +384,27 @@ RELIABLE = [
         .respond(200, body=sdp(), retrans=True).expect("ACK").hung_up().linger(),
     ),
     Case(
+        name="UPDATE before the answer", rfc="RFC 3311 §5.1",
+        caller=phone().invite("Supported: 100rel").expect(100, optional=True)
+        .expect(183, rrs=True, has=("m=audio", "Require: *100rel"),
+                keep={"rseq": "RSeq: *([0-9]+)"})
+        .request("PRACK", _RACK, name="prack").expect(200, txn="prack")
+        .request("UPDATE", body=sdp("sendonly", 2), name="hold")
+        .expect(200, txn="hold", has="a=recvonly")
+        .expect(200, txn="invite2", rrs=True).ack().pause(100).hang_up(),
+        callee=Callee().invited()
+        .respond(183, "Require: 100rel", "RSeq: 1", "Allow: INVITE, ACK, BYE, CANCEL, UPDATE, "
+                 "PRACK", body=sdp())
+        .expect("PRACK").answer(200, contact=False)
+        .raw('<recv request="UPDATE" timeout="1500" ontimeout="none"/>')
+        .answer(200, body=sdp("recvonly", 2)).raw('<label id="none"/>').pause(300)
+        .respond(200, retrans=True).raw(
+            '<recv request="INVITE" optional="true" next="again"/>').expect("ACK")
+        .raw('<recv request="INVITE" optional="true" next="again"/>')
+        .hung_up().raw('<nop next="end"/><label id="again"/>')
+        .answer(200, body=sdp("recvonly", 2)).expect("ACK").hung_up().raw('<label id="end"/>'),
+    ),
+    Case(
         name="early media, reliably", rfc="RFC 3262 §5", caller=phone().invite()
         .expect(100, optional=True).expect(180, optional=True).expect(183, has="m=audio")
         .answered().hang_up(),
@@ -381,6 +440,20 @@ TIMERS = [
         caller=calls_and_hangs_up(),
         callee=Callee().invited().refuses(422, "Min-SE: 7200")
         .invited(has=("Min-SE: *7200", "Session-Expires: *7200")).takes().hung_up().linger(),
+    ),
+    Case(
+        name="the session is refreshed by the callee", rfc="RFC 4028 §10",
+        caller=calls_and_waits(),
+        callee=Callee().invited().takes("Require: timer", "Session-Expires: 120;refresher=uas")
+        .pause(100)
+        .request("UPDATE", "Supported: timer", "Session-Expires: 120;refresher=uac")
+        .expect(200, has="Session-Expires: *120").pause(100).hang_up(),
+    ),
+    Case(
+        name="a caller without session timers", rfc="RFC 4028 §9",
+        caller=phone().invite().rings().expect(200, rrs=True, lacks="Require: .*timer").ack()
+        .hang_up(),
+        callee=takes_and_waits(),
     ),
     Case(
         name="the session is refreshed by the caller", rfc="RFC 4028 §10",
@@ -447,6 +520,15 @@ OFFERS = [
         .refused(415, has="Accept: .*application/sdp"),
     ),
     Case(
+        name="media nobody knows are refused, the rest is taken", rfc="RFC 3264 §6",
+        caller=phone().invite(body=sdp() + "\nm=application 9 DTLS/SCTP 5000\n"
+                              "m=video 0 RTP/AVP 31")
+        .answered(has=("m=audio [1-9]", "m=application 0 ", "m=video 0 ")).hang_up(),
+        callee=Callee().invited(has=("m=audio [1-9]", "m=application 0 ", "m=video 0 "))
+        .takes(body=sdp() + "\nm=application 0 DTLS/SCTP 5000\nm=video 0 RTP/AVP 31")
+        .hung_up().linger(),
+    ),
+    Case(
         name="only encrypted media, where none is wanted", rfc="RFC 3264 §6", to="600",
         caller=phone().invite(body=sdp().replace("RTP/AVP", "RTP/SAVP") + "\na=crypto:1 "
                               "AES_CM_128_HMAC_SHA1_80 "
@@ -486,6 +568,31 @@ ROUTES = [
         name="a phone redirects to itself", rfc="RFC 3261 §8.1.3.4",
         caller=phone().invite().refused(480),
         callee=Callee().invited().refuses(302, f"Contact: <sip:[from_user]@{HERE}>", contact=""),
+    ),
+    Case(
+        name="a carrier redirects to another number", rfc="RFC 3261 §8.1.3.4", to_trunk=True,
+        caller=calls_and_hangs_up(),
+        callee=Callee().invited(mark={"moved": "INVITE sip:.?33612345699@"})
+        .raw('<nop test="moved" next="there"/>')
+        .refuses(302, "Contact: <sip:+33612345699@192.0.2.99:1>", contact="")
+        .raw('<nop next="end"/><label id="there"/>').takes().hung_up().raw('<label id="end"/>'),
+        callee_calls=2,
+    ),
+    Case(
+        name="a call that comes back to us", rfc="RFC 5393 §4.2", to_trunk=True,
+        caller=phone().invite().refused(482),
+        callee=Callee().invited(has="Max-Forwards: *69").raw(
+            "<send><![CDATA[\nINVITE sip:[from_user]@encryptotel.local SIP/2.0\n"
+            f"Via: SIP/2.0/UDP {HERE};branch=z9hG4bK-[pid]-[call_number]-loop;rport\n"
+            "[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n"
+            f"Max-Forwards: 68\n{CONTACT}\nContent-Type: application/sdp\n"
+            f"Content-Length: [len]\n\n{sdp()}\n\n]]></send>")
+        .raw('<recv response="482"/>').raw(
+            "<send><![CDATA[\nACK sip:[from_user]@encryptotel.local SIP/2.0\n"
+            f"Via: SIP/2.0/UDP {HERE};branch=z9hG4bK-[pid]-[call_number]-loop;rport\n"
+            "[last_From:]\n[last_To:]\n[last_Call-ID:]\nCSeq:  1 ACK\n"
+            "Max-Forwards: 68\nContent-Length: 0\n\n]]></send>")
+        .refuses(482),
     ),
     Case(
         name="a proxy of the callee stays in the path", rfc="RFC 3261 §12.1.2",
@@ -575,6 +682,11 @@ DIGEST = [
     Case(
         name="an old nonce gets a new challenge", rfc="RFC 7616 §3.3",
         caller=carrier().register(f"Contact: <{_ME}>", _OLD, auth=False).expect(401, auth=True)
+        .register(f"Contact: <{_ME}>", "[authentication]", auth=False).expect(200),
+    ),
+    Case(
+        name="a nonce used again, and counted", rfc="RFC 7616 §3.4",
+        caller=carrier().register(f"Contact: <{_ME}>").expect(200)
         .register(f"Contact: <{_ME}>", "[authentication]", auth=False).expect(200),
     ),
     *(
@@ -693,6 +805,47 @@ REGISTRAR = [
         caller=phone().invite().answered().request("INFO", "Info-Package: unheard-of")
         .expect(469, has="Recv-Info:").hang_up(),
         callee=takes_and_waits(),
+    ),
+]  # fmt: skip
+
+# ── what takes a minute: played by `make soak` ──────────────────────────────────────────────
+SLOW = [
+    Case(
+        name="an answer nobody acknowledges ends the call", rfc="RFC 3261 §13.3.1.4", within=60,
+        caller=phone().invite().rings().expect(200, rrs=True)
+        .raw('<recv request="BYE" timeout="50000"/>').answer(200, contact=False)
+        .ack().linger(),
+        callee=takes_and_waits(),
+    ),
+    Case(
+        name="a reliable response nobody acknowledges ends the call", rfc="RFC 3262 §3",
+        within=60,
+        caller=phone().invite("Require: 100rel").expect(100, optional=True).expect(180)
+        .expect(504).ack_refused(),
+        callee=Callee().invited().respond(180).expect("CANCEL").answer(200, contact=False)
+        .refuses(487),
+    ),
+    Case(
+        name="a session the caller does not refresh ends", rfc="RFC 4028 §10", within=110,
+        caller=phone().invite("Supported: timer", "Session-Expires: 90;refresher=uac").answered()
+        .hung_up().linger(),
+        callee=takes_and_waits(),
+    ),
+    Case(
+        name="we refresh the session of the caller", rfc="RFC 4028 §10", within=110,
+        caller=phone().invite("Supported: timer", "Allow: INVITE, ACK, BYE, CANCEL, UPDATE",
+                              "Session-Expires: 90;refresher=uas")
+        .answered(has="Session-Expires: *90 *; *refresher=uas")
+        .expect("UPDATE", has="Session-Expires: *90 *; *refresher=uac")
+        .answer(200, "Require: timer", "Session-Expires: 90;refresher=uac")
+        .pause(100).hang_up(),
+        callee=takes_and_waits(),
+    ),
+    Case(
+        name="a session the callee does not refresh ends", rfc="RFC 4028 §10", within=110,
+        caller=calls_and_waits(),
+        callee=Callee().invited()
+        .takes("Require: timer", "Session-Expires: 90;refresher=uas").hung_up().linger(),
     ),
 ]  # fmt: skip
 

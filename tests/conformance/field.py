@@ -47,6 +47,8 @@ class Case:
     callee: Side | None = None
     third: Side | None = None
     third_shares: bool = False
+    callee_calls: int = 1
+    "How many dialogs the callee gets."
     to: str = ""
     transport: str = "udp"
     from_trunk: bool = False
@@ -55,6 +57,8 @@ class Case:
     "What the journal must say of the call: `answered`, `cause` (a pattern), `legs`."
     contact: str = ""
     "More headers of the callee's REGISTER."
+    within: int = WITHIN
+    "Seconds it may take."
     repeats: Mapping[str, int] = field(default_factory=dict)
     "How often at least the caller gets a message that begins so: SIPp hides what is repeated."
 
@@ -79,7 +83,7 @@ class Field:
     extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     exchange: Exchange = field(init=False)
     _carriers: dict[int, tuple[int, str]] = field(default_factory=dict)
-    _traces: dict[str, str] = field(default_factory=dict)
+    _open: dict[int, _Carrier] = field(default_factory=dict)
 
     def numbers(self, case: Case) -> tuple[str, str, str]:
         """The extensions of a case: caller, callee, third."""
@@ -100,7 +104,7 @@ class Field:
                 ))  # fmt: skip
                 routes[number] = self.numbers(case)[1]
         first = ports.free_range(800)
-        return Config(extensions, trunks, routes, extra={
+        return Config(extensions, trunks, routes, ring_timeout=60, extra={
             "owner": {"extension": extensions[0].number},
             "media": {"rtp_ports": [first, first + 798]},
             "limits": {"trunk_calls_at_once": 50, "trunk_calls_per_hour": 1000,
@@ -119,8 +123,7 @@ class Field:
             self.exchange = await stack.enter_async_context(Exchange(config))
             async with asyncio.timeout(15):
                 await asyncio.gather(*(carrier.registered.wait() for carrier in carriers))
-            for carrier in carriers:  # from now on the ports are SIPp's
-                carrier.close()
+            self._open = dict(zip(self._carriers, carriers, strict=True))
             yield self
 
     async def play(self, case: Case) -> None:
@@ -131,6 +134,8 @@ class Field:
         server = self.exchange.address(case.transport)
         registrar = self.exchange.udp
         players: list[Player] = []
+        if index in self._open:  # from now on the port is SIPp's
+            self._open.pop(index).close()
         keys = {"other": third, "expires": "3600", "rtp_port": str(ports.free_port())}
         if case.callee is not None:
             port = carrier_port if case.to_trunk else ports.free_port()
@@ -178,10 +183,11 @@ class Field:
         tcp = case.transport == "tcp" and player.role == "caller"
         argv = [
             "sipp", "-sf", f"{player.role}.xml", "-i", self.host, "-mi", self.host,
-            "-p", str(player.port), "-t", "t1" if tcp else "u1", "-m", "1", "-nostdin", "-aa",
+            "-p", str(player.port), "-t", "t1" if tcp else "u1", "-nostdin", "-aa",
+            "-m", str(case.callee_calls if player.role == "callee" else 1),
             "-trace_msg", "-message_file", f"{player.role}.log",
             "-trace_err", "-error_file", f"{player.role}.err",
-            "-timeout", f"{WITHIN}s", "-timeout_error", "-cp", str(ports.free_port()),
+            "-timeout", f"{case.within}s", "-timeout_error", "-cp", str(ports.free_port()),
             "-au", player.number, "-ap", SECRET, "-key", "from_user", player.number,
         ]  # fmt: skip
         for key, value in keys.items():
@@ -195,7 +201,7 @@ class Field:
             stderr=asyncio.subprocess.DEVNULL, env={**os.environ, "TERM": "dumb"},
         )  # fmt: skip
         try:
-            async with asyncio.timeout(WITHIN + 5):
+            async with asyncio.timeout(case.within + 5):
                 return await child.wait()
         finally:
             if child.returncode is None:
@@ -209,6 +215,14 @@ class Field:
             if path.exists():
                 parts.append(path.read_text(errors="replace")[-6000:])
         return "\n".join(parts)
+
+    async def calls_up(self, count: int) -> None:
+        """Wait until so many calls are answered."""
+        async with asyncio.timeout(15):
+            while True:
+                calls = (await self.exchange.cli("calls"))["calls"]
+                if sum(bool(call["answered"]) for call in calls) >= count:
+                    return
 
     async def check_journal(self, cases: list[Case]) -> dict[str, Exception]:
         """What the journal says wrongly, by case; asked once for all of them."""

@@ -37,6 +37,8 @@ def sdp(direction: str = "sendrecv", version: int = 1, formats: str = "0 101") -
 class Side:
     """One SIPp scenario. Methods add steps and give the side back, to be chained."""
 
+    _opening = False
+
     def __init__(self, *, compact: bool = False, auth: bool = True) -> None:
         self._steps: list[str] = []
         self._variables: list[str] = []
@@ -71,10 +73,11 @@ class Side:
         auth: bool = False,
         within: int = 0,
         keep: Mapping[str, str] | None = None,
+        mark: Mapping[str, str] | None = None,
     ) -> Side:
         """Wait for a status or a method. `txn` pins a response to the request of that name;
         unnamed it is the last request sent. `keep` names what a pattern's group finds; `[$name]`
-        in later messages is its value."""
+        in later messages is its value. `mark` sets a variable when its pattern is found."""
         kind = "response" if isinstance(what, int) else "request"
         more = ' optional="true"' if optional else ""
         if kind == "response" and (name := txn or self._last):
@@ -94,6 +97,9 @@ class Side:
                 f'<ereg regexp={quoteattr(pattern)} search_in="msg" check_it="true" '
                 f'assign_to="{self._variable()},{name}"/>'
             )
+        for name, pattern in (mark or {}).items():
+            self._variables.append(name)
+            checks += f'<ereg regexp={quoteattr(pattern)} search_in="msg" assign_to="{name}"/>'
         if what == "INVITE":
             checks += self._remember()
         actions = f"<action>{checks}</action>" if checks else ""
@@ -179,6 +185,20 @@ class Side:
         ]
         return self._send(lines, body, content_type, retrans=retrans)
 
+    def answer_again(self, status: int, *headers: str, body: str = "") -> Side:
+        """Answer the last re-INVITE, whatever has come since."""
+        lines = [
+            f"SIP/2.0 {status} Fine",
+            "Via:[$again_via]",
+            "From:[$again_from]",
+            "To:[$again_to]",
+            "Call-ID: [call_id]",
+            "CSeq:[$again_cseq]",
+            CONTACT,
+            *headers,
+        ]
+        return self._send(lines, body, retrans=True)
+
     def hang_up(self) -> Side:
         return self.request("BYE").expect(200)
 
@@ -200,7 +220,16 @@ class Side:
         raise TypeError("use a Caller or a Callee")
 
     def _remember(self) -> str:
-        return ""
+        """Keep what answers to an INVITE are made of, those of a re-INVITE apart."""
+        headers = ("Via:", "CSeq:", "From:", "To:")
+        names = ("i_via", "i_cseq", "far", "near")
+        if not self._opening:
+            names = ("again_via", "again_cseq", "again_from", "again_to")
+        self._variables += [name for name in names if name not in self._variables]
+        return "".join(
+            f'<ereg regexp=".*" search_in="hdr" header="{header}" assign_to="{name}"/>'
+            for name, header in zip(names, headers, strict=True)
+        )
 
     def _via(self, name: str) -> str:
         branch = f"z9hG4bK-[pid]-[call_number]-{name}"
@@ -369,28 +398,12 @@ class Callee(Side):
 
     tag = "[pid]s[call_number]"
 
-    _opening = False
-
-    def invited(self, *, has: str | Iterable[str] = (), lacks: str | Iterable[str] = ()) -> Callee:
+    def invited(self, *, has: str | Iterable[str] = (), lacks: str | Iterable[str] = (),
+                mark: Mapping[str, str] | None = None) -> Callee:  # fmt: skip
         """The INVITE that opens the call, or the next attempt at it."""
         self._opening = True
-        self.expect("INVITE", rrs=True, has=has, lacks=lacks)
+        self.expect("INVITE", rrs=True, has=has, lacks=lacks, mark=mark)
         self._opening = False
-        return self
-
-    def answer_again(self, status: int, *headers: str, body: str = "") -> Callee:
-        """Answer the last re-INVITE, whatever has come since."""
-        lines = [
-            f"SIP/2.0 {status} Fine",
-            "Via:[$again_via]",
-            "From:[$far]",
-            f"To:[$near];tag={self.tag}",
-            "Call-ID: [call_id]",
-            "CSeq:[$again_cseq]",
-            CONTACT,
-            *headers,
-        ]
-        self._send(lines, body, retrans=True)
         return self
 
     def respond(
@@ -432,17 +445,6 @@ class Callee(Side):
 
     def _dialog(self) -> list[str]:
         return [f"From:[$near];tag={self.tag}", "To:[$far]", "Call-ID: [call_id]"]
-
-    def _remember(self) -> str:
-        """Keep what answers to an INVITE are made of, those of a re-INVITE apart."""
-        names = {"i_via": "Via:", "i_cseq": "CSeq:", "far": "From:", "near": "To:"}
-        if not self._opening:
-            names = {"again_via": "Via:", "again_cseq": "CSeq:"}
-        self._variables += [name for name in names if name not in self._variables]
-        return "".join(
-            f'<ereg regexp=".*" search_in="hdr" header="{header}" assign_to="{name}"/>'
-            for name, header in names.items()
-        )
 
 
 def _shorten(line: str) -> str:

@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from encryptotel.demo.phone import Phone
+from encryptotel.demo.phone import Behaviour, Phone
 from encryptotel.journal import Journal
 from pbx.calls.leg import Leg, LegOver
 from pbx.events import CallEnded, CallTraced, Event
@@ -38,7 +40,7 @@ from tests.peers.proc import missing
 
 from .cases import takes_and_waits
 from .field import SECRET, register
-from .link import Address, Link, Weather
+from .link import Address, Link
 from .scenario import Callee, Caller, Side
 
 SEED = int(os.environ.get("LINK_SEED", "1"))
@@ -84,21 +86,29 @@ class QuietPhone(Phone):
             await self._behave(self, leg)
 
 
-@dataclass(frozen=True)
-class Truth:
-    """A call as the caller saw it."""
+@dataclass
+class Town:
+    """An exchange and two phones, each behind a bad link, in virtual time."""
 
-    answered: float
-    ended: float
-    hung_up: bool
+    exchange: Exchange
+    caller: Phone
+    links: list[Link]
+    events: list[Event]
+    invited: set[str] = field(default_factory=set)
+    over: set[str] = field(default_factory=set)
+    "Call-IDs of the INVITEs and of the answered BYEs on both links."
+
+    def note(self, data: bytes) -> None:
+        text = data.decode()
+        if text.startswith("INVITE "):
+            self.invited.add(_call_id(text))
+        elif text.startswith(("SIP/2.0 200 ", "SIP/2.0 481 ")) and " BYE\r\n" in text:
+            self.over.add(_call_id(text))  # 481: both hung up, and the BYEs crossed
 
 
-async def caller_talks(phone: Phone, leg: Leg) -> None:
-    """The caller waits for the callee to hang up, and does so itself after a while."""
-
-
-async def campaign(calls: int, weather: Weather) -> tuple[list[Event], dict[str, Truth], Exchange]:
-    """`calls` calls from 101 to 102 through two bad links, in virtual time."""
+@contextlib.asynccontextmanager
+async def town(callee: Behaviour, ring: float = 1.0) -> AsyncIterator[Town]:
+    """In the end nothing may be left: no call, dialog, transaction or leg."""
     events: list[Event] = []
     people = People("101", "102")
     settings = Settings(
@@ -111,16 +121,51 @@ async def campaign(calls: int, weather: Weather) -> tuple[list[Event], dict[str,
     )  # fmt: skip
     await exchange.listen("udp", SERVER)
     exchange.start()
-    truths: dict[str, Truth] = {}
-    invited, ended = set[str](), set[str]()
-    taken = 0
+    phones, links = [], []
+    for index, (number, behave) in enumerate((("101", nothing), ("102", callee))):
+        host = f"192.0.2.{10 + index}"
+        link = await Link.open(SERVER, SEED + index, front=(host, 5060), back=(host, 5070))
+        phone = QuietPhone(behave, host="127.0.0.1", srtp=SrtpPolicy.OFF, ring_seconds=ring)
+        await phone._stack.transports.listen_udp((f"192.0.2.{20 + index}", 5060))
+        account = Credentials(username=number, secret=number)
+        assert await phone.register(link.front, account, "pbx.example") == 200
+        phones.append(phone)
+        links.append(link)
+    made = Town(exchange, phones[0], links, events)
+    for link in links:
+        link.on_datagram = made.note
+    yield made
+    await asyncio.sleep(64)  # the last answers, repeats and traces
+    for link in links:
+        for way in (link.up, link.down):
+            assert way.passed < 200 or abs(way.lost / way.passed - 0.1) < 0.05, str(link)
+    for phone in phones:
+        assert not phone.legs, "a phone thinks a call goes on"
+        await phone.stop()
+    assert not exchange.calls
+    assert exchange.stack.dialogs == 0, "dialogs were left"
+    await asyncio.sleep(64)
+    assert len(exchange.stack.transactions) == 0, "transactions were left"
+    await exchange.stop()
 
-    def note(data: bytes) -> None:
-        text = data.decode()
-        if text.startswith("INVITE "):
-            invited.add(_call_id(text))
-        elif text.startswith(("SIP/2.0 200 ", "SIP/2.0 481 ")) and " BYE\r\n" in text:  # crossed
-            ended.add(_call_id(text))
+
+async def nothing(phone: Phone, leg: Leg) -> None:
+    """The caller is led by the campaign."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A call as the caller saw it."""
+
+    answered: float
+    ended: float
+    hung_up: bool
+
+
+async def campaign(calls: int) -> tuple[list[Event], dict[str, Truth]]:
+    """`calls` calls, each answered; every second time the callee hangs up."""
+    truths: dict[str, Truth] = {}
+    taken = 0
 
     async def callee(_: Phone, leg: Leg) -> None:
         nonlocal taken
@@ -130,57 +175,55 @@ async def campaign(calls: int, weather: Weather) -> tuple[list[Event], dict[str,
             leg.hang_up()
         await leg.ended()
 
-    phones, links = [], []
-    for index, (number, behave) in enumerate((("101", caller_talks), ("102", callee))):
-        host = f"192.0.2.{10 + index}"
-        link = await Link.open(
-            SERVER, SEED + index, weather, front=(host, 5060), back=(host, 5070)
-        )  # fmt: skip
-        link.on_datagram = note
-        phone = QuietPhone(behave, host="127.0.0.1", srtp=SrtpPolicy.OFF, ring_seconds=1.0)
-        await phone._stack.transports.listen_udp((f"192.0.2.{20 + index}", 5060))
-        account = Credentials(username=number, secret=number)
-        assert await phone.register(link.front, account, "pbx.example") == 200
-        phones.append(phone)
-        links.append(link)
+    async with town(callee) as made:
 
-    async def one(after: float) -> None:
-        await asyncio.sleep(after)
-        try:
-            leg = await phones[0].call("102")
-        except CallRefused as refused:
-            raise AssertionError(f"{refused.status} {refused}\n{links[0]}\n{links[1]}") from refused
-        answered = virtual_time.now()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(TALK):
-                await leg.ended()
-        hung_up = leg.ending is None
-        ended = virtual_time.now()
-        truths[leg.call_id] = Truth(answered, ended, hung_up)
-        leg.hang_up()
+        async def one(after: float) -> None:
+            await asyncio.sleep(after)
+            leg = await made.caller.call("102")
+            answered = virtual_time.now()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TALK):
+                    await leg.ended()
+            hung_up = leg.ending is None
+            truths[leg.call_id] = Truth(answered, virtual_time.now(), hung_up)
+            leg.hang_up()
 
-    outcomes = await asyncio.gather(
-        *(one(EVERY * index) for index in range(calls)), return_exceptions=True
-    )
-    await asyncio.sleep(64)  # the last answers, repeats and traces
+        outcomes = await asyncio.gather(
+            *(one(EVERY * index) for index in range(calls)), return_exceptions=True
+        )
     failures = [outcome for outcome in outcomes if outcome is not None]
     assert not failures, (
-        f"{len(failures)} of {calls} calls failed, first: {failures[0]}\n{ladders(events)}"
+        f"{len(failures)} of {calls} calls failed, first: {failures[0]}\n{ladders(made.events)}"
     )
-    assert len(invited) == 2 * calls, "one dialog a side and call"
-    assert invited == ended, "each ended by a BYE that was answered"
-    for link in links:
-        for way in (link.up, link.down):
-            share = way.lost / way.passed
-            assert way.passed < 200 or abs(share - weather.lose) < 0.05, str(link)
-    for phone in phones:
-        await phone.stop()
-    assert not exchange.calls
-    assert exchange.stack.dialogs == 0, "dialogs were left"
-    await asyncio.sleep(64)
-    assert len(exchange.stack.transactions) == 0, "transactions were left"
-    await exchange.stop()
-    return events, truths, exchange
+    assert len(made.invited) == 2 * calls, "one dialog a side and call"
+    assert made.invited == made.over, "each ended by a BYE that was answered"
+    return made.events, truths
+
+
+async def change_of_mind(calls: int) -> tuple[list[Event], Counter[bool]]:
+    """The caller gives up at any moment of ringing, or just when the callee answers."""
+
+    async def callee(_: Phone, leg: Leg) -> None:
+        await leg.ended()
+
+    answered: Counter[bool] = Counter()
+    chance = random.Random(SEED)
+    async with town(callee) as made:
+
+        async def one(after: float, patience: float) -> None:
+            await asyncio.sleep(after)
+            calling = asyncio.ensure_future(made.caller.call("102"))
+            await asyncio.sleep(0)
+            leg = made.caller.legs[-1]
+            await asyncio.wait([calling], timeout=patience)
+            leg.hang_up()
+            await asyncio.wait([calling])
+            answered[calling.exception() is None] += 1
+
+        await asyncio.gather(
+            *(one(EVERY * index, chance.uniform(0.3, 3.0)) for index in range(calls))
+        )
+    return made.events, answered
 
 
 def check(events: list[Event], truths: dict[str, Truth], calls: int) -> None:
@@ -242,11 +285,27 @@ async def written(events: list[Event]) -> list[tuple[CallRow, list[LegRow]]]:
 
 @pytest.mark.parametrize("calls", [60, pytest.param(500, marks=soak)])
 def test_every_call_comes_about_and_ends(calls: int) -> None:
-    events, truths, _ = virtual_time.run(campaign(calls, Weather()))
+    events, truths = virtual_time.run(campaign(calls))
     assert sum(isinstance(event, CallEnded) for event in events) == calls
     hung_up = Counter(truth.hung_up for truth in truths.values())
     assert min(hung_up[True], hung_up[False]) > calls / 4, "both sides hang up"
     check(events, truths, calls)
+
+
+@pytest.mark.parametrize("calls", [60, pytest.param(500, marks=soak)])
+def test_a_change_of_mind_leaves_nothing_behind(calls: int) -> None:
+    """CANCEL, the answers to it and the ACK are lost like all else, and cross the 200."""
+    events, answered = virtual_time.run(change_of_mind(calls))
+    assert min(answered[True], answered[False]) > calls / 10, "some are in time, some are not"
+    rows = asyncio.run(written(events))
+    begun = {row.id for row, _ in rows}
+    assert len(begun) <= calls, "given up before the exchange heard of it, or one call each"
+    assert len(begun) > calls * 0.8
+    for row, legs in rows:
+        assert row.ended_at is not None
+        assert row.status in (200, 487), row
+        assert (row.status == 200) == (row.answered_at is not None), row
+        assert all(leg.ended_at is not None for leg in legs), legs
 
 
 # ── the running program, SIPp on both sides ─────────────────────────────────────────────────

@@ -31,7 +31,7 @@ async def results(request: pytest.FixtureRequest) -> AsyncIterator[Results]:
         if isinstance(item, pytest.Function) and item.originalname == "test_case"
     ]
     found: Results = {}
-    async with Field(cases.ALL).open() as field:
+    async with Field([*cases.ALL, *cases.SLOW]).open() as field:
         room = asyncio.Semaphore(AT_ONCE)
 
         async def play(case: Case) -> None:
@@ -49,7 +49,12 @@ async def results(request: pytest.FixtureRequest) -> AsyncIterator[Results]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("case", cases.ALL, ids=lambda case: case.name)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "case",
+    [*cases.ALL, *(pytest.param(case, marks=pytest.mark.soak) for case in cases.SLOW)],
+    ids=lambda case: case.name,
+)
 async def test_case(case: Case, results: Results) -> None:
     error = results[case.name]
     if error is not None:

@@ -57,7 +57,7 @@ async def _check_journal(program: Program, calls: int) -> None:
     await program.until("SELECT call_id FROM trace", lambda rows: len(rows) == calls)
 
 
-@pytest.mark.parametrize("disk", [small_disk, allowance])
+@pytest.mark.parametrize("disk", [small_disk, pytest.param(allowance, marks=pytest.mark.soak)])
 async def test_a_full_disk_is_survived_and_told_once(
     tmp_path: Path, disk: Callable[[Path], AbstractContextManager[Disk]]
 ) -> None:
@@ -84,7 +84,7 @@ async def test_a_full_disk_is_survived_and_told_once(
             assert over == ["The call journal is written again; nothing was lost."]
 
 
-@pytest.mark.parametrize("disk", [small_disk, allowance])
+@pytest.mark.parametrize("disk", [small_disk, pytest.param(allowance, marks=pytest.mark.soak)])
 async def test_a_start_on_a_full_disk_serves_calls(
     tmp_path: Path, disk: Callable[[Path], AbstractContextManager[Disk]]
 ) -> None:

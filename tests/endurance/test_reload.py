@@ -96,6 +96,7 @@ def _certificate(program: Program) -> str:
         ({"exchange": {"certificate": "c.toml"}}, "go together"),
         ("this is not TOML", "is not TOML"),
         ('[[extension]]\nnumber = "101"\n', "needs a secret"),
+        ("", "is empty"),
         (None, "cannot be read"),
     ],
 )
@@ -121,20 +122,9 @@ async def test_a_broken_configuration_is_refused_and_the_old_one_stays(
         assert after == before
 
 
-async def test_the_owner_hears_why_a_signal_changed_nothing(tmp_path: Path) -> None:
+async def test_people_hear_what_needs_a_restart_and_why_nothing_changed(tmp_path: Path) -> None:
     program = Program(tmp_path, ("101", "102"))
     async with program, talking(program) as (caller, _, leg):
-        program.file.write_text("[calls]\nmax_cals = 3\n")
-        await hang_up_signal(program, "the old one stays.*calls.max_cals: there is no such option")
-        assert "max_cals" in (await program.ask("status"))["news"][-1]
-        assert len((await program.ask("status"))["phones"]) == 2
-        await hear_more(caller, 50)
-        assert leg.ending is None
-
-
-async def test_what_needs_a_restart_is_named(tmp_path: Path) -> None:
-    program = Program(tmp_path, ("101", "102"))
-    async with program:
         program.sections["exchange"]["udp_port"] += 1
         program.sections["media"]["rtp_ports"][1] += 2
         program.write_config()
@@ -150,3 +140,9 @@ async def test_what_needs_a_restart_is_named(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "calls.max_cals: there is no such option" in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+        await hang_up_signal(program, "the old one stays.*calls.max_cals: there is no such option")
+        status = await program.ask("status")
+        assert "max_cals" in status["news"][-1]
+        assert len(status["phones"]) == 2
+        await hear_more(caller, 50)
+        assert leg.ending is None

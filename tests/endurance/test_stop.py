@@ -53,9 +53,28 @@ async def hear_more(phone: OncePhone, packets: int) -> None:
 
 
 async def test_calls_may_end_by_themselves_and_new_ones_are_sent_away(tmp_path: Path) -> None:
+    carrier = Program(_made(tmp_path / "carrier"), ("900",))
     program = Program(tmp_path, ("101", "102", "103"), extra={"calls": {"drain": DRAIN}})
-    await program.start()
+    program.write_config()
+    with program.file.open("a") as file:
+        file.write(
+            f'[[trunk]]\nname = "carrier"\nzone = "US"\nhost = "127.0.0.1"\n'
+            f'port = {carrier.ports["udp"]}\nusername = "900"\npassword = "secret-900"\n'
+            f"register = true\n"
+        )
+    async with carrier:
+        await program.start()
+        await _drained(program, carrier)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+async def _drained(program: Program, carrier: Program) -> None:
     async with talking(program) as (caller, callee, leg):
+        await carrier.until("SELECT * FROM binding", lambda rows: len(rows) == 1)
         third = await OncePhone().join(program, "103")
         retry_after: list[str] = []
 
@@ -66,6 +85,8 @@ async def test_calls_may_end_by_themselves_and_new_ones_are_sent_away(tmp_path: 
         third._stack.on_message = note
         program.signal(signal.SIGTERM)
         await program.process.wait_line("waiting up to 20 s for 1 calls to end")
+        # the carrier, another exchange, knows at once that we are gone
+        await carrier.until("SELECT * FROM binding", lambda rows: not rows)
         with pytest.raises(CallRefused) as refused:
             await third.call("102")
         assert refused.value.status == 503
@@ -103,25 +124,3 @@ async def test_calls_that_do_not_end_are_ended_when_the_time_is_over(tmp_path: P
         assert await program.stop() == 0
         async with asyncio.timeout(5):
             await leg.ended()
-
-
-async def test_trunks_are_left_at_the_beginning(tmp_path: Path) -> None:
-    """The carrier, another exchange, knows that we are gone while our last call goes on."""
-    (tmp_path / "carrier").mkdir()
-    async with Program(tmp_path / "carrier", ("900",)) as carrier:
-        program = Program(tmp_path, ("101", "102"), extra={"calls": {"drain": DRAIN}})
-        program.write_config()
-        with program.file.open("a") as file:
-            file.write(
-                f'[[trunk]]\nname = "carrier"\nzone = "US"\nhost = "127.0.0.1"\n'
-                f'port = {carrier.ports["udp"]}\nusername = "900"\npassword = "secret-900"\n'
-                f"register = true\n"
-            )
-        await program.start()
-        async with talking(program) as (_, _, leg):
-            await carrier.until("SELECT * FROM binding", lambda rows: len(rows) == 1)
-            program.signal(signal.SIGTERM)
-            await carrier.until("SELECT * FROM binding", lambda rows: not rows)
-            assert leg.ending is None
-            leg.hang_up()
-            assert await program.process.wait(within=10) == 0

@@ -14,6 +14,7 @@ from tests.peers import certs, ports, sipp
 from tests.peers.dnsmasq import Dnsmasq, Turnserver
 from tests.peers.exchange import Config, Exchange, Trunk, check_journal
 from tests.peers.kamailio import Kamailio
+from tests.peers.proc import Process
 from tests.peers.tone import assert_heard
 
 from .common import HIGH, LOW, OUTSIDE, SECRET, US, plain
@@ -99,6 +100,13 @@ async def test_503_gives_way(tmp_path: Path) -> None:
             await asyncio.gather(phone.finish(), alive.finish())
             assert_heard(phone.media.pcm(), HIGH)
         assert (invites(full), invites(alive)) == (1, 1)
+        call = await exchange.ended_call()
+        async with asyncio.timeout(10):
+            while not (lines := (await exchange.cli("trace", call["id"]))["lines"]):
+                pass
+        sent = [line["peer"] for line in lines if line["sent"] and "INVITE" in line["summary"]]
+        ports_called = [int(peer.rpartition(":")[2]) for peer in sent if "tcp" in peer]
+        assert ports_called[:2] == [full.port, alive.port]  # the trace follows both attempts
 
 
 @pytest.mark.parametrize("refusal", ["486 Busy Here", "603 Decline"])
@@ -270,6 +278,16 @@ async def test_the_public_address_is_found_out_with_stun() -> None:
                     request = await loop.sock_recv(registrar, 65_535)
                 assert f"<sip:a@127.0.0.1:{exchange.udp[1]}>".encode() in request
                 assert b"127.0.0.3" not in request
+
+
+async def test_a_real_client_keeps_its_way_open_with_stun() -> None:
+    """RFC 5626 §4.4.2: the SIP port answers Binding requests, here coturn's own client."""
+    async with Exchange(Config(plain("101"))) as exchange:
+        client = await Process.start(
+            "stun client", ["turnutils_stunclient", "-p", str(exchange.udp[1]), ports.HOST]
+        )
+        await client.wait_line(r"UDP reflexive addr: 127\.0\.0\.1:\d+")
+        await client.wait()
 
 
 async def test_a_trunk_over_ipv6() -> None:

@@ -38,7 +38,7 @@ async def closed_by(phone: Phone, data: bytes) -> bool:
     for line in phone.lines:
         line.session.accept(b"x")
         line.session.end()
-    closed = phone.stack.transports._udp._socket.is_closing()
+    closed = phone.stack.transports._udp[False]._socket.is_closing()
     wire.close()
     await phone.stack.close()
     return closed

@@ -11,7 +11,7 @@ from pbx.sip.digest import Credentials, DigestServer
 from pbx.sip.locate import Hop, Locator, NotFound
 from pbx.sip.message import Request
 from pbx.sip.stack import Incoming
-from pbx.sip.transport import Address, Transport
+from pbx.sip.transport import Address, Flow, Transport
 from pbx.trunks import EXPIRES, KEEP_ALIVE, PROBE_EVERY, RETRY_LAST, TrunkLink
 from tests.pbx.messages import request
 from tests.pbx.phone import Phone
@@ -308,6 +308,29 @@ async def test_a_server_that_hangs_up_after_each_answer_is_not_rung_without_end(
 
 
 @virtual
+async def test_a_connection_that_nobody_reads_is_not_used_again() -> None:
+    office, one, _ = await at_a_domain("tcp", register=True)
+    office.domain.hops = [Hop("tcp", ONE)]
+    ports: list[int] = []
+
+    def note(sent: bool, message: object, flow: Flow) -> None:
+        flow.trust()  # or the carrier would close it, who is not the one to find out
+        if not sent:
+            ports.append(flow.remote[1])
+
+    one.stack.on_stray = note
+    office.link.start()
+    await passing(1)
+    network().stalled.add(ONE[0])
+    await passing(EXPIRES + 40)
+    assert office.told[1:] == ["down: does not answer"]
+    network().stalled.clear()
+    await passing(RETRY_LAST)
+    assert office.told[2:] == ["up: registered"]
+    assert len(set(ports)) == 2
+
+
+@virtual
 async def test_the_name_server_fails_and_comes_back_and_each_is_told_once() -> None:
     office, one, _ = await at_a_domain(register=True)
     office.domain.hops = None
@@ -383,6 +406,24 @@ async def test_a_senseless_min_expires_is_a_refusal(wanted: str) -> None:
     carrier.says = [(423, {"min_expires": wanted} if wanted else {})]
     await passing(1)
     assert office.told == ["down: answered 423"]
+
+
+@pytest.mark.parametrize(
+    ("says", "seconds"),
+    [("300", 300), ("300 (busy);duration=9", 300), ("99999", 600), ("", 2), ("soon", 2)],
+)
+@pytest.mark.parametrize("status", [503, 480])
+@virtual
+async def test_a_busy_registrar_is_left_alone_for_as_long_as_it_asks(
+    status: int, says: str, seconds: float
+) -> None:
+    office, carrier = await started(trunk(register=True))
+    carrier.says = [(status, {"retry_after": says} if says else {})]
+    await passing(seconds * 0.89)
+    assert len(carrier.requests) == 1
+    await passing(seconds * 0.12)
+    assert len(carrier.requests) == 2
+    assert office.told == [f"down: answered {status}", "up: registered"]
 
 
 @pytest.mark.parametrize("status", [301, 302])

@@ -211,7 +211,7 @@ class Exchange:
 
 def _address(text: str) -> Address:
     host, _, port = text.rpartition(":")
-    return (host, int(port))
+    return (host.strip("[]"), int(port))
 
 
 def check_journal(

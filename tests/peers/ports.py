@@ -43,10 +43,14 @@ def free_port() -> int:
 def is_bound(port: int, transport: str = "udp") -> bool:
     """Whether any local socket holds the port: UDP bound, or TCP/TLS listening."""
     udp = transport == "udp"
-    table = Path("/proc/net/udp" if udp else "/proc/net/tcp").read_text()
     state = "07" if udp else "0A"
-    rows = (line.split() for line in table.splitlines()[1:])
-    return any(int(row[1].rsplit(":", 1)[1], 16) == port and row[3] == state for row in rows)
+    for table in ("udp", "udp6") if udp else ("tcp", "tcp6"):
+        path = Path("/proc/net") / table
+        rows = path.read_text().splitlines()[1:] if path.exists() else []
+        for row in map(str.split, rows):
+            if int(row[1].rsplit(":", 1)[1], 16) == port and row[3] == state:
+                return True
+    return False
 
 
 async def wait_bound(port: int, transport: str = "udp", within: float = 10) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import encryptotel
 from encryptotel.demo.phone import Phone
 from pbx.sip.digest import Credentials
 from tests.office import quiet
@@ -311,3 +313,91 @@ def test_the_demo_proves_that_both_sides_hear_each_other(tmp_path: Path) -> None
     assert "PASSED: both sides hear each other" in done.stdout
     assert "── INVITE ──" in done.stdout
     assert "101 heard 620 Hz" in done.stdout
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    done = run("--version", cwd=tmp_path)
+    assert done.stdout == f"encryptotel {encryptotel.__version__}\n"
+    assert done.returncode == 0
+
+
+ROUTING = """
+[[extension]]
+number = "101"
+name = "Alice"
+secret = "x"
+[[extension]]
+number = "700"
+script = "m:f"
+[[trunk]]
+name = "carrier-uk"
+zone = "UK"
+host = "sip.example.com"
+numbers = ["+442079460100"]
+dial = "00{number}"
+[[route]]
+number = "*"
+to = "101"
+"""
+
+
+@pytest.mark.parametrize(
+    ("caller", "called", "words"),
+    [
+        ("101", "600", "the echo test answers"),
+        ("101", "700", "extension 700 is the script m:f"),
+        ("101", "101", "every phone registered for it rings, for 30 s"),
+        ("101", "99", "refused with 404: 99 is neither an extension nor a phone number"),
+        ("101", "+442079460321", "dialled as 00442079460321, shown as +44 20 7946 0100"),
+        ("101", "+12025550143", "refused with 403: calls to US are not allowed"),
+        ("carrier-uk", "+442079460100", "+44 20 7946 0100 leads to extension 101 Alice"),
+    ],
+)
+def test_the_plan_of_a_call_is_told_in_words(
+    tmp_path: Path, caller: str, called: str, words: str
+) -> None:
+    (tmp_path / "c.toml").write_text(ROUTING)
+    done = run("route", "--config", "c.toml", "--from", caller, "--to", called, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+    listed = run(
+        "route", "--config", "c.toml", "--json", "--from", caller, "--to", called, cwd=tmp_path
+    )
+    assert len(json.loads(listed.stdout)["plan"]) == len(done.stdout.splitlines())
+
+
+def test_a_plan_from_nobody_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(ROUTING)
+    done = run("route", "--config", "c.toml", "--from", "5", "--to", "101", cwd=tmp_path)
+    assert "5 is neither an extension nor a trunk; trunks: carrier-uk" in done.stderr
+
+
+def _distrust(server: tuple[str, int]) -> None:
+    """Connect as a phone that has not been given our authority, and say so with an alert."""
+    with socket.create_connection(server) as plain:
+        ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
+
+
+async def test_status_shows_what_was_dropped_and_told(tmp_path: Path) -> None:
+    """A wrong password and a phone that does not trust us: each told once, however often."""
+    async with Exchange(Config(TWO)) as exchange:
+        account = Credentials(username="101", secret="wrong")
+        for _ in range(3):
+            phone = Phone(quiet)
+            await phone.listen()
+            assert await phone.register(exchange.udp, account, "encryptotel.local") == 401
+            await phone.stop()
+            with pytest.raises(ssl.SSLError):
+                await asyncio.to_thread(_distrust, exchange.tls)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
+            door.sendto(b"INVITE sip:x SIP/2.0\r\nVia: broken\r\n\r\n", exchange.udp)
+        done = await asyncio.to_thread(run, "status", "--data", str(exchange.data), cwd=ROOT)
+        lines = [line.strip() for line in done.stdout.splitlines()]
+        (dropped,) = [line for line in lines if line.startswith("dropped: ")]
+        assert "1 malformed, 0 journal entries" in dropped
+        notes = [line for line in lines if line.startswith("note: ")]
+        assert len(notes) == 2
+        assert "127.0.0.1 tried extension 101 with a wrong password" in notes[0]
+        assert "does not trust our TLS certificate" in notes[1]
+        assert str(exchange.ca) in notes[1]
+        assert not any("wrong" in line for line in lines if "password" not in line)

@@ -77,6 +77,10 @@ def test_a_fresh_one_has_three_extensions_with_different_secrets(tmp_path: Path)
             "[[trunk]]\nname='a'\nzone='US'\nhost='h'\noutbound_proxy='http://p'",
             "is not a SIP URI like sip:proxy.example.com",
         ),
+        (
+            "[[trunk]]\nname='a'\nzone='US'\nhost='h'\noutbound_proxy='sip:p>,<sip:q'",
+            "trunk.0.outbound_proxy",
+        ),
         ("[network]\nnameserver = 'dns.example'", "is not an address"),
         ("[network]\npublic_address = 'pbx.example'", "is not an IP address"),
         ("[network]\nstun_server = 'stun:0'", "is not a host, or a host and a port"),

@@ -115,6 +115,21 @@ async def test_applying_everything_twice_changes_nothing(tmp_path: Path) -> None
     await database.close()
 
 
+async def test_old_messages_are_forgotten_and_the_call_is_not(tmp_path: Path) -> None:
+    database = Database(tmp_path / "t.db")
+    await database.open()
+    day = timedelta(days=1)
+    for now, kept in ((NOW + day, 1), (NOW + 31 * day, 0)):
+        journal = Journal(database, keep_traces=30 * day, now=lambda now=now: now)
+        journal.start()
+        for event in LIFE if kept else LIFE[:1]:
+            journal.take(event)
+        await journal.close()
+        assert len(await trace_of(database, "c1")) == kept
+        assert len(await recent_calls(database)) == 1
+    await database.close()
+
+
 @pytest.mark.parametrize(
     ("alive", "ended"),
     [

@@ -242,6 +242,7 @@ async def test_nobody_there_at_all() -> None:
     trunk = await Trunk(takes).open()
     assert await trunk.dial(ways=none) == 503
     assert trunk.leg.ending is not None
+    assert trunk.leg.ending.words == "carrier.example is not known to the name server"
 
 
 @virtual

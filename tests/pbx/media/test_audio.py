@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 
+import numpy as np
+
 from pbx.media.audio import MAX_LIVE, REPORT_EVERY, AudioChannel
 from pbx.media.clock import MediaClock
-from pbx.media.codecs import FRAME_BYTES, PCMA, PCMU, SILENCE, Codec
+from pbx.media.codecs import CODECS, FRAME_BYTES, G722, OPUS, PCMA, PCMU, SILENCE, Codec
+from pbx.media.dtmf import DtmfDetector, key_tone
+from pbx.media.negotiate import AudioTerms
 from pbx.media.port import RtpPort
 from pbx.media.rtcp import parse_reports
 from pbx.media.rtp import RtpPacket, event_digit, event_payload, parse_rtp
 from pbx.media.tones import dominant, level, share_of, tone
+from tests.pbx.media.streams import pitch
 from tests.pbx.virtual_time import passing, virtual
 
 
@@ -40,9 +45,29 @@ class Wire:
         pass
 
 
-def channel(codec: Codec = PCMU, clock: MediaClock | None = None) -> tuple[Wire, AudioChannel]:
+def terms(codec: Codec = PCMU, *, ms: int = 20, events: int | None = 101) -> AudioTerms:
+    return AudioTerms(
+        codec=codec,
+        payload_type=codec.payload_type,
+        packet_ms=ms,
+        receives={known.payload_type: known for known in CODECS},
+        event_type=events,
+        event_clock=8000,
+        event_types=frozenset() if events is None else frozenset({events}),
+    )
+
+
+def channel(
+    codec: Codec = PCMU,
+    clock: MediaClock | None = None,
+    *,
+    ms: int = 20,
+    events: int | None = 101,
+    rate: int = 8000,
+) -> tuple[Wire, AudioChannel]:
     wire = Wire()
-    return wire, AudioChannel(wire.port, clock or MediaClock(), codec, 101)
+    agreed = terms(codec, ms=ms, events=events)
+    return wire, AudioChannel(wire.port, clock or MediaClock(), agreed, rate)
 
 
 @virtual
@@ -69,7 +94,7 @@ async def test_the_sequence_wraps() -> None:
 
 @virtual
 async def test_what_one_plays_the_other_hears_in_either_codec() -> None:
-    for codec in (PCMU, PCMA):
+    for codec in CODECS:
         clock = MediaClock()
         one, speaking = channel(codec, clock)
         two, listening = channel(codec, clock)
@@ -108,7 +133,7 @@ async def test_a_background_goes_round_and_gives_way() -> None:
     wire.sent.clear()
     made.play(bytes(FRAME_BYTES * 5))
     await passing(0.1)
-    quiet = PCMU.encode(SILENCE)
+    quiet = PCMU.encoder(8000, 20)(SILENCE)
     assert [packet.payload for packet in wire.sent] == [quiet] * 5
     made.repeat(b"")
     await passing(0.1)
@@ -121,7 +146,7 @@ async def test_live_sound_never_runs_far_behind() -> None:
     for number in range(100):
         made.play_live(tone(0.02, 50.0 * number + 50))
     await passing(1.0)
-    quiet = PCMU.encode(SILENCE)
+    quiet = PCMU.encoder(8000, 20)(SILENCE)
     assert sum(packet.payload != quiet for packet in wire.sent) == MAX_LIVE
 
 
@@ -175,12 +200,126 @@ async def test_a_digit_survives_the_loss_of_all_but_one_packet() -> None:
 
 
 @virtual
-async def test_without_an_agreed_type_no_digit_is_sent() -> None:
-    wire = Wire()
-    made = AudioChannel(wire.port, MediaClock(), PCMU, None)
-    made.send_digit("5")
-    await passing(1)
+async def test_to_who_takes_no_events_a_key_is_its_tones() -> None:
+    wire, made = channel(events=None)
+    detector = DtmfDetector(8000)
+    for key in "15#":
+        made.send_digit(key)
+    await passing(1.5)
     assert {packet.payload_type for packet in wire.sent} == {0}
+    decode = PCMU.decoder(8000).decode
+    assert "".join(detector.feed(decode(packet.payload)) for packet in wire.sent) == "15#"
+
+
+@virtual
+async def test_from_who_sends_no_events_tones_are_keys_and_not_heard() -> None:
+    clock = MediaClock()
+    one, speaking = channel(clock=clock, events=None)
+    two, listening = channel(clock=clock, events=None)
+    one.other = two.port
+    keys: list[str] = []
+    frames: list[bytes] = []
+    listening.on_digit, listening.on_frame = keys.append, frames.append
+    speaking.play(tone(0.5, 700.0) + key_tone("4", 0.5, 8000) + tone(0.5, 700.0))
+    await speaking.played()
+    await passing(0.3)
+    assert keys == ["4"]
+    leaked = [frame for frame in frames if level(frame) > -50 and pitch(frame) > 1000]
+    assert len(leaked) <= 3  # what sounds until it is sure
+    assert share_of(b"".join(frames), 700.0) > 0.5
+
+
+@virtual
+async def test_where_events_are_agreed_tones_are_just_tones() -> None:
+    clock = MediaClock()
+    one, speaking = channel(clock=clock)
+    two, listening = channel(clock=clock)
+    one.other = two.port
+    keys: list[str] = []
+    listening.on_digit = keys.append
+    speaking.play(key_tone("4", 0.5, 8000))
+    await passing(1)
+    assert keys == []
+
+
+@virtual
+async def test_keys_do_not_delay_live_sound() -> None:
+    """Frames that arrive while a key is sent are left out, not sent later."""
+    for events in (101, None):
+        wire, made = channel(events=events)
+        made.send_digit("5")
+        for number in range(40):
+            made.play_live(tone(0.02, 300.0 + 50 * number))
+            await passing(0.02)
+        wire.sent.clear()
+        made.play_live(tone(0.02, 3000.0))
+        await passing(0.02)
+        last = PCMU.decoder(8000).decode(wire.sent[-1].payload)
+        assert abs(pitch(last) - 3000) < 60
+
+
+@virtual
+async def test_packets_are_as_long_as_the_peer_wants() -> None:
+    for codec, ms, octets in [(PCMU, 10, 80), (PCMU, 30, 240), (G722, 40, 320), (PCMA, 60, 480)]:
+        wire, made = channel(codec, ms=ms)
+        made.play(tone(3.0, 440.0))
+        await passing(1.201)
+        made.close()
+        assert {len(packet.payload) for packet in wire.sent} == {octets}
+        assert abs(len(wire.sent) - 1200 / ms) <= 1
+        for one, two in itertools.pairwise(wire.sent):
+            assert (two.timestamp - one.timestamp) & 0xFFFFFFFF == 8 * ms
+
+
+@virtual
+async def test_opus_counts_time_at_48_khz() -> None:
+    wire, made = channel(OPUS)
+    made.play(tone(1.0, 440.0))
+    await passing(0.3)
+    for one, two in itertools.pairwise(wire.sent):
+        assert (two.timestamp - one.timestamp) & 0xFFFFFFFF == 960
+    made.send_digit("3")
+    await passing(0.5)
+    events = [packet for packet in wire.sent if packet.payload_type == 101]
+    durations = [int.from_bytes(packet.payload[2:4], "big") for packet in events]
+    assert durations[:3] == [160, 320, 480]  # its own clock
+    sound = [p for p in wire.sent if p.payload_type == 111 and p.sequence > events[-1].sequence]
+    assert (sound[0].timestamp - events[0].timestamp) & 0xFFFFFFFF == 11 * 960
+
+
+@virtual
+async def test_wideband_from_end_to_end() -> None:
+    clock = MediaClock()
+    one, speaking = channel(G722, clock, rate=16_000)
+    two, listening = channel(OPUS, clock, rate=16_000)
+    one.other = two.port
+    frames: list[bytes] = []
+    listening.on_frame = frames.append
+    at = np.arange(16_000) / 16_000
+    sound = (8000 * np.sin(2 * np.pi * 6000 * at)).astype("<i2").tobytes()
+    for start in range(0, len(sound), 640):
+        speaking.play_live(sound[start : start + 640])
+        await passing(0.02)
+    heard = np.frombuffer(b"".join(frames[20:45]), "<i2")
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(heard.size)))
+    assert abs(np.argmax(spectrum) * 16_000 / heard.size - 6000) < 10
+    speaking.play(tone(0.5, 440.0))  # what apps play is at 8 kHz, whatever the channel
+    frames.clear()
+    await passing(0.6)
+    heard = np.frombuffer(b"".join(frames[8:24]), "<i2")
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(heard.size)))
+    assert abs(np.argmax(spectrum) * 16_000 / heard.size - 440) < 10
+
+
+@virtual
+async def test_new_terms_in_the_middle() -> None:
+    wire, made = channel(PCMU)
+    made.repeat(tone(1.0, 440.0))
+    await passing(0.2)
+    made.adopt(terms(OPUS, events=None))
+    await passing(0.2)
+    assert [packet.payload_type for packet in wire.sent] == [0] * 10 + [111] * 10
+    assert len({packet.ssrc for packet in wire.sent}) == 1
 
 
 @virtual

@@ -176,10 +176,10 @@ def test_silence_that_is_not_sent_keeps_its_time(with_noise: bool) -> None:
     begun = stream[0].timestamp
     coming = [(((p.timestamp - begun) & 0xFFFFFFFF) / 8000, p) for p in stream]
     playout = Playout(KNOWN)
-    got = samples(whole(heard(playout, coming, 230)))
+    got = samples(whole(heard(playout, coming, 200)))
     at = np.flatnonzero(np.abs(got) > PEAK / 2)
     gap = int(np.max(np.diff(at)))
-    assert abs(gap / 8000 - 2.0) < 0.020
+    assert abs(gap / 8000 - 2.0) < (0.001 if with_noise else 0.040)  # sound fades, noise begins
     pause = got[12_000:20_000].astype("<i2").tobytes()
     if with_noise:
         assert playout.concealed == 0

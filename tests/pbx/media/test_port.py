@@ -335,11 +335,18 @@ async def test_a_reinvite_frees_the_socket(real: Real) -> None:
     assert await real.hears(2)
     real.port.send(rtp(9))
     assert (real.phone.got(), real.stranger.got()) == ([], [rtp(9)])
+
+
+async def test_who_has_the_key_may_move_so_the_socket_stays_free(real: Real) -> None:
     line = new_crypto()
-    real.port.secure(session(line, inbound=True), None)  # now whoever has the key may move
-    assert not real.port._connected
-    real.phone.sends(session(line, inbound=False).protect(rtp(3)), real.port)
-    assert await real.hears(3)
+    sender = session(line, inbound=False)
+    real.port.secure(session(line, inbound=True), None)
+    real.phone.sends(sender.protect(rtp(1)), real.port)
+    assert await real.hears(1)
+    real.stranger.sends(sender.protect(rtp(2)), real.port)  # it has the key: the phone, moved
+    assert await real.hears(2)
+    real.port.send(rtp(9))
+    assert (real.phone.got(), real.stranger.got()) == ([], [rtp(9)])
 
 
 async def test_a_phone_that_is_gone_for_a_moment_does_no_harm(real: Real) -> None:

@@ -232,7 +232,8 @@ def sdp(formats: str, *attributes: str, port: int = 4000, more: str = "") -> byt
 
 
 @pytest.mark.parametrize(
-    ("formats", "codec"), [("0 8", PCMU), ("8 0", PCMA), ("18 9 8", G722), ("3 0", PCMU), ("18 107 0", OPUS)]
+    ("formats", "codec"),
+    [("0 8", PCMU), ("8 0", PCMA), ("18 9 8", G722), ("3 0", PCMU), ("18 107 0", OPUS)],
 )
 async def test_the_callers_first_codec_that_is_ours_is_spoken(
     legs: Legs, formats: str, codec: object

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from pbx.sip.digest import (
     ALGORITHMS,
+    MAX_HEADER,
+    MAX_PARAMETERS,
     NONCE_LIFETIME,
     PATIENCE,
     Credentials,
@@ -513,3 +515,15 @@ def test_parameters_with_commas_in_quotes_and_spaces_around() -> None:
 def test_parameters_never_raise(value: str) -> None:
     parse_parameters(value)
     parse_parameters("Digest " + value)
+
+
+@pytest.mark.parametrize(
+    ("many", "one_more"),
+    [
+        (", ".join(f"p{n}=v" for n in range(MAX_PARAMETERS)), ", q=v"),
+        ('a="' + "x" * (MAX_HEADER - len('Digest a=""')) + '"', " "),
+    ],
+)
+def test_what_is_looked_at_is_bounded(many: str, one_more: str) -> None:
+    assert parse_parameters("Digest " + many) is not None
+    assert parse_parameters("Digest " + many + one_more) is None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dns.flags
 import dns.message
+import dns.rdatatype
 import dns.resolver
 import dns.rrset
 import pytest
@@ -127,21 +128,50 @@ async def test_an_answer_is_kept_for_its_ttl_and_longer_only_while_nobody_answer
     asked = names.asked("")
     assert await locator.locate("udp.test") == first
     assert names.asked("") == asked
-    for answer in locator._cache.values():
-        answer.until = asyncio.get_running_loop().time() - 1
+    expire(locator)
     assert await locator.locate("udp.test") == first
     assert names.asked("") == 2 * asked
-    for answer in locator._cache.values():
-        answer.until = asyncio.get_running_loop().time() - 1
+    expire(locator)
     await names.stop()
     monkeypatch.setattr(locate, "LOOKUP_SECONDS", 0.3)
     assert await locator.locate("udp.test") == first  # better than no calls
+    expire(locator)
     for answer in locator._cache.values():
-        answer.until -= locate.STALE_SECONDS
+        answer.stale_until = 0
     with pytest.raises(NotFound, match="no name server answers"):
         await locator.locate("udp.test")
     await names.start()
     assert await locator.locate("udp.test") == first
+
+
+async def test_a_silent_name_server_does_not_hold_up_calls_to_servers_that_were_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(locate, "STALE_WAIT", 0.05)
+    monkeypatch.setattr(locate, "LOOKUP_SECONDS", 0.5)
+    say = lambda query: answer_with(query, 1)  # noqa: E731
+    async with hostile(say) as server:
+        locator = Locator(server.address)
+        first = await locator.locate("carrier.test")
+        server.say = lambda _: b""
+        expire(locator)
+        began = time.monotonic()
+        assert await locator.locate("carrier.test") == first
+        assert time.monotonic() - began < 0.4
+        await asyncio.gather(*locator._asking.values(), return_exceptions=True)
+        asked = server.asked
+        assert await locator.locate("carrier.test") == first
+        assert server.asked == asked  # nor is it asked for each call
+        server.say = say
+        expire(locator)
+        assert await locator.locate("carrier.test") == first
+        assert server.asked > asked
+
+
+def expire(locator: Locator) -> None:
+    """Everything the locator knows has run out a moment ago."""
+    for answer in locator._cache.values():
+        answer.until = asyncio.get_running_loop().time() - 1
 
 
 @needs_dnsmasq
@@ -260,8 +290,8 @@ def to_another(query: dns.message.Message) -> bytes:
 
 
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locate, "TRY_SECONDS", 0.1)
-    monkeypatch.setattr(locate, "LOOKUP_SECONDS", 0.3)
+    monkeypatch.setattr(locate, "TRY_SECONDS", 0.05)
+    monkeypatch.setattr(locate, "LOOKUP_SECONDS", 0.15)
     monkeypatch.setattr(locate, "LOCATE_SECONDS", 1.5)
 
 
@@ -331,7 +361,28 @@ async def test_truncation_is_answered_over_tcp() -> None:
         assert len(await Locator(server.address).addresses("carrier.test")) == 4
 
 
-@pytest.mark.parametrize("count", [20_000, pytest.param(500_000, marks=pytest.mark.soak)])
+def read_answer(query: dns.message.QueryMessage, data: bytes) -> tuple[float, int]:
+    """Seconds of CPU it took to read an answer, and how many records were found in it."""
+    began, found = time.thread_time(), 0
+    waiting = locate._Waiting(query)
+    waiting.datagram_received(data, None)
+    if waiting.answer.done() and waiting.answer.exception() is None:
+        asked = query.question[0]
+        try:  # as the resolver does, which takes whatever this raises for a bad server
+            answer = dns.resolver.Answer(
+                asked.name, asked.rdtype, asked.rdclass, waiting.answer.result()
+            )
+        except Exception:
+            return time.thread_time() - began, 0
+        for rdata in answer.rrset or ():
+            locate._record(dns.rdatatype.to_text(asked.rdtype), rdata)
+            found += 1
+    return time.thread_time() - began, found
+
+
+@pytest.mark.parametrize(
+    "count", [20_000, pytest.param(500_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
+)
 async def test_mutated_answers_never_raise_and_never_take_long(count: int) -> None:
     rng = random.Random(3263)
     queries = [dns.message.make_query("carrier.test", kind) for kind in KINDS]
@@ -349,24 +400,13 @@ async def test_mutated_answers_never_raise_and_never_take_long(count: int) -> No
                 del data[where : where + rng.randint(1, 4)]
             if len(data) < 20:
                 break
-        began = time.thread_time()
-        waiting = locate._Waiting(query)
-        waiting.datagram_received(bytes(data), None)
-        if waiting.answer.done() and waiting.answer.exception() is None:
-            asked = query.question[0]
-            try:  # as the resolver does, which takes whatever this raises for a bad server
-                answer = dns.resolver.Answer(
-                    asked.name, asked.rdtype, asked.rdclass, waiting.answer.result()
-                )
-            except Exception:
-                answer = None
-            for rdata in answer.rrset or () if answer else ():
-                locate._record(KINDS[queries.index(query)], rdata)
-                usable += 1
-        longest = max(longest, time.thread_time() - began)
+        cost, read = read_answer(query, bytes(data))
+        if cost > 0.005:  # an input that is slow is slow again; a pause of the machine is not
+            cost = min(cost, *(read_answer(query, bytes(data))[0] for _ in range(3)))
+        longest, usable = max(longest, cost), usable + read
         if number % 500 == 0:
             await asyncio.sleep(0)
-    assert longest < 0.02, f"{longest * 1000:.1f} ms"
+    assert longest < 0.005, f"{longest * 1000:.1f} ms"
     assert usable > count / 4  # else this tried nothing but the first check
 
 

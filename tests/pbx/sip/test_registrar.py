@@ -367,3 +367,77 @@ def test_whatever_happens_the_books_balance(events: list[tuple[str, int, str]]) 
         assert not any(office.registrar.holds(flow.remote[0]) for flow in flows)
 
     run(course())
+
+
+# ── Path (RFC 3327) and outbound (RFC 5626) ─────────────────────────────────────────────────
+PHONE = '<{};ob>;+sip.instance="<urn:uuid:00000000-0000-1000-8000-000A95A0E128>";reg-id={}'
+
+
+@virtual
+async def test_the_path_to_a_phone_is_kept_and_told_back() -> None:
+    office = Office()
+    path = "<sip:edge.example.com;lr>, <sip:core.example.com;lr>"
+    answer = office.register(f"<{DESK}>", path=path, supported="path")
+    assert (answer.status, answer.get("path")) == (200, path)
+    (binding,) = office.registrar.bindings("101")
+    assert binding.path == ("<sip:edge.example.com;lr>", "<sip:core.example.com;lr>")
+
+
+@pytest.mark.parametrize(
+    ("path", "supported", "status"),
+    [
+        ("<sip:edge.example.com;lr>", "outbound", 420),
+        ("<nonsense>", "path", 400),
+        (", ".join(["<sip:e;lr>"] * 6), "path", 400),
+    ],
+)
+@virtual
+async def test_a_path_that_cannot_be_followed_is_refused(
+    path: str, supported: str, status: int
+) -> None:
+    office = Office()
+    assert office.register(f"<{DESK}>", path=path, supported=supported).status == status
+    assert office.contacts() == []
+
+
+@virtual
+async def test_the_flows_of_one_phone_are_its_ways_and_ring_once() -> None:
+    office = Office()
+    for reg_id, uri in ((1, DESK), (2, MOBILE)):
+        answer = office.register(PHONE.format(uri, reg_id), supported="outbound, path")
+        assert answer.get("require") == "outbound"
+        assert int(answer.get("flow-timer")) > 0
+    office.register("<sip:101@192.0.2.77>", call_id="other")
+    ways = [[binding.contact for binding in phone] for phone in office.registrar.phones("101")]
+    assert sorted(map(len, ways)) == [1, 2]
+    assert [f"{MOBILE};ob", f"{DESK};ob"] in ways  # the latest first
+
+
+@virtual
+async def test_a_flow_that_is_registered_again_from_another_address_replaces_the_old() -> None:
+    office = Office()
+    office.register(PHONE.format(DESK, 1), supported="outbound", call_id="before")
+    office.register(PHONE.format(MOBILE, 1), supported="outbound", call_id="after a reboot")
+    assert office.contacts() == [f"{MOBILE};ob"]
+    assert office.told == [f"bound {DESK};ob", f"replaced {DESK};ob", f"bound {MOBILE};ob"]
+    office.register(PHONE.format(MOBILE, 1), supported="outbound", expires=0)
+    assert office.contacts() == []
+
+
+@virtual
+async def test_an_instance_without_outbound_is_an_ordinary_contact() -> None:
+    office = Office()
+    office.register(PHONE.format(DESK, 1))
+    office.register(PHONE.format(MOBILE, 1), call_id="other")
+    assert len(office.contacts()) == 2
+
+
+@virtual
+async def test_a_first_hop_that_knows_no_outbound_is_439() -> None:
+    office = Office()
+    via = "192.0.2.7;branch=z9hG4bKedge, SIP/2.0/UDP 192.0.2.9"
+    refused = office.register(PHONE.format(DESK, 1), supported="outbound, path", via=via)
+    assert refused.status == 439
+    path = "<sip:edge.example.com;lr;ob>"
+    office.register(PHONE.format(DESK, 1), supported="outbound, path", via=via, path=path)
+    assert office.contacts() == [f"{DESK};ob"]

@@ -291,20 +291,30 @@ def mutated(rng: random.Random) -> bytes:
     return bytes(made[: rng.choice((len(made), rng.randrange(len(made) + 1)))])
 
 
+def look_at(data: bytes) -> tuple[bytes | None, float]:
+    """What is answered to a datagram, and the seconds of CPU it took."""
+    began = time.thread_time()
+    answer = stun.answer(data, SOURCE)
+    message = stun.parse(data)
+    if message is not None:
+        stun.mapped_address(message)
+    return answer, time.thread_time() - began
+
+
 @pytest.mark.parametrize("make", [noise, mutated])
-@pytest.mark.parametrize("count", [10_000, pytest.param(250_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "count", [10_000, pytest.param(250_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
+)
 def test_no_datagram_is_too_much(make: Callable[[random.Random], bytes], count: int) -> None:
     rng = random.Random(8489)
     longest, answered = 0.0, 0
     tracemalloc.start()
     for number in range(count):
         data = make(rng)
-        began = time.thread_time()
-        answer = stun.answer(data, SOURCE)
-        message = stun.parse(data)
-        if message is not None:
-            stun.mapped_address(message)
-        longest = max(longest, time.thread_time() - began)
+        answer, cost = look_at(data)
+        if cost > 0.005:  # an input that is slow is slow again; a pause of the machine is not
+            cost = min(cost, *(look_at(data)[1] for _ in range(3)))
+        longest = max(longest, cost)
         answered += answer is not None
         assert answer is None or len(answer) <= 60
         if number == count // 10:
@@ -313,6 +323,6 @@ def test_no_datagram_is_too_much(make: Callable[[random.Random], bytes], count: 
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0] - early
     tracemalloc.stop()
-    assert longest < 0.02, f"{longest * 1000:.1f} ms"
+    assert longest < 0.005, f"{longest * 1000:.1f} ms"
     assert grown < 100_000
     assert answered > count / 100 or make is noise
