@@ -62,7 +62,7 @@ def _run(name: str, options: Options, note: Console) -> list[Row]:
         rows = ROWS[name](options)
     except Unavailable as reason:
         rows = [Row(name, name, "", skipped=str(reason))]
-    except BenchError as error:
+    except (BenchError, OSError) as error:
         rows = [Row(name, name, "", failed=str(error))]
     note.print(f"  {time.monotonic() - begun:.0f} s", style="dim")
     return rows

@@ -14,14 +14,13 @@ from pathlib import Path
 
 from bench.exchange import SECRET, Exchange
 from bench.process import BenchError, Child
-from bench.sip import Address, Registration, bound_socket
+from bench.sip import Address, Registration, bound_socket, free_port
 
 WINDOW = 48
 """Phones that wait for an answer at the same time."""
 AGAIN, PATIENCE = 1.0, 60.0
 SLOWEST = 100
 """Phones a second that are given up on."""
-PORT = 5060
 FIRST = 300_000
 
 
@@ -67,6 +66,7 @@ class Crowd:
     server: Address
     stream: bool = False
     put_off: int = 0
+    port: int = field(default_factory=lambda: free_port("127.16.0.1"))
     _phones: dict[int, Registration] = field(default_factory=dict)
 
     def register(self, phones: Sequence[int]) -> float:
@@ -120,7 +120,7 @@ class Crowd:
         if self.stream:
             sock = socket.create_connection(self.server, 10, (host(index), 0))
         else:
-            sock = bound_socket((host(index), PORT))
+            sock = bound_socket((host(index), self.port))
         sock.setblocking(False)
         if known is None:
             known = Registration(sock, self.server, str(FIRST + index), SECRET)

@@ -21,7 +21,7 @@ from bot.replies import Reply
 from encryptotel import certificates
 from encryptotel.alerts import Alerts, failed_handshake, wrong_password
 from encryptotel.certificates import Certificates
-from encryptotel.config import Config, ConfigError, load
+from encryptotel.config import Config, load
 from encryptotel.control import Control
 from encryptotel.demo import carrier
 from encryptotel.demo.phone import DEMO_AGENT, Behaviour, Phone, plays
@@ -206,7 +206,7 @@ class App:
         async with self._reloading:
             wanted = self.config
             if self.config_file is not None:
-                wanted = await asyncio.to_thread(_load_whole, self.config_file)
+                wanted = await asyncio.to_thread(load, self.config_file, whole=True)
             config, later = blended(self.config, wanted)
             shown = await asyncio.to_thread(self._certificates_for, config)
             before = {known.number: known for known in self.directory.extensions()}
@@ -487,15 +487,6 @@ class App:
     async def _do_trace(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         lines = self.exchange.trace(str(request.get("call", "")))
         return {"lines": [line.to_json() for line in lines]}
-
-
-def _load_whole(file: Path) -> Config:
-    """A configuration that somebody may be writing just now: an empty file is none, though a
-    start would take it for all defaults. Raises `ConfigError`."""
-    config = load(file)
-    if not file.stat().st_size:
-        raise ConfigError(f"{file} is empty")
-    return config
 
 
 def _texts(replies: Sequence[Reply]) -> list[dict[str, str]]:

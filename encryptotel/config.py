@@ -284,12 +284,16 @@ class Config(BaseSettings):
         return value
 
 
-def load(path: Path) -> Config:
-    """Read a file. Raises `ConfigError` with one clear line."""
+def load(path: Path, *, whole: bool = False) -> Config:
+    """Read a file. Raises `ConfigError` with one clear line; with `whole` also when there is
+    nothing in it, because somebody may be writing it just now."""
     try:
         if path.stat().st_size > MAX_CONFIG:
             raise ConfigError(f"{path} is larger than a configuration can be")
-        data = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        if whole and not text.strip():
+            raise ConfigError(f"{path} is empty")
+        data = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -261,7 +261,7 @@ class Journal:
     # ── telling ─────────────────────────────────────────────────────────────────────────
     def _note_trouble(self, error: Exception) -> None:
         reason = _in_words(error)
-        if True:
+        if not self._trouble:
             self._dropped_before = self.dropped
             log.warning("the journal waits: %s", reason)
             self._tell(

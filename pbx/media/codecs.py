@@ -126,11 +126,11 @@ OPUS = Codec(
 )
 CODECS: tuple[Codec, ...] = (PCMU, PCMA, G722, OPUS)
 "Our own order: what everybody has comes first, so that legs asked one by one can be relayed."
+_BY_NAME = {codec.name.upper(): codec for codec in CODECS}
 COMFORT_NOISE = "CN/8000"
 TELEPHONE_EVENT = "TELEPHONE-EVENT/8000"
 
 
 def codec_named(name: str) -> Codec | None:
     """The codec of an SDP name such as `pcma/8000`; None when we cannot speak it."""
-    wanted = name.upper().removesuffix("/1")
-    return next((codec for codec in CODECS if codec.name.upper() == wanted), None)
+    return _BY_NAME.get(name.upper().removesuffix("/1"))

@@ -97,7 +97,7 @@ def carried(offered: Media, given: Media, codecs: Sequence[Codec]) -> Media | No
     """Another leg's answer as the answer to `offered`: what both have in common, under the
     offerer's numbers; our own choice where they have nothing in common."""
     numbers = _numbers(given, offered)
-    common = [name for payload, name in _named(given) if payload in numbers]
+    common = [name for payload, name in given.named if payload in numbers]
     if not any(_is_media(name) for name in common):
         chosen = own_choice(offered, codecs)
         return replace(chosen, direction=given.direction) if chosen else None
@@ -116,18 +116,18 @@ def carried(offered: Media, given: Media, codecs: Sequence[Codec]) -> Media | No
 # ── what was agreed ─────────────────────────────────────────────────────────────────────
 def names(media: Media) -> list[str]:
     """The codecs of a section that carry sound or pictures, in its order, in upper case."""
-    return [name for _, name in _named(media) if _is_media(name)]
+    return [name for _, name in media.named if _is_media(name)]
 
 
 def takes_events(media: Media) -> bool:
     """Whether telephone events are among its formats."""
-    return any(name.startswith(_EVENTS) for _, name in _named(media))
+    return any(name.startswith(_EVENTS) for _, name in media.named)
 
 
 def audio_terms(local: Media, remote: Media, answer: Media) -> AudioTerms | None:
     """What the two descriptions of a leg come to, `answer` being the one that was the answer;
     None when none of its codecs is ours."""
-    theirs = {name: int(payload) for payload, name in reversed(list(_named(remote)))}
+    theirs = {name: int(payload) for payload, name in reversed(remote.named)}
     codec = next(
         (found for name in names(answer) if name in theirs and (found := codec_named(name))), None
     )
@@ -136,7 +136,7 @@ def audio_terms(local: Media, remote: Media, answer: Media) -> AudioTerms | None
     receives = {codec.payload_type: codec for codec in CODECS if codec.payload_type < 96}
     event_types: set[int] = set()
     for side in (remote, local):  # ours counts where both use a number
-        for payload, name in _named(side):
+        for payload, name in side.named:
             receives.pop(int(payload), None)
             event_types.discard(int(payload))
             if found := codec_named(name):
@@ -182,12 +182,12 @@ def renumbering(
     The leg is described by us (`local`), by its peer, and by which of that was the answer. It
     should send the numbers we gave; many send their own.
     """
-    agreed = {name for _, name in _named(answer)}
+    agreed = {name for _, name in answer.named}
     changed: dict[int, int] = {}
     foreign: set[int] = set()
     for side in (remote, local):  # ours counts where both use a number
         numbers = _numbers(side, target)
-        for payload, name in _named(side):
+        for payload, name in side.named:
             changed.pop(int(payload), None)
             foreign.discard(int(payload))
             if name not in agreed:
@@ -200,14 +200,6 @@ def renumbering(
 
 
 # ── parts ───────────────────────────────────────────────────────────────────────────────
-def _named(media: Media) -> Iterable[tuple[str, str]]:
-    """Payload numbers and codec names, in order."""
-    for payload in media.formats:
-        name = media.codec(payload).upper().removesuffix("/1")
-        if name and payload.isdigit() and int(payload) < 128:
-            yield payload, name
-
-
 def _is_media(name: str) -> bool:
     return not name.startswith((_EVENTS, "CN/", "RED/", "ULPFEC/", "RTX/"))
 
@@ -215,7 +207,7 @@ def _is_media(name: str) -> bool:
 def _event_payload(media: Media, clock: int) -> str:
     """The payload number of telephone events, on the codec's own clock if there is the choice
     (RFC 4733 §2.1); empty when there is none."""
-    found = {name: payload for payload, name in _named(media) if name.startswith(_EVENTS)}
+    found = {name: payload for payload, name in media.named if name.startswith(_EVENTS)}
     usable = {name: payload for name, payload in found.items() if name[len(_EVENTS) :].isdigit()}
     return usable.get(f"{_EVENTS}{clock}") or next(iter(usable.values()), "")
 
@@ -224,8 +216,8 @@ def _numbers(source: Media, target: Media) -> dict[str, str]:
     """The number in `target` for each number of `source` whose codec is in both: the same if
     possible, else one with the same parameters, else the first with the name."""
     found: dict[str, str] = {}
-    targets = list(_named(target))
-    for payload, name in _named(source):
+    targets = target.named
+    for payload, name in source.named:
         same = [number for number, other in targets if other == name]
         alike = [n for n in same if _parameters(target, n) == _parameters(source, payload)]
         if payload in same:

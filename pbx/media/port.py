@@ -348,15 +348,23 @@ class RtpPort:
             self._trips.sent(int.from_bytes(data[10:14], "big"), self._clock())
         self._rtcp.send(data)
 
-    def takes_rtcp(self, data: bytes, host: str) -> bool:
-        """Take an RTCP packet; False for one that is not the peer's, or not RTCP."""
+    def reject(self) -> None:
+        """Count a datagram that is not the peer's."""
+        self._rejected += 1
+
+    @property
+    def moved_to(self) -> str:
+        """The host the sound comes from, if that is not where the SDP says; else empty."""
+        latched = self._latched
+        return "" if latched is None or latched[:2] == self._remote else latched[0]
+
+    def takes_rtcp(self, data: bytes) -> bool:
+        """Take an RTCP packet from where the peer's may come from; False for what is none."""
         reports: Reports | None = None
         try:
             if self.inbound is not None:
                 data = self.inbound.unprotect_rtcp(data)
-                reports = parse_reports(data)
-            elif host in self._hosts or not self._hosts:
-                reports = parse_reports(data)
+            reports = parse_reports(data)
         except ReplayError:
             self._replayed += 1
             return False
@@ -454,10 +462,14 @@ class RtcpPort:
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """Take what arrived from `addr`."""
-        known = self._latched in (None, addr) or addr[:2] == self.remote
-        if not known and self._owner.inbound is None:
-            return
-        if self._owner.takes_rtcp(data, addr[0]):
+        owner = self._owner
+        if owner.inbound is None and addr not in (self._latched, self.remote):
+            # No neighbour of the phone may be taken for it: another place is believed only
+            # while the sound comes from another one too, as it does behind NAT.
+            if self._latched is not None or addr[0] != owner.moved_to:
+                owner.reject()
+                return
+        if owner.takes_rtcp(data):
             self._latched = addr
 
     def send(self, data: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 MAX_SDP = 32_768
@@ -14,6 +15,7 @@ MAX_LINES = 512
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 DIRECTIONS: tuple[Direction, ...] = ("sendrecv", "sendonly", "recvonly", "inactive")
 _MIRRORED: dict[Direction, Direction] = {"sendonly": "recvonly", "recvonly": "sendonly"}
+_NUMBERS = frozenset(map(str, range(128)))
 _STATIC_CODECS = {
     "0": "PCMU/8000",
     "3": "GSM/8000",
@@ -54,19 +56,23 @@ class Media:
 
     def codec(self, payload: str) -> str:
         """`NAME/rate[/channels]` of a payload type; empty when the SDP does not say."""
-        for value in self.values("rtpmap"):
-            number, _, codec = value.partition(" ")
-            if number == payload:
-                return codec.strip()
-        return _STATIC_CODECS.get(payload, "")
+        return self._rtpmap.get(payload) or _STATIC_CODECS.get(payload, "")
+
+    @cached_property
+    def _rtpmap(self) -> dict[str, str]:
+        entries = (value.partition(" ") for value in reversed(self.values("rtpmap")))
+        return {number: codec.strip() for number, _, codec in entries}
+
+    @cached_property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """Payload numbers and codec names in upper case, in order."""
+        names = ((p, self.codec(p).upper().removesuffix("/1")) for p in self.formats)
+        return tuple((p, name) for p, name in names if name and p in _NUMBERS)
 
     def payload(self, codec: str) -> int | None:
         """The payload type of a codec such as `PCMU/8000`, names compared without case."""
         wanted = codec.upper()
-        for payload in self.formats:
-            if self.codec(payload).upper().removesuffix("/1") == wanted and payload.isdigit():
-                return int(payload)
-        return None
+        return next((int(payload) for payload, name in self.named if name == wanted), None)
 
     @property
     def is_rtp(self) -> bool:

@@ -521,7 +521,7 @@ class Session:
         elif request.method == "OPTIONS":
             transaction.reply(200, allow=ALLOW, accept=SDP, supported=SUPPORTED)
         elif request.method == "INFO" and "info-package" in request:
-            transaction.reply(469, "Bad Info Package", recv_info="")  # RFC 6086 §4.2.2: we have none
+            transaction.reply(469, "Bad Info Package", recv_info="")  # we have none, RFC 6086
         elif request.method == "INFO":
             transaction.reply(200)
             self.user.on_info(request)

@@ -167,7 +167,7 @@ async def test_sipvicious_learns_no_user_and_guesses_no_password() -> None:
             lambda: OnlyMd5(exchange), local_addr=("127.0.0.1", 0)
         )
         crack = await sipvicious(
-            "svcrack", exchange, "-u", "101", "-d", str(words), port=helper.port
+            "svcrack", exchange, "-u", "101", "-d", str(words), "--maximumtime=3", port=helper.port
         )
         await under.endure(crack, name="svcrack")
         guesses = crack.lines.tail(400)

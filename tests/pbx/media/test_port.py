@@ -176,13 +176,13 @@ def test_the_peers_report_is_kept(made: Port) -> None:
     for number in range(100):
         made.port.send(rtp(number))
     told = report(1, 0, 0, 1, 0, ReportBlock(ssrc=1, lost=12, jitter=80))
-    assert made.port.takes_rtcp(told, PHONE[0])
+    assert made.port.takes_rtcp(told)
     assert made.port.stats.lost_by_peer == 12
     quality = made.port.quality
     assert (quality.peer_loss, quality.peer_jitter) == (0.12, 0.01)
-    made.port.takes_rtcp(report(1, 0, 0, 1, 0, ReportBlock(ssrc=2, lost=1, jitter=0)), PHONE[0])
+    made.port.takes_rtcp(report(1, 0, 0, 1, 0, ReportBlock(ssrc=2, lost=1, jitter=0)))
     assert made.port.stats.lost_by_peer == 13  # of another source of ours
-    assert not made.port.takes_rtcp(b"\0" * 20, PHONE[0])
+    assert not made.port.takes_rtcp(b"\0" * 20)
     assert made.port.stats.rejected == 1
 
 
@@ -195,7 +195,7 @@ def test_the_round_trip_is_measured_in_the_middle_of_a_call(made: Port) -> None:
     about = ReportBlock(
         ssrc=7, lost=0, jitter=0, last_sr=int.from_bytes(sent[10:14], "big"), delay=3 * 65_536
     )
-    assert made.port.takes_rtcp(report(1, 0, 0, 0, 0, about), PHONE[0])
+    assert made.port.takes_rtcp(report(1, 0, 0, 0, 0, about))
     assert made.port.quality.round_trip == pytest.approx(0.04, abs=1e-3)
 
 
@@ -203,7 +203,7 @@ def test_our_report_tells_the_peer_how_old_its_own_is(made: Port) -> None:
     made.gets(rtp(1), PHONE)
     made.now = 10.0
     theirs = report(1, 1_800_000_000.5, 0, 1, 0, None)
-    assert made.port.takes_rtcp(theirs, PHONE[0])
+    assert made.port.takes_rtcp(theirs)
     made.now = 12.5
     block = made.port.report_block()
     assert block is not None
@@ -211,15 +211,38 @@ def test_our_report_tells_the_peer_how_old_its_own_is(made: Port) -> None:
     assert block.delay == int(2.5 * 65_536)
 
 
-def test_rtcp_of_a_stranger_is_not_taken_and_not_answered(made: Port) -> None:
+@pytest.mark.parametrize("source", [STRANGER, (PHONE[0], 4003)])
+def test_rtcp_of_a_stranger_is_not_taken_and_not_answered(
+    made: Port, source: tuple[str, int]
+) -> None:
+    """Nor of a neighbour on the phone's own host, or behind its NAT."""
     rtcp = made.port._rtcp
     assert rtcp is not None
-    made.port.aim(PHONE, None, "192.0.2.9")
-    for _ in range(3):
-        rtcp.datagram_received(report(1, 0, 0, 1, 0, None), STRANGER)
-    assert made.wire.sent == []
-    made.port.send_rtcp(report(1, 0, 0, 1, 0, None))
-    assert [to for _, to in made.wire.sent] == [(PHONE[0], PHONE[1] + 1)]
+    made.port.aim(PHONE, None, PHONE[0])
+    for sound in (None, PHONE):
+        if sound is not None:
+            made.gets(rtp(1), sound)
+        rtcp.datagram_received(report(1, 0, 0, 1, 0, None), source)
+        assert made.wire.sent == []
+        made.port.send_rtcp(report(1, 0, 0, 1, 0, None))
+        assert [to for _, to in made.wire.sent] == [(PHONE[0], PHONE[1] + 1)]
+        made.wire.sent.clear()
+    assert made.port.stats.rejected == 2
+
+
+def test_rtcp_of_a_phone_behind_nat_comes_from_where_its_sound_does(made: Port) -> None:
+    rtcp = made.port._rtcp
+    assert rtcp is not None
+    theirs = report(1, 0, 0, 1, 0, None)
+    rtcp.datagram_received(theirs, (MOVED[0], 31_001))
+    made.gets(rtp(1), MOVED)
+    rtcp.datagram_received(theirs, STRANGER)
+    assert made.port.stats.rejected == 2
+    rtcp.datagram_received(theirs, (MOVED[0], 31_001))
+    rtcp.datagram_received(theirs, (MOVED[0], 31_002))  # another one there is late
+    made.port.send_rtcp(theirs)
+    assert made.wire.sent[-1][1] == (MOVED[0], 31_001)
+    assert made.port.stats.rejected == 3
 
 
 def test_with_srtp_rtcp_moves_with_who_has_the_key(made: Port) -> None:
