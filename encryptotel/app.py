@@ -327,7 +327,7 @@ class App:
         match event:
             case TrunkChanged():
                 self._on_trunk(event)
-            case LoginFailed():
+            case LoginFailed() if event.extension:
                 self.alerts.once(f"password {event.host}", wrong_password(event))
             case HandshakeFailed():
                 text = failed_handshake(event, self.certificates.ca)

@@ -176,7 +176,7 @@ class AddressBanned:
 
 @dataclass(frozen=True, kw_only=True)
 class LoginFailed:
-    """Somebody gave a wrong password for an extension that exists."""
+    """Somebody gave a wrong password; `extension` is empty when there is none of that name."""
 
     host: str
     at: datetime

@@ -375,8 +375,11 @@ class Exchange:
             return extension
         if verdict is Verdict.BAD:
             self.guard.failed(host, username, "wrong passwords")
-            if extension is not None:
-                self.emit(LoginFailed(host=host, at=self._now(), extension=username))
+            # For a user that there is not as well, and after the answer: neither its time nor
+            # that of the next one must tell which users there are.
+            known = username if extension else ""
+            event = LoginFailed(host=host, at=self._now(), extension=known)
+            asyncio.get_running_loop().call_soon(self.emit, event)
         stale = verdict is Verdict.STALE
         incoming.refuse(self._digest.challenge(request, host, stale=stale))
         return None

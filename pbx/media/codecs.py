@@ -23,9 +23,6 @@ RATE = 8000
 "Samples a second of PCM, unless something else is said."
 WIDE_RATE = 16_000
 FRAME_MS = 20
-FRAME_SAMPLES = RATE * FRAME_MS // 1000
-FRAME_BYTES = 2 * FRAME_SAMPLES
-SILENCE = bytes(FRAME_BYTES)
 PACKET_MS = (10, 20, 30, 40, 60)
 "Lengths of packets that are sent, if the other side wants them."
 

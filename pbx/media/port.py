@@ -463,12 +463,13 @@ class RtcpPort:
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """Take what arrived from `addr`."""
         owner = self._owner
-        if owner.inbound is None and addr not in (self._latched, self.remote):
-            # No neighbour of the phone may be taken for it: another place is believed only
-            # while the sound comes from another one too, as it does behind NAT.
-            if self._latched is not None or addr[0] != owner.moved_to:
-                owner.reject()
-                return
+        known = addr == self._latched or addr[:2] == self.remote
+        # No neighbour of the phone may be taken for it: another place is believed only while
+        # the sound comes from another one too, as it does behind NAT.
+        moved = self._latched is None and addr[0] == owner.moved_to
+        if not (known or moved or owner.inbound is not None):
+            owner.reject()
+            return
         if owner.takes_rtcp(data):
             self._latched = addr
 

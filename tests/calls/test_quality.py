@@ -100,6 +100,7 @@ async def test_a_third_party_is_not_heard_and_hears_nothing(
         (call,) = office.app.exchange.calls.values()
         ports = [port for leg in call.legs for port in leg.media.ports if port is not None]
         assert len(ports) == 2
+        assert [port._connected for port in ports] == [srtp is SrtpPolicy.OFF] * 2
         phones = {phone: phone.legs[0].media.audio_port for phone in (alice, bob)}
         strangers = [Stranger(host) for host in ("127.0.0.1", "127.0.0.9")]
         heard: list[bytes] = []

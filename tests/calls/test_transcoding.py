@@ -70,6 +70,12 @@ async def hears(listener: Phone, hertz: float) -> None:
         )
 
 
+def rates(office: Office) -> set[int]:
+    """The sampling rates at which the exchange decodes a call."""
+    (call,) = office.app.exchange.calls.values()
+    return {leg._audio.rate for leg in call.legs if leg._audio is not None}
+
+
 def relayed(office: Office) -> bool:
     """Whether nothing of the call is decoded in the exchange."""
     (call,) = office.app.exchange.calls.values()
@@ -90,6 +96,7 @@ async def test_phones_without_a_codec_in_common_hear_each_other(
         leg = await alice.call("102")
         assert leg.media.codec is one
         assert bob.legs[0].media.codec is two
+        assert rates(office) == {min(one.rate, two.rate)}  # wideband stays wide
         await hears(alice, 620.0)
         await hears(bob, 440.0)
         leg.hang_up()

@@ -97,6 +97,7 @@ BASIC = [
         caller=calls_and_hangs_up(700),
         callee=Callee().invited().takes().respond(200, body=sdp()).expect("ACK")
         .hung_up().linger(),
+        journal={"answered": True, "legs": 2},
     ),
     Case(
         name="no BYE before the ACK", rfc="RFC 3261 §15",
@@ -120,6 +121,7 @@ BASIC = [
         .expect("BYE", optional=True).expect(200, txn="bye"),
         callee=Callee().invited().takes().expect("BYE").request("BYE", name="mine")
         .expect(481, txn="mine"),
+        journal={"answered": True, "legs": 2},
     ),
     Case(
         name="BYE before the answer", rfc="RFC 3261 §15",
@@ -128,6 +130,7 @@ BASIC = [
         .ack_refused(),
         callee=Callee().invited().respond(180).expect("CANCEL").answer(200, contact=False)
         .refuses(487),
+        journal={"answered": False},
     ),
 ]  # fmt: skip
 
@@ -148,6 +151,7 @@ CANCEL = [
         callee=Callee().invited().respond(180).expect("CANCEL")
         .answer(481, contact=False).respond(200, body=sdp(), retrans=True)
         .expect("ACK").hung_up().linger(),
+        journal={"answered": False, "legs": 2},
     ),
     Case(
         name="CANCEL after the answer changes nothing", rfc="RFC 3261 §9.2",
@@ -167,6 +171,7 @@ CANCEL = [
         third=Callee().invited().respond(180)
         .expect("CANCEL", has=("Reason: *SIP *; *cause=200",)).answer(200, contact=False)
         .refuses(487),
+        journal={"answered": True, "legs": 3},
     ),
 ]  # fmt: skip
 
@@ -491,6 +496,7 @@ OFFERS = [
         caller=carrier().invite(body="").answered(has="m=audio [1-9]", ack_body=sdp())
         .pause(200).hang_up(),
         callee=Callee().invited().takes().hung_up().linger(),
+        journal={"answered": True, "legs": 2},
     ),
     Case(
         name="no answer in the ACK ends the call", rfc="RFC 3261 §13.2.2.4",
@@ -556,6 +562,7 @@ ROUTES = [
         .respond(200, tag="other", body=sdp(), retrans=True)
         .expect("ACK", has="To: .*tag=other").expect("BYE", has="To: .*tag=other")
         .answer(200, contact=False).hung_up().linger(),
+        journal={"answered": True, "legs": 2},
     ),
     Case(
         name="a phone redirects to another extension", rfc="RFC 3261 §8.1.3.4",
@@ -563,6 +570,7 @@ ROUTES = [
         callee=Callee().invited().refuses(302, "Contact: <sip:[other]@encryptotel.local>",
                                           contact=""),
         third=takes_and_waits(),
+        journal={"answered": True},
     ),
     Case(
         name="a phone redirects to itself", rfc="RFC 3261 §8.1.3.4",
@@ -658,6 +666,13 @@ ROUTES = [
         caller=carrier().invite(sender="<tel:+12025550143>", to="<tel:[service]>").answered()
         .hang_up(),
         callee=Callee().invited(has="From: .*12025550143").takes().hung_up().linger(),
+    ),
+    Case(
+        name="what a carrier asserts stays with us", rfc="RFC 3325 §6", from_trunk=True,
+        caller=carrier().invite("P-Asserted-Identity: <sip:+12025550199@carrier.example>",
+                                "P-Preferred-Identity: <sip:+12025550199@carrier.example>")
+        .answered().hang_up(),
+        callee=Callee().invited(lacks="12025550199").takes().hung_up().linger(),
     ),
     Case(
         name="a URI scheme nobody knows", rfc="RFC 3261 §8.2.2.1",

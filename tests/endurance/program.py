@@ -11,6 +11,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -150,12 +151,20 @@ class Program:
         return {"rss_kb": rss, "files": len(os.listdir(proc / "fd"))}
 
 
+@cache
+def _rtp_ports() -> tuple[int, int]:
+    """A range for all phones of this test process, away from everybody else's."""
+    first = ports.free_range(1000)
+    return first, first + 998
+
+
 class OncePhone(Phone):
     """A phone that registers once, for an hour, and never again."""
 
     def __init__(self, behave: Behaviour = quiet, **options: Any) -> None:
         options.setdefault("ring_seconds", 0.05)
         options.setdefault("srtp", SrtpPolicy.OFF)
+        options.setdefault("rtp_ports", _rtp_ports())
         super().__init__(behave, **options)
         self.registrations = 0
 

@@ -14,6 +14,9 @@ from pbx.media.playout import Playout
 from pbx.media.rtp import RtpPacket
 
 PEAK = 8000.0
+FRAME_BYTES = 320
+"Of 20 ms at 8 kHz."
+SILENCE = bytes(FRAME_BYTES)
 
 
 def sine(seconds: float, hertz: float, rate: int = 8000, peak: float = PEAK) -> bytes:

@@ -9,14 +9,14 @@ import numpy as np
 
 from pbx.media.audio import MAX_LIVE, REPORT_EVERY, AudioChannel
 from pbx.media.clock import MediaClock
-from pbx.media.codecs import CODECS, FRAME_BYTES, G722, OPUS, PCMA, PCMU, SILENCE, Codec
+from pbx.media.codecs import CODECS, G722, OPUS, PCMA, PCMU, Codec
 from pbx.media.dtmf import DtmfDetector, key_tone
 from pbx.media.negotiate import AudioTerms
 from pbx.media.port import RtpPort
 from pbx.media.rtcp import parse_reports
 from pbx.media.rtp import RtpPacket, event_digit, event_payload, parse_rtp
 from pbx.media.tones import dominant, level, share_of, tone
-from tests.pbx.media.streams import pitch
+from tests.pbx.media.streams import FRAME_BYTES, SILENCE, packets, pitch
 from tests.pbx.virtual_time import passing, virtual
 
 
@@ -320,6 +320,25 @@ async def test_new_terms_in_the_middle() -> None:
     await passing(0.2)
     assert [packet.payload_type for packet in wire.sent] == [0] * 10 + [111] * 10
     assert len({packet.ssrc for packet in wire.sent}) == 1
+
+
+@virtual
+async def test_sources_extensions_and_padding_are_not_sound() -> None:
+    """CSRCs, a header extension and padding (RFC 3550 §5.1, §5.3.1) around the same sound."""
+    wire, made = channel()
+    frames: list[bytes] = []
+    made.on_frame = frames.append
+    for number, packet in enumerate(packets(tone(0.5, 700.0))):
+        plain = packet.encode()
+        csrcs, extension = b"\1\2\3\4" * 2, b"\xbe\xde\0\1" + b"\x10\x55\0\0"
+        first = bytes((plain[0] | 0x30 | 2,))
+        data = first + plain[1:12] + csrcs + extension + plain[12:] + b"\0\0\0\4"
+        wire.port.datagram_received(data if number % 2 else plain, ("192.0.2.8", 4000))
+        await passing(0.02)
+    await passing(0.1)
+    heard = b"".join(frames)
+    assert abs(pitch(heard[:7000]) - 700) < 1
+    assert made._playout.concealed <= 6  # the end of it
 
 
 @virtual
