@@ -183,7 +183,7 @@ class Session:
     ) -> None:
         """The 200 to an INVITE of the peer."""
         self._invite = transaction
-        transaction.on_no_ack = self._on_no_ack
+        transaction.on_ack, transaction.on_no_ack = self.on_ack, self._on_no_ack
         self._described = body
         self._awaits_ack, self._awaits_answer = True, offers
         response = self._response(transaction.request, 200, body)

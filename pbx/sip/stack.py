@@ -337,9 +337,7 @@ class Stack:
             self.on_message(False, request, flow)
             if request.method == "ACK" and isinstance(known, InviteServerTransaction):
                 known.acknowledged()
-                dialog = self._dialogs.get((request.call_id, request.to_tag))
-                if dialog is not None:
-                    dialog.on_ack(request)
+                known.on_ack(request)  # it is the INVITE's, whatever tags it bears (PyVoIP)
             else:
                 known.receive_again()
             return

@@ -270,6 +270,8 @@ class InviteServerTransaction(ServerTransaction):
         super().__init__(request, flow, timers)
         self.state = State.PROCEEDING
         self.on_cancel: Callable[[], None] = lambda: None
+        self.on_ack: Callable[[Request], None] = lambda ack: None
+        "An ACK came with the branch of the INVITE."
         self.on_no_ack: Callable[[], None] = lambda: None
         "A final response was never acknowledged (timer H, or 64 × T1 after a 2xx)."
 

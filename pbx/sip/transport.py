@@ -50,7 +50,7 @@ HANDSHAKE_TIMEOUT = 4.0
 IDLE_TIMEOUT = 21_600.0
 "Seconds without a byte after which any connection is closed: longer than calls and bindings."
 REAP_EVERY = 10.0
-GIVE_BACK_AFTER = 500
+GIVE_BACK_AFTER = 50
 "Connections ended after which the C library gives freed memory back; TLS leaves it in pieces."
 PROBE_AFTER, PROBE_EVERY, PROBES = 60, 15, 4
 "Seconds of silence before TCP asks whether the peer is alive, between questions, and how many."
@@ -359,6 +359,7 @@ class _TlsDoor:
             knows = self._owner.knows
             strangers = (task for task, one in self._pending.items() if not knows(one))
             next(strangers, next(iter(self._pending))).cancel()
+        self._owner.ended += 1
         task = self._loop.create_task(self._shake_hands(connection, host))
         self._pending[task] = host
         task.add_done_callback(lambda done: self._pending.pop(done, None))
@@ -400,7 +401,8 @@ class Transports:
         self._strangers: dict[str, OrderedDict[StreamFlow, None]] = {}
         self._connecting: dict[tuple[Transport, Address], asyncio.Task[StreamFlow]] = {}
         self._reaper: asyncio.TimerHandle | None = None
-        self._ended = 0
+        self.ended = 0
+        "Connections and handshakes ended since memory was given back."
         self.listening: dict[Transport, Address] = {}
         self.admits: Callable[[str], bool] = lambda host: True
         "Asked for each new connection; a banned host is refused before TLS costs anything."
@@ -530,7 +532,7 @@ class Transports:
 
     def forget(self, flow: StreamFlow) -> None:
         """A connection is gone."""
-        self._ended += 1
+        self.ended += 1
         self.trust(flow)
         if self._streams.get((flow.transport, flow.remote)) is not flow:
             return
@@ -584,8 +586,8 @@ class Transports:
         oldest = loop.time() - IDLE_TIMEOUT
         for flow in [flow for flow in self._streams.values() if flow.heard < oldest]:
             flow.close()
-        if self._ended >= GIVE_BACK_AFTER:
-            self._ended = 0
+        if self.ended >= GIVE_BACK_AFTER:
+            self.ended = 0
             _give_back_memory()
         self._reaper = loop.call_later(REAP_EVERY, self._reap)
 

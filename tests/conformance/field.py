@@ -103,10 +103,10 @@ class Field:
                     username=f"user{index}", password=SECRET, register=True,
                 ))  # fmt: skip
                 routes[number] = self.numbers(case)[1]
-        first = ports.free_range(800)
+        first = ports.free_range(160)
         return Config(extensions, trunks, routes, ring_timeout=60, extra={
             "owner": {"extension": extensions[0].number},
-            "media": {"rtp_ports": [first, first + 798]},
+            "media": {"rtp_ports": [first, first + 158]},
             "limits": {"trunk_calls_at_once": 50, "trunk_calls_per_hour": 1000,
                        "countries": [trunk.zone for trunk in trunks]},
             **self.extra,

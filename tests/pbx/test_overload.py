@@ -108,12 +108,17 @@ async def test_the_lag_of_a_loop_is_measured_and_forgotten() -> None:
     gate = Gate()
     gate.overload.start()
     for _ in range(3):
-        time.sleep(0.6)  # noqa: ASYNC251  # what nothing in the program may do
+        began = time.thread_time()
+        while time.thread_time() - began < 0.6:
+            """Work without a pause, as nothing in the program may."""
         await passing(0.001)
         await passing(0.11)
     assert gate.overload.lag > 0.1
     worst = gate.overload.lag
     await passing(1.2)
+    assert gate.overload.lag < worst / 2
+    time.sleep(0.6)  # noqa: ASYNC251  # the processor was somebody else's
+    await passing(0.11)
     assert gate.overload.lag < worst / 2
     gate.overload.stop()
 

@@ -209,9 +209,9 @@ async def test_a_stranger_is_cut_off_after_a_while_and_somebody_known_is_not() -
     await passing(STRANGER_TIMEOUT - 1)
     assert not flow.closed
     server.flows[-1].trust()
-    await passing(IDLE_TIMEOUT - REAP_EVERY)
+    await passing(IDLE_TIMEOUT - STRANGER_TIMEOUT)
     assert not flow.closed
-    await passing(3 * REAP_EVERY)
+    await passing(2 * REAP_EVERY + 1)
     assert flow.closed
 
 
