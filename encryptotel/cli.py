@@ -81,7 +81,16 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _show(data: Any, as_json: bool, text: Callable[[], str]) -> None:
-    print(json.dumps(data, ensure_ascii=False) if as_json else text())
+    _print_whole(json.dumps(data, ensure_ascii=False) if as_json else text())
+
+
+def _print_whole(text: str) -> None:
+    """Print all of a long text. Python without buffers, as containers run it, takes no care when
+    a pipe takes only a part; a piece of at most 4096 bytes is taken whole or not at all."""
+    for start in range(0, len(text), 1000):
+        sys.stdout.write(text[start : start + 1000])
+    sys.stdout.write("\n")
+    sys.stdout.flush()
 
 
 def _version(wanted: bool) -> None:

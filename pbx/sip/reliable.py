@@ -105,4 +105,4 @@ class ReliableResponses:
             self._transaction.flow.send(self._sent.encode())
             self._repeat_after(2 * interval, deadline)
 
-        self._repeat = loop.call_later(interval, again)
+        self._repeat = loop.call_at(min(loop.time() + interval, deadline), again)

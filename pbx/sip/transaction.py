@@ -330,6 +330,9 @@ class NonInviteServerTransaction(ServerTransaction):
         else:
             self.state = State.COMPLETED
             self._linger(self.timers.timeout)  # timer J
+            # For half a minute only the answer is needed: phones come in thousands.
+            self.request = Request(self.request.method, "")
+            self.on_send = lambda _: None
         self.flow.send(self._last)
 
 

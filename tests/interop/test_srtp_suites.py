@@ -51,6 +51,6 @@ async def test_the_best_both_can_is_spoken(callee: str, chosen: str) -> None:
             assert_heard(await soft.heard(), HIGH, share=0.8)
             assert_heard(await phone.heard(), LOW, share=0.8)
         check_journal(await exchange.ended_call(), "101", "102")
-        trace = await exchange.cli("trace", "last")
+        trace = await exchange.trace()
         assert suites(trace, "INVITE", sent=True)[0][0] == "AEAD_AES_256_GCM"
         assert suites(trace, "SIP/2.0 200", sent=False) == [[chosen]]

@@ -208,6 +208,16 @@ class Exchange:
                 f"no ended call in the journal: {json.dumps(last, indent=1)}\n{self.log()}"
             ) from None
 
+    async def trace(self, within: float = 10) -> Any:
+        """The ladder of the newest call, which is written a moment after its end."""
+        try:
+            async with asyncio.timeout(within):
+                while not (found := await self.cli("trace", "last"))["lines"]:
+                    pass
+        except TimeoutError:
+            raise PeerError(f"no ladder in the journal\n{self.log()}") from None
+        return found
+
 
 def _address(text: str) -> Address:
     host, _, port = text.rpartition(":")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 # Below Linux's ephemeral range, so that no outgoing connection can take what we have handed out.
-_FIRST, _LAST = 10_000, 29_998
+_SINGLE, _MANY = (10_000, 21_998), (22_000, 31_998)
+"Where single ports are from, which leave no long gaps between them, and where long ranges are."
 _given: deque[int] = deque(maxlen=4000)  # long enough for whoever asked to have bound them
 
 
@@ -26,8 +27,9 @@ def _is_free(port: int) -> bool:
 
 def free_range(count: int) -> int:
     """First (even) of `count` neighbouring ports, free on UDP and TCP, not handed out lately."""
+    lowest, highest = _MANY if count > 100 else _SINGLE
     for _ in range(2000):
-        first = random.randrange(_FIRST, _LAST - count, 2)
+        first = random.randrange(lowest, highest - count, 2)
         wanted = range(first, first + count)
         if not set(wanted).intersection(_given) and all(map(_is_free, wanted)):
             _given.extend(wanted)
