@@ -44,7 +44,7 @@ async def _kill_again_and_again(folder: Path, rounds: int) -> None:
         for number in range(rounds):
             # At least once longer than what the journal may be wrong by.
             talk = NEAR + 2 if number == 0 else random.uniform(0, 4)
-            await _round(program, phones[:CALLS], callees, talk)
+            await _round(program, phones, callees, talk)
     finally:
         for phone in phones:
             for leg in list(phone.legs):
@@ -62,7 +62,7 @@ async def _round(
     before = {row["id"] for row in program.rows("SELECT id FROM call")}
     began = datetime.now(UTC)
     legs = await asyncio.gather(
-        *(phone.call(callee) for phone, callee in zip(phones, callees, strict=True))
+        *(phone.call(callee) for phone, callee in zip(phones[:CALLS], callees, strict=True))
     )
     answered = datetime.now(UTC)
     await asyncio.gather(*(_heard(leg) for leg in legs))
@@ -72,9 +72,9 @@ async def _round(
     )
     await asyncio.sleep(talk)  # time itself is what the journal must know
     killed = await program.kill()
-    for leg in legs:
-        leg.hang_up()  # the people at the phones notice
-    for phone in phones:
+    for phone in phones:  # the people at both ends notice
+        for leg in list(phone.legs):
+            leg.hang_up()
         assert not phone.legs
     await program.start()
     rows = await program.until(
