@@ -24,7 +24,7 @@ from pbx.events import (
 )
 from pbx.media.sdp import SessionDescription
 from pbx.ports import CallRefused
-from pbx.sip.session import ELSEWHERE
+from pbx.sip.outgoing import ELSEWHERE
 from pbx.trace import Recorder
 from pbx.vocabulary import CallState
 

@@ -19,7 +19,9 @@ from pbx.media.session import MediaSession, Profile
 from pbx.media.srtp import SrtpPolicy
 from pbx.ports import CallRefused
 from pbx.sip.digest import Credentials, DigestClient
+from pbx.sip.incoming import IncomingSession
 from pbx.sip.message import ParseError, Request
+from pbx.sip.outgoing import OutgoingSession
 from pbx.sip.session import Session
 from pbx.sip.stack import Stack
 from pbx.sip.transaction import InviteServerTransaction
@@ -152,7 +154,7 @@ class Leg:
     # ── making one ──────────────────────────────────────────────────────────────────────
     def take(self, transaction: InviteServerTransaction, *, direct: bool) -> None:
         """Become the callee's end of an INVITE. Raises `ParseError`."""
-        self.session = Session.incoming(self._stack, self, transaction, direct=direct)
+        self.session = IncomingSession(self._stack, self, transaction, direct=direct)
         self.media.signalling_host = transaction.flow.remote[0]
         self.media.place(self._stack.host_towards(transaction.flow))
         self._listener.leg_dialog(self)
@@ -190,7 +192,8 @@ class Leg:
             way.failed()
         assert ending is not None
         self._finish(ending.status, ending.reason, by_peer=ending.by_peer)
-        redirects = tuple(self.session.redirects) if self.session else ()
+        session = self.session
+        redirects = tuple(session.redirects) if isinstance(session, OutgoingSession) else ()
         raise CallRefused(ending.status, ending.words, redirects)
 
     async def _dial_by(
@@ -231,7 +234,7 @@ class Leg:
             self.media.close()
             return self.ending
         self._final = asyncio.get_running_loop().create_future()
-        self.session = Session.outgoing(
+        session = self.session = OutgoingSession(
             self._stack,
             self,
             flow,
@@ -243,9 +246,9 @@ class Leg:
         self._listener.leg_dialog(self)
         if patience is not None:
             await asyncio.wait((self._final,), timeout=patience)
-        if patience is not None and not self._final.done() and not self.session.heard:
+        if patience is not None and not self._final.done() and not session.heard:
             # Taken back as RFC 3261 §9.1 wants it: should it answer yet, it gets its CANCEL.
-            self.session.end(487, _SILENT)
+            session.end(487, _SILENT)
         ending = await self._final
         self._final = None
         return ending
@@ -264,12 +267,12 @@ class Leg:
 
     def ring(self) -> None:
         """Tell the caller it rings."""
-        if self.session is not None:
+        if isinstance(self.session, IncomingSession):
             self.session.progress(180)
 
     def progress(self, body: bytes) -> None:
         """Early media: the caller hears what the far side sends."""
-        if self.session is not None:
+        if isinstance(self.session, IncomingSession):
             self.session.progress(183, body)
 
     async def answer(self, like: SessionDescription | None = None) -> None:
@@ -277,7 +280,7 @@ class Leg:
         codecs, for an app. A caller who left the offer to us answers it first. Raises
         `CallRefused`."""
         session = self.session
-        if session is None or session.state is not CallState.RINGING:
+        if not isinstance(session, IncomingSession) or session.state is not CallState.RINGING:
             return
         late = session.late_offer
         try:

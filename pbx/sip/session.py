@@ -1,8 +1,8 @@
-"""A call as one side sees it (RFC 3261 §13 to §15): INVITE, answer, re-INVITE, UPDATE (RFC 3311),
-BYE and CANCEL.
+"""A call as one side sees it, once it stands (RFC 3261 §14, §15): re-INVITE, UPDATE (RFC 3311),
+session timer (RFC 4028) and BYE.
 
-`Session` is the same for calls we make and calls we get. It moves SDP bodies without looking
-into them; what they mean is the media's business.
+How it came to stand is the difference between an `IncomingSession` and an `OutgoingSession`.
+SDP bodies are moved without looking into them; what they mean is the media's business.
 """
 
 from __future__ import annotations
@@ -10,37 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import secrets
 from collections.abc import Awaitable, Coroutine
 from typing import Protocol
 
 from pbx.sip.body import SDP, sdp_of
 from pbx.sip.dialog import Dialog
 from pbx.sip.digest import DigestClient
-from pbx.sip.message import ParseError, Request, Response, bare_uri
-from pbx.sip.reliable import OPTION as RELIABLE
-from pbx.sip.reliable import ReliableResponses, option_tags, wants_reliable
+from pbx.sip.message import ParseError, Request, Response
 from pbx.sip.session_timer import MIN_SE, SessionTimer, too_brief
 from pbx.sip.stack import ALLOW, SUPPORTED, USER_AGENT, Stack
-from pbx.sip.transaction import (
-    ClientTransaction,
-    InviteClientTransaction,
-    InviteServerTransaction,
-    ServerTransaction,
-)
+from pbx.sip.transaction import InviteServerTransaction, ServerTransaction
 from pbx.sip.transport import Flow
-from pbx.vocabulary import CallState, reason_phrase
+from pbx.vocabulary import CallState
 
 log = logging.getLogger(__name__)
-
-MAX_ATTEMPTS = 3
-"Times an INVITE is sent in all: with credentials, or with a longer session interval."
-MAX_FORKS = 10
-"Far sides of one INVITE of ours that are listened to."
-MAX_REDIRECTS = 5
-"Contacts of a 3xx that are passed on."
-ELSEWHERE = "Call completed elsewhere"
-"Reason text for the phones that lost the race to answer."
 
 
 class SessionUser(Protocol):
@@ -67,7 +50,7 @@ class SessionUser(Protocol):
 
 
 class Session:
-    """One INVITE and what follows. Make one with `Session.incoming` or `Session.outgoing`."""
+    """What both kinds of sessions share."""
 
     def __init__(self, stack: Stack, user: SessionUser, dialog: Dialog) -> None:
         self.stack = stack
@@ -75,20 +58,13 @@ class Session:
         self.dialog = dialog
         "The dialog with whoever answered; until then with the latest to ring."
         self.state = CallState.DIALING
-        self.heard = False
-        "Whether anything came back for our INVITE."
-        self.redirects: list[str] = []
-        "Where a 3xx sends us, best first."
-        self._forks: dict[str, Dialog] = {}
+        self.late_offer = False
+        "The caller left the offer to us (RFC 3264 §5)."
         self._invite: InviteServerTransaction | None = None
-        self._reliable: ReliableResponses | None = None
-        self._client: ClientTransaction | None = None
+        "The peer's latest INVITE."
         self._credentials: DigestClient | None = None
-        self._request: Request | None = None
-        self._attempts = 1
-        self._cancelled = ""
-        self._progressed = False
-        self._ack: Request | None = None
+        self._glare_patience = (2.1, 4.0)
+        "Seconds to wait after a 491: whoever made the Call-ID waits longer (§14.1)."
         self._offering = self._answering = False
         self._awaits_answer = False
         self._awaits_ack = False
@@ -113,71 +89,7 @@ class Session:
         """Nothing of it is still to be sent: a BYE may wait for the ACK."""
         return self._bye is None
 
-    @property
-    def late_offer(self) -> bool:
-        """The caller left the offer to us (RFC 3264 §5): `accept` takes one, not an answer."""
-        return self._invite is not None and not sdp_of(self._invite.request)
-
-    # ── calls we get ────────────────────────────────────────────────────────────────────
-    @classmethod
-    def incoming(
-        cls,
-        stack: Stack,
-        user: SessionUser,
-        transaction: InviteServerTransaction,
-        *,
-        direct: bool = False,
-    ) -> Session:
-        """The dialog an INVITE opens. Raises `ParseError` on an unusable Contact or route."""
-        request, flow = transaction.request, transaction.flow
-        dialog = Dialog(
-            stack,
-            flow,
-            call_id=request.call_id,
-            local_tag=transaction.local_tag,
-            local=f"{request.get('to')};tag={transaction.local_tag}",
-            remote=request.get("from"),
-            contact=stack.contact(request.target.user or "", flow),
-            sequence=secrets.randbelow(10_000) + 1,
-            direct=direct,
-        )
-        dialog.opened_by(request)
-        session = cls(stack, user, dialog)
-        session.state = CallState.RINGING
-        session._invite = transaction
-        transaction.on_cancel = session._on_cancelled
-        stack.add_dialog(session.call_id, session.local_tag, session)
-        return session
-
-    def progress(self, status: int = 180, body: bytes = b"") -> None:
-        """Say that it rings, or with a body start early media; reliably where the caller can
-        tell (RFC 3262)."""
-        if self.state is not CallState.RINGING or self._invite is None:
-            return
-        response = self._response(self._invite.request, status, body)
-        if not wants_reliable(self._invite.request, with_sdp=bool(body)):
-            self._invite.respond(response)
-            return
-        if self._reliable is None:
-            self._reliable = ReliableResponses(self._invite, self._on_no_prack)
-        self._described = body or self._described
-        self._reliable.send(response)
-
-    def accept(self, body: bytes) -> None:
-        """Answer with our SDP: an answer, or after `late_offer` an offer."""
-        if self.state is not CallState.RINGING or self._invite is None:
-            return
-        if self._reliable is None:
-            self._accept(body)
-        else:
-            self._reliable.then(lambda: self._accept(body))
-
-    def _accept(self, body: bytes) -> None:
-        if self.state is not CallState.RINGING or self._invite is None:
-            return
-        self.state = CallState.ANSWERED
-        self._respond_with_media(self._invite, body, offers=self.late_offer)
-
+    # ── answers to an INVITE ────────────────────────────────────────────────────────────
     def _respond_with_media(
         self, transaction: InviteServerTransaction, body: bytes, *, offers: bool
     ) -> None:
@@ -190,11 +102,6 @@ class Session:
         self._timer.grant(transaction.request, response)
         transaction.respond(response)
 
-    def _on_cancelled(self) -> None:
-        if self.state is CallState.RINGING and self._invite is not None:
-            self._invite.respond(self._response(self._invite.request, 487))
-            self._over(487, "cancelled by the caller", by_peer=True)
-
     def _on_no_ack(self) -> None:
         self._awaits_ack = False
         self._send_held_bye()
@@ -202,192 +109,7 @@ class Session:
             self._send_bye()
             self._over(408, "the answer was never acknowledged", by_peer=True)
 
-    def _on_no_prack(self) -> None:
-        """RFC 3262 §3: nobody heard that it rings."""
-        if self.state is CallState.RINGING and self._invite is not None:
-            self._invite.respond(self._response(self._invite.request, 504))
-            self._over(504, "the caller does not acknowledge", by_peer=True)
-
-    # ── calls we make ───────────────────────────────────────────────────────────────────
-    @classmethod
-    def outgoing(
-        cls,
-        stack: Stack,
-        user: SessionUser,
-        flow: Flow,
-        request: Request,
-        *,
-        credentials: DigestClient | None = None,
-        contact_user: str = "",
-        direct: bool = False,
-    ) -> Session:
-        """Send an INVITE made with `Stack.new_request`, its body the SDP offer.
-
-        `direct` follows the peer's Contact, as between servers; without it everything goes
-        through the flow, as to phones behind NAT.
-        """
-        dialog = Dialog(
-            stack,
-            flow,
-            call_id=request.call_id,
-            local_tag=request.from_tag,
-            local=request.get("from"),
-            remote=request.get("to"),
-            contact=stack.contact(contact_user, flow),
-            sequence=request.cseq.sequence,
-            direct=direct,
-        )
-        dialog.target = request.uri
-        session = cls(stack, user, dialog)
-        session._credentials = credentials
-        session._request = request
-        session._described = request.body
-        session._describe(request)
-        stack.add_dialog(session.call_id, session.local_tag, session)
-        session._client = stack.send(request, flow, session._on_response)
-        return session
-
-    def _on_response(self, response: Response) -> None:
-        status, self.heard = response.status, True
-        if status < 200:
-            self._on_provisional(response)
-        elif status < 300:
-            self._on_success(response)
-        elif status in (401, 407, 422) and self._try_again(response):
-            pass
-        else:
-            if status < 400:
-                contacts = (bare_uri(contact) for contact in response.elements("contact"))
-                self.redirects = list(contacts)[:MAX_REDIRECTS]
-            self._over(status, response.reason, by_peer=True)
-
-    def _on_provisional(self, response: Response) -> None:
-        self._progressed = True
-        if self._cancelled:
-            self._send_cancel()
-            return
-        if response.status == 100 or self.state not in (CallState.DIALING, CallState.RINGING):
-            return
-        body = sdp_of(response)
-        if response.to_tag:
-            dialog = self._fork(response)
-            if dialog is None or not self._acknowledge_reliable(dialog, response):
-                return
-            dialog.early_body = body or dialog.early_body
-            self.dialog = dialog
-        self.state = CallState.RINGING
-        self.user.on_progress(response.status, body)
-
-    def _fork(self, response: Response) -> Dialog | None:
-        """The early dialog with the phone that sent a response (§12.1); None for one too many,
-        or one that cannot be spoken to."""
-        tag = response.to_tag
-        known = self._forks.get(tag)
-        try:
-            if known is not None:
-                known.learn(response)
-            elif len(self._forks) < MAX_FORKS:
-                known = self._forks[tag] = self.dialog.opened_with(response)
-        except ParseError:
-            log.info("call %s: unusable Contact or route in a %d", self.call_id, response.status)
-        return known
-
-    def _acknowledge_reliable(self, dialog: Dialog, response: Response) -> bool:
-        """PRACK a reliable response (RFC 3262 §4); False for a repeat, or one out of order."""
-        if RELIABLE not in option_tags(response, "require"):
-            return True
-        text = response.get("rseq")
-        if not (text.isascii() and text.isdigit()):
-            return False
-        sequence = int(text[:10])
-        if dialog.reliable_sequence >= 0 and sequence != dialog.reliable_sequence + 1:
-            return False
-        dialog.reliable_sequence = sequence
-        prack = self._in_dialog("PRACK", dialog)
-        prack.set("rack", f"{sequence} {response.cseq.sequence} INVITE")
-        self._send(prack, dialog)
-        return True
-
-    def _try_again(self, refusal: Response) -> bool:
-        """Repeat the INVITE as a challenge, or a 422, demands it."""
-        request = self._request
-        if request is None or self._cancelled or self._attempts >= MAX_ATTEMPTS:
-            return False
-        if refusal.status == 422:
-            if not self._timer.raise_to(refusal):
-                return False
-        elif self._credentials is None or not self._credentials.authorise(request, refusal):
-            return False
-        self._attempts += 1
-        self._progressed = False
-        self.dialog.renumber(request)
-        self._describe(request)
-        self._client = self.stack.send(request, self.flow, self._on_response)
-        return True
-
-    def _on_success(self, response: Response) -> None:
-        confirmed = self._ack is not None
-        if confirmed and response.to_tag != self.dialog.remote_tag:
-            self._decline_fork(response)
-            return
-        if confirmed:  # the 2xx was repeated: our ACK was lost
-            self._send_ack()
-            return
-        dialog = self._fork(response)
-        if dialog is None:
-            dialog = self.dialog  # its Contact is unusable: go on as we came
-            dialog.remote_tag, dialog.remote = response.to_tag, response.get("to")
-        elif response.elements("record-route") or not dialog.routes:
-            dialog.confirmed_by(response)
-        self.dialog = dialog
-        self._forks.clear()
-        assert self._request is not None
-        self._ack = self._in_dialog("ACK", dialog, self._request.cseq.sequence)
-        _copy_credentials(self._request, self._ack)
-        self._send_ack()
-        if self.state is CallState.ENDED or self._cancelled:  # answered while we cancelled
-            self._send_bye()
-            self._over(487, self._cancelled, by_peer=False)
-            return
-        self.state = CallState.ANSWERED
-        self._timer.granted(response)
-        self.user.on_answered(sdp_of(response) or dialog.early_body)
-
-    def _decline_fork(self, response: Response) -> None:
-        """A second phone behind a forking proxy answered too: hang it up (§13.2.2.4)."""
-        assert self._request is not None
-        try:
-            fork = self.dialog.opened_with(response)
-        except ParseError:
-            return
-        sequence = self._request.cseq.sequence
-        fork.sequence = sequence
-        ack = self._in_dialog("ACK", fork, sequence)
-        _copy_credentials(self._request, ack)
-        self.stack.send_ack(ack, fork.next_hop())
-        self._send(self._in_dialog("BYE", fork), fork)
-
-    def _send_ack(self) -> None:
-        assert self._ack is not None
-        self.stack.send_ack(self._ack, self.dialog.next_hop())
-
-    def _send_cancel(self) -> None:
-        """CANCEL carries the branch of the INVITE it takes back (§9.1)."""
-        client, self._client = self._client, None
-        if client is None or self._request is None:
-            return
-        cancel = Request("CANCEL", self._request.uri)
-        for name in ("via", "from", "to", "call-id", "route", "max-forwards"):
-            cancel.copy_header(name, client.request)
-        cancel.set("cseq", f"{client.request.cseq.sequence} CANCEL")
-        cause = 200 if self._cancelled == ELSEWHERE else 487
-        cancel.set("reason", f'SIP;cause={cause};text="{self._cancelled}"')
-        self.stack.on_message(True, cancel, self.flow)
-        self.stack.transactions.begin_client(cancel, self.flow, lambda _: None)
-        if isinstance(client, InviteClientTransaction):
-            client.abandon(self.stack.timers.timeout)
-
-    # ── both ────────────────────────────────────────────────────────────────────────────
+    # ── what the user does ──────────────────────────────────────────────────────────────
     def end(self, status: int = 487, reason: str = "") -> None:
         """End the call from our side with whatever its state calls for: BYE, CANCEL, or the
         given status as the answer."""
@@ -397,15 +119,12 @@ class Session:
             self._send_bye(reason)
             keep = self._bye is not None
             self._over(200, reason or "hung up", by_peer=False, keep_dialog=keep)
-        elif self._invite is not None:
-            status = status if status >= 300 else 480
-            self._invite.respond(self._response(self._invite.request, status))
-            self._over(status, reason or reason_phrase(status), by_peer=False)
         else:
-            self._cancelled = reason or "cancelled"
-            if self._progressed:
-                self._send_cancel()
-            self._over(487, self._cancelled, by_peer=False, keep_dialog=True)
+            self._give_up(status, reason)
+
+    def _give_up(self, status: int, reason: str) -> None:
+        """End what nobody has answered."""
+        raise TypeError("use an Incoming- or OutgoingSession")
 
     async def reoffer(self, body: bytes) -> Response:
         """Offer other media, by re-INVITE or before the answer by UPDATE; the response says
@@ -435,9 +154,7 @@ class Session:
     @property
     def _has_early_media(self) -> bool:
         """Offer and answer are through, though nobody has answered the call (RFC 3311 §5.1)."""
-        if self._invite is None:
-            return bool(self.dialog.early_body)
-        return bool(self._described) and self._reliable is not None
+        return bool(self.dialog.early_body)
 
     async def _request_inside(self, request: Request) -> Response:
         """Send a request and wait for its final response. 408 and 481 end the call
@@ -451,7 +168,7 @@ class Session:
                 log.info("call %s: unusable Contact in an answer", self.call_id)
             if request.method == "INVITE":
                 ack = self._in_dialog("ACK", dialog, request.cseq.sequence)
-                _copy_credentials(request, ack)
+                copy_credentials(request, ack)
                 self.stack.send_ack(ack, dialog.next_hop())
 
         response = await self.stack.request(
@@ -469,7 +186,7 @@ class Session:
 
     # ── session timer (RFC 4028) ────────────────────────────────────────────────────────
     def _refresh(self) -> None:
-        _spawn(self._refresh_now())
+        spawn(self._refresh_now())
 
     async def _refresh_now(self) -> None:
         """Show that we are there, and see whether they are: by UPDATE where they can."""
@@ -484,8 +201,7 @@ class Session:
         else:
             response = await self.reoffer(self._described)
         if response.status == 491 and self.state is CallState.ANSWERED:
-            # §14.1: whoever made the Call-ID waits longer, so the two do not cross again
-            patience = random.uniform(2.1, 4.0) if self._invite is None else random.uniform(0, 2.0)
+            patience = random.uniform(*self._glare_patience)
             asyncio.get_running_loop().call_later(patience, self._refresh)
 
     def _expired(self) -> None:
@@ -529,10 +245,7 @@ class Session:
             transaction.reply(405, allow=ALLOW)
 
     def _dialog_with(self, tag: str) -> Dialog | None:
-        """The dialog a request belongs to. Before anybody answered it may come from any phone
-        that rings, or be ahead of the first response."""
-        if self._forks:
-            return self._forks.get(tag)
+        """The dialog a request belongs to; it may be ahead of the first response."""
         return self.dialog if self.dialog.remote_tag in ("", tag) else None
 
     def _on_reinvite(self, transaction: InviteServerTransaction) -> None:
@@ -576,7 +289,7 @@ class Session:
     def _begin_answer(self, transaction: ServerTransaction) -> None:
         body = sdp_of(transaction.request)
         self._answering = True
-        _spawn(self._answer_offer(transaction, body))
+        spawn(self._answer_offer(transaction, body))
 
     async def _answer_offer(self, transaction: ServerTransaction, body: bytes) -> None:
         """Answer the offer (or the wish for one) in a re-INVITE, UPDATE or PRACK."""
@@ -613,18 +326,11 @@ class Session:
         transaction.respond(response)
 
     def _on_prack(self, transaction: ServerTransaction) -> None:
-        if self._reliable is None or not self._reliable.acknowledge(transaction.request):
-            transaction.reply(481)
-            return
-        if sdp_of(transaction.request):
-            self._begin_answer(transaction)
-        else:
-            transaction.reply(200)
-        self._reliable.proceed()
+        transaction.reply(481)  # nothing of ours waits for one
 
     def is_peer(self, flow: Flow) -> bool:
         """Whether a message from there may speak for the other side."""
-        return self.dialog.is_peer(flow) or any(fork.is_peer(flow) for fork in self._forks.values())
+        return self.dialog.is_peer(flow)
 
     def on_ack(self, ack: Request) -> None:
         if self._invite is None or ack.cseq.sequence != self._invite.request.cseq.sequence:
@@ -646,8 +352,6 @@ class Session:
             return
         self.state = CallState.ENDED
         self._timer.stop()
-        if self._reliable is not None:
-            self._reliable.stop()
         if keep_dialog:  # a 2xx may still cross our CANCEL and must then be answered with BYE
             loop = asyncio.get_running_loop()
             loop.call_later(self.stack.timers.timeout, self._forget)
@@ -678,7 +382,7 @@ class Session:
         if self._credentials is None:
             self.stack.send(request, dialog.next_hop(), lambda _: None)
         else:
-            _spawn(
+            spawn(
                 self.stack.request(
                     request, dialog.next_hop(), self._credentials, renumber=dialog.renumber
                 )
@@ -697,13 +401,6 @@ class Session:
         message.set("allow", ALLOW)
         message.set("supported", SUPPORTED)
 
-    def _describe(self, invite: Request) -> None:
-        """What the first INVITE carries besides its addresses."""
-        self._introduce(invite)
-        self._timer.ask(invite)
-        if invite.body:
-            invite.set("content-type", SDP)
-
     def _response(self, request: Request, status: int, body: bytes = b"") -> Response:
         response = request.response(status, to_tag=self.local_tag)
         response.copy_header("record-route", request)
@@ -719,14 +416,14 @@ class Session:
 _background: set[asyncio.Task[object]] = set()
 
 
-def _spawn(work: Coroutine[object, object, object]) -> None:
+def spawn(work: Coroutine[object, object, object]) -> None:
     """Run something to its end though nobody waits for it."""
     task: asyncio.Task[object] = asyncio.ensure_future(work)
     _background.add(task)
     task.add_done_callback(_background.discard)
 
 
-def _copy_credentials(request: Request, ack: Request) -> None:
+def copy_credentials(request: Request, ack: Request) -> None:
     """The ACK of a 2xx carries the INVITE's credentials (§13.2.2.4)."""
     for name in ("authorization", "proxy-authorization"):
         ack.copy_header(name, request)

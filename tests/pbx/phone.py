@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from pbx.sip.digest import Credentials, DigestClient, DigestServer, Verdict
+from pbx.sip.incoming import IncomingSession
 from pbx.sip.message import ParseError, Request
+from pbx.sip.outgoing import OutgoingSession
 from pbx.sip.session import Session
 from pbx.sip.stack import Incoming, Stack
 from pbx.sip.transaction import InviteServerTransaction
@@ -90,7 +92,7 @@ class Phone:
         if isinstance(transaction, InviteServerTransaction):
             line = Line()
             try:
-                line.session = Session.incoming(self.stack, line, transaction, direct=self.direct)
+                line.session = IncomingSession(self.stack, line, transaction, direct=self.direct)
             except ParseError as error:
                 transaction.reply(400, f"Bad Request - {error}")
                 return
@@ -121,7 +123,7 @@ class Phone:
         )
         request.body = body
         line = Line()
-        line.session = Session.outgoing(
+        line.session = OutgoingSession(
             self.stack,
             line,
             flow,

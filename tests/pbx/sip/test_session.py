@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pbx.sip.body import SDP
 from pbx.sip.digest import Credentials, DigestClient, DigestServer
 from pbx.sip.message import Request, Response, parse_message
-from pbx.sip.session import ELSEWHERE, SDP
+from pbx.sip.outgoing import ELSEWHERE
 from pbx.sip.transport import Transport
 from pbx.vocabulary import CallState
 from tests.pbx.messages import request
