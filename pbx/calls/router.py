@@ -63,12 +63,7 @@ def route_from_extension(called: str, directory: Directory, region: str) -> Plan
     number = to_e164(called, region)
     if number is None:
         return Refuse(status=404, reason=f"{called} is neither an extension nor a phone number")
-    trunks = directory.trunks()
-    ours = directory.route(number) if any(number in trunk.numbers for trunk in trunks) else None
-    extension = directory.extension(ours) if ours else None
-    if extension is not None:  # a number of our own costs nothing, and needs no way out and back
-        return _to_extension(extension, number)
-    return dial_out(number, trunks, line=None)
+    return dial_out(number, directory.trunks(), line=None)
 
 
 def route_from_trunk(candidates: Sequence[str], trunk: Trunk, directory: Directory) -> Plan:
