@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections import deque
 from pathlib import Path
 
 HOST = "127.0.0.1"
 # Below Linux's ephemeral range, so that no outgoing connection can take what we have handed out.
-_SINGLE, _MANY = (10_000, 21_998), (22_000, 31_998)
-"Where single ports are from, which leave no long gaps between them, and where long ranges are."
-_given: deque[int] = deque(maxlen=4000)  # long enough for whoever asked to have bound them
+_ZONES = {2: (10_000, 17_998), 200: (18_000, 23_998), 2000: (24_000, 31_998)}
+"Where ranges of at most so many ports are from: short ones would leave no long gaps."
+_next: dict[int, int] = {}
 
 
 def _is_free(port: int) -> bool:
@@ -26,14 +25,19 @@ def _is_free(port: int) -> bool:
 
 
 def free_range(count: int) -> int:
-    """First (even) of `count` neighbouring ports, free on UDP and TCP, not handed out lately."""
-    lowest, highest = _MANY if count > 100 else _SINGLE
-    for _ in range(2000):
-        first = random.randrange(lowest, highest - count, 2)
-        wanted = range(first, first + count)
-        if not set(wanted).intersection(_given) and all(map(_is_free, wanted)):
-            _given.extend(wanted)
+    """First (even) of `count` neighbouring ports, free on UDP and TCP. Each call goes on behind
+    the one before, so that whoever asked has long bound theirs when it is their turn again."""
+    size = next(size for size in _ZONES if count <= size)
+    lowest, highest = _ZONES[size]
+    first = _next.get(size) or random.randrange(lowest, highest, 2)
+    for _ in range(20_000):
+        if first + count > highest:
+            first = lowest
+        taken = next((p for p in range(first, first + count) if not _is_free(p)), None)
+        if taken is None:
+            _next[size] = first + count + count % 2
             return first
+        first = taken + 2 - taken % 2
     raise RuntimeError(f"no {count} neighbouring free ports")
 
 
