@@ -509,9 +509,8 @@ class Exchange:
         return targets
 
     def _targets_elsewhere(self, call: Call, leg: Leg, called: str) -> list[Target]:
-        trunk = next(
-            (link.trunk for link in self.trunks.values() if link.trunk.name == leg.trunk), None
-        )
+        link = self.trunks.get(leg.trunk)
+        trunk = link.trunk if link else None
         if trunk is None:
             plan = route_from_extension(called, self.directory, self.settings.region)
         else:

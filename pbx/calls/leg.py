@@ -246,9 +246,9 @@ class Leg:
         self._listener.leg_dialog(self)
         if patience is not None:
             await asyncio.wait((self._final,), timeout=patience)
-        if patience is not None and not self._final.done() and not session.heard:
-            # Taken back as RFC 3261 §9.1 wants it: should it answer yet, it gets its CANCEL.
-            session.end(487, _SILENT)
+            if not self._final.done() and not session.heard:
+                # Taken back as RFC 3261 §9.1 wants it: should it answer yet, it gets its CANCEL.
+                session.end(487, _SILENT)
         ending = await self._final
         self._final = None
         return ending
