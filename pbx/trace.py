@@ -66,6 +66,21 @@ def readable(data: bytes) -> str:
 _Line = tuple[datetime, bool, str, str, bytes]
 
 
+class _Messages:
+    """The messages of a call, or of an INVITE that is none yet."""
+
+    __slots__ = ("lines", "size")
+
+    def __init__(self) -> None:
+        self.lines: list[_Line] = []
+        self.size = 0
+        "Bytes of them in all."
+
+    def add(self, line: _Line) -> None:
+        self.lines.append(line)
+        self.size += len(line[-1])
+
+
 class Recorder:
     """Collects messages by SIP Call-ID and hands them out by call.
 
@@ -75,46 +90,47 @@ class Recorder:
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._strays: OrderedDict[str, list[_Line]] = OrderedDict()
-        self._lines: dict[str, list[_Line]] = {}
+        self._strays: OrderedDict[str, _Messages] = OrderedDict()
+        self._calls: dict[str, _Messages] = {}
+        self._by_sip_id: dict[str, _Messages] = {}
         self._sip_ids: dict[str, list[str]] = {}
-        self._calls: dict[str, list[_Line]] = {}
 
     def follow(self, sip_call_id: str, call: str) -> None:
         """Messages with this Call-ID belong to `call`, those already seen included."""
-        if sip_call_id in self._calls:
+        if sip_call_id in self._by_sip_id:
             return
-        lines = self._calls[sip_call_id] = self._lines.setdefault(call, [])
-        lines += self._strays.pop(sip_call_id, [])
+        kept = self._by_sip_id[sip_call_id] = self._calls.setdefault(call, _Messages())
+        strays = self._strays.pop(sip_call_id, None)
+        for line in strays.lines if strays else ():
+            kept.add(line)
         self._sip_ids.setdefault(call, []).append(sip_call_id)
 
     def on_stray(self, sent: bool, message: Request | Response, flow: Flow) -> None:
         """The hook for messages of no dialog: never written into a call that goes on."""
-        if message.call_id not in self._calls:
+        if message.call_id not in self._by_sip_id:
             self.on_message(sent, message, flow)
 
     def on_message(self, sent: bool, message: Request | Response, flow: Flow) -> None:
         """The stack's hook. Registrations and the like are not kept."""
         sip_id = message.call_id
-        lines, limit = self._calls.get(sip_id), MAX_MESSAGES
-        if lines is None:
-            lines, limit = self._strays.get(sip_id), MAX_STRAY_MESSAGES
-        if lines is None:
+        kept, limit, most = self._by_sip_id.get(sip_id), MAX_MESSAGES, MAX_BYTES
+        if kept is None:
+            kept, limit, most = self._strays.get(sip_id), MAX_STRAY_MESSAGES, MAX_STRAY_BYTES
+        if kept is None:
             if not (isinstance(message, Request) and message.method == "INVITE"):
                 return
-            lines = self._strays[sip_id] = []
+            kept = self._strays[sip_id] = _Messages()
             if len(self._strays) > MAX_STRAYS:
                 self._strays.popitem(last=False)
-        if len(lines) < limit:
-            data = message.encode()
-            left = max(MAX_CALL_BYTES - sum(len(line[-1]) for line in lines), MIN_BYTES)
-            data = data[: min(MAX_STRAY_BYTES if limit == MAX_STRAY_MESSAGES else MAX_BYTES, left)]
+        if len(kept.lines) < limit:
+            data = message.encode()[: min(most, max(MAX_CALL_BYTES - kept.size, MIN_BYTES))]
             about = f" ({message.cseq.method})" if isinstance(message, Response) else ""
-            lines.append((self._now(), sent, str(flow), about, data))
+            kept.add((self._now(), sent, str(flow), about, data))
 
     def peek(self, call: str) -> list[TraceLine]:
         """The masked messages of a call so far."""
-        lines = sorted(self._lines.get(call, []), key=itemgetter(0))
+        kept = self._calls.get(call)
+        lines = sorted(kept.lines, key=itemgetter(0)) if kept else []
         # One pass of the expressions over everything; no secret spans the line between two.
         whole = b"\0".join(data.replace(b"\0", b"") for *_, data in lines)
         texts = mask(readable(whole)).split("\0") if lines else []
@@ -132,7 +148,7 @@ class Recorder:
     def take(self, call: str) -> list[TraceLine]:
         """The masked messages of a call that ended; they are forgotten here."""
         lines = self.peek(call)
-        self._lines.pop(call, None)
+        self._calls.pop(call, None)
         for sip_id in self._sip_ids.pop(call, []):
-            self._calls.pop(sip_id, None)
+            self._by_sip_id.pop(sip_id, None)
         return lines

@@ -49,7 +49,7 @@ class AudioTerms:
 def own_audio(codecs: Sequence[Codec]) -> Media:
     """An offer of our own codecs and telephone events."""
     empty = Media(kind="audio", port=9, protocol="RTP/AVP", formats=())
-    return _with_events(_with(empty, codecs)).having(("ptime", str(FRAME_MS)))
+    return _with(empty, codecs).having(("ptime", str(FRAME_MS)))
 
 
 def widened(theirs: Media, codecs: Sequence[Codec]) -> Media:
@@ -60,7 +60,7 @@ def widened(theirs: Media, codecs: Sequence[Codec]) -> Media:
         return theirs
     best = max(codec.rate for codec in spoken if codec)
     others = [codec for codec in codecs if codec not in spoken]
-    return _with_events(_with(theirs, sorted(others, key=lambda codec: codec.rate != best)))
+    return _with(theirs, sorted(others, key=lambda codec: codec.rate != best))
 
 
 def own_choice(offered: Media, codecs: Sequence[Codec]) -> Media | None:
@@ -248,31 +248,28 @@ def _renumbered(media: Media, numbers: Mapping[str, str]) -> Media:
 
 
 def _with(media: Media, codecs: Iterable[Codec]) -> Media:
+    """A section with these codecs added, and with telephone events if it has none."""
+    formats, attributes = list(media.formats), list(media.attributes)
     for codec in codecs:
-        number = _free(media, codec.payload_type)
+        number = _free(formats, codec.payload_type)
         if not number:
             continue
-        media = replace(media, formats=(*media.formats, number)).having(
-            ("rtpmap", f"{number} {codec.name}")
-        )
+        formats.append(number)
+        attributes.append(("rtpmap", f"{number} {codec.name}"))
         if codec.parameters:
-            media = media.having(("fmtp", f"{number} {codec.parameters}"))
-    return media
+            attributes.append(("fmtp", f"{number} {codec.parameters}"))
+    number = "" if takes_events(media) else _free(formats, _EVENT_PAYLOAD)
+    if number:
+        formats.append(number)
+        attributes.append(("rtpmap", f"{number} {TELEPHONE_EVENT.lower()}"))
+        attributes.append(("fmtp", f"{number} 0-16"))
+    return replace(media, formats=tuple(formats), attributes=tuple(attributes))
 
 
-def _with_events(media: Media) -> Media:
-    number = "" if takes_events(media) else _free(media, _EVENT_PAYLOAD)
-    if not number:
-        return media
-    return replace(media, formats=(*media.formats, number)).having(
-        ("rtpmap", f"{number} {TELEPHONE_EVENT.lower()}"), ("fmtp", f"{number} 0-16")
-    )
-
-
-def _free(media: Media, wanted: int) -> str:
-    """A payload number a section does not use yet; empty when all are taken."""
+def _free(formats: Sequence[str], wanted: int) -> str:
+    """A payload number a section with these does not use yet; empty when all are taken."""
     numbers = map(str, (wanted, *_DYNAMIC) if wanted >= _DYNAMIC.start else (wanted,))
-    return next((number for number in numbers if number not in media.formats), "")
+    return next((number for number in numbers if number not in formats), "")
 
 
 def _milliseconds(media: Media, name: str, default: int) -> int:

@@ -28,12 +28,12 @@ from pbx.media.srtp import (
     session,
 )
 
-_NOT_RELAYED = (
+_NOT_RELAYED = {
     # of this hop, or about transports we end here (ICE, DTLS, multiplexing, bundling)
     "crypto", "rtcp", "rtcp-mux", "rtcp-mux-only", "candidate", "end-of-candidates",
     "remote-candidates", "ice-ufrag", "ice-pwd", "ice-options", "ice-lite", "fingerprint",
     "setup", "mid", "msid", "key-mgmt", "connection", "cryptex",
-)  # fmt: skip
+}  # fmt: skip
 
 
 class Profile(Enum):
@@ -71,6 +71,8 @@ class MediaSession:
         self.secured = False
         self.on_agreed: Callable[[], None] = lambda: None
         self._agreed: tuple[tuple[Media, Media, Media], ...] = ()
+        self.audio_terms: AudioTerms | None = None
+        "How to speak with this leg; None if its codecs are not ours."
         self.signalling_host = ""
         "Where the leg's SIP comes from: behind NAT its sound does too."
 
@@ -100,18 +102,20 @@ class MediaSession:
             if port is None:
                 media.append(theirs.refused())
                 continue
-            offered = replace(
-                theirs.without(*_NOT_RELAYED),
-                port=port.port,
-                host="",
-                protocol=_protocol(theirs, secure=profile is Profile.SECURE),
-            )
+            keys: tuple[CryptoLine, ...] = ()
             if profile is not Profile.PLAIN:
                 keys = self._keys.get(index) or offered_crypto(
                     secret_path=profile is Profile.SECURE
                 )
                 self._keys[index] = keys
-                offered = offered.having(*(key.attribute() for key in keys))
+            relayed = [item for item in theirs.attributes if item[0] not in _NOT_RELAYED]
+            offered = replace(
+                theirs,
+                port=port.port,
+                host="",
+                protocol=_protocol(theirs, secure=profile is Profile.SECURE),
+                attributes=(*relayed, *(key.attribute() for key in keys)),
+            )
             media.append(offered)
         return self._publish(media)
 
@@ -223,17 +227,13 @@ class MediaSession:
         assert self.local is not None
         assert self.remote is not None
         self._agreed = tuple(zip(self.local.media, self.remote.media, answer.media, strict=False))
+        self.audio_terms = next((audio_terms(*sections) for sections in self._audio), None)
         self.on_agreed()
 
     @property
     def agreed_audio(self) -> Media | None:
         """The answer's audio section, whichever side gave it: its formats are what is spoken."""
         return next((answer for _, _, answer in self._audio), None)
-
-    @property
-    def audio_terms(self) -> AudioTerms | None:
-        """How to speak with this leg; None if its codecs are not ours."""
-        return next((audio_terms(*sections) for sections in self._audio), None)
 
     @property
     def _audio(self) -> list[tuple[Media, Media, Media]]:
