@@ -50,18 +50,17 @@ def parse_parameters(value: str) -> dict[str, str] | None:
     found: dict[str, str] = {}
     position = 0
     rest = rest.strip()
-    while position < len(rest):
+    for _ in range(MAX_PARAMETERS):  # repeats of a name count as well
         match = _PARAMETER.match(rest, position)
         if not match:
-            return None
+            break
         text = match[2]
         if text.startswith('"'):
-            text = re.sub(r"\\(.)", r"\1", text[1:-1])
+            pieces = text[1:-1].split("\\\\")
+            text = "\\".join(piece.replace("\\", "") for piece in pieces)
         found[match[1].lower()] = text
         position = match.end()
-        if len(found) > MAX_PARAMETERS:
-            return None
-    return found
+    return found if position == len(rest) else None
 
 
 def _digest(algorithm: str, *parts: str) -> str:

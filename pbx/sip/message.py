@@ -127,7 +127,7 @@ _LIKE_A_REQUEST = re.compile(
     r"([A-Za-z0-9\-.!%*_+`'~]+)[ \t]+(\S.*)[ \t]SIP/([0-9.]{1,9})[ \t]*", re.IGNORECASE
 )
 
-_NO_ELEMENT = re.compile(r',|"(?:[^"\\]++|\\.)*+\\?"?|<[^>]*+>?', re.DOTALL)
+_ELEMENT = re.compile(r'(?:[^",<]++|"(?:[^"\\]++|\\.)*+\\?"?|<[^>]*+>?)++', re.DOTALL)
 _WORDS = re.compile(r"[A-Za-z0-9\-.!%*_+`'~ \t]*")
 _PARAMETER = re.compile(
     r"\s*;\s*([A-Za-z0-9\-.!%*_+`'~]+)"
@@ -601,12 +601,7 @@ def split_commas(value: str) -> list[str]:
     if '"' not in value and "<" not in value:
         parts = value.split(",")
     else:
-        parts, start = [], 0
-        for found in _NO_ELEMENT.finditer(value):
-            if found[0] == ",":
-                parts.append(value[start : found.start()])
-                start = found.end()
-        parts.append(value[start:])
+        parts = _ELEMENT.findall(value)
     return [stripped for part in parts if (stripped := part.strip())]
 
 
