@@ -581,6 +581,7 @@ class Exchange:
         """Tell the trace of a call that ended, once its last message is out."""
         if all(leg.session is None or leg.session.is_silent for leg in call.legs):
             self._emit_trace(call.id)
+            call.dissolve()
         else:
             loop = asyncio.get_running_loop()
             self._traces[call.id] = loop.call_later(TRACE_DELAY, self._trace_over, call)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 
@@ -106,16 +107,22 @@ class Call(LegListener):
         ending = Ending(status=500, reason="something failed inside the exchange")
         try:
             ending = await course
-        except asyncio.CancelledError:
-            ending = self.ending or Ending(status=200, reason="hung up")
-        except LegOver as over:
-            ending = over.ending
-        except CallRefused as refused:
-            ending = Ending(status=refused.status, reason=refused.reason)
+        except (asyncio.CancelledError, LegOver, CallRefused) as stopped:
+            ending = self._how(stopped)
+            # The frames it came through hold tasks, which hold it: a circle.
+            traceback.clear_frames(stopped.__traceback__)
         except Exception:
             log.exception("call %s failed", self.id)
         finally:
             self._finish(ending)
+
+    def _how(self, stopped: BaseException) -> Ending:
+        """How the call ended, from what ended its course."""
+        if isinstance(stopped, LegOver):
+            return stopped.ending
+        if isinstance(stopped, CallRefused):
+            return Ending(status=stopped.status, reason=stopped.reason)
+        return self.ending or Ending(status=200, reason="hung up")
 
     def _finish(self, ending: Ending) -> None:
         self.ending = ending
@@ -167,6 +174,16 @@ class Call(LegListener):
     def notice(self, text: str) -> None:
         """Tell people about a step."""
         self._emit(CallNotice(call_id=self.id, at=self._now(), text=text))
+
+    def dissolve(self) -> None:
+        """Let go of everything the call held, once nobody will ask for it again: calls and legs
+        refer to each other in circles, which would stay in memory until the garbage collector,
+        which is told to look rarely, comes by."""
+        for leg in self.legs:
+            leg.dissolve()
+        self.legs.clear()
+        self.on_end.clear()
+        self._limit = self._task = None
 
     # ── legs ────────────────────────────────────────────────────────────────────────────
     def add_leg(

@@ -445,6 +445,14 @@ class Leg:
             return
         self._finish(status, reason, by_peer=by_peer)
 
+    def dissolve(self) -> None:
+        """Let go of all that knows this leg, when nobody will ask for it again."""
+        self.session = None
+        self.on_early = lambda _: None
+        self.on_digit = lambda _: None
+        self.on_media_changed = self.media.on_agreed = lambda: None
+        self.reoffer = _gone
+
     async def answer_locally(self, body: bytes) -> bytes | int:
         """The answer to a re-INVITE that concerns nobody else."""
         before = self.media.remote
@@ -483,6 +491,11 @@ class Leg:
 
 
 _SILENT = "it does not answer"
+
+
+async def _gone(_: bytes) -> int:
+    """The answer to a new offer for a leg that is over."""
+    return 481
 
 
 def _failed_over(ending: Ending) -> bool:

@@ -88,14 +88,15 @@ class IncomingSession(Session):
             self._over(504, "the caller does not acknowledge", by_peer=True)
 
     def _on_prack(self, transaction: ServerTransaction) -> None:
-        if self._reliable is None or not self._reliable.acknowledge(transaction.request):
+        reliable = self._reliable
+        if reliable is None or not reliable.acknowledge(transaction.request):
             transaction.reply(481)
             return
         if sdp_of(transaction.request):
             self._begin_answer(transaction)
         else:
             transaction.reply(200)
-        self._reliable.proceed()
+        reliable.proceed()
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     @property
@@ -111,4 +112,5 @@ class IncomingSession(Session):
     def _over(self, status: int, reason: str, *, by_peer: bool, keep_dialog: bool = False) -> None:
         if self._reliable is not None:
             self._reliable.stop()
+            self._reliable = None
         super()._over(status, reason, by_peer=by_peer, keep_dialog=keep_dialog)

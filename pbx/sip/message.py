@@ -22,6 +22,7 @@ MAX_HEAD = 16_384
 MAX_HEADERS = 128
 MAX_BODY = 65_535
 MAX_ADDRESS = 2048
+"Characters of one address, or one Via."
 MAX_COMMAS = 1024
 "Commas in all headers, so that no list in them takes long to split."
 
@@ -485,10 +486,10 @@ _VIA = re.compile(
 
 def _read_via(value: str) -> Via:
     """The first Via of a line, of whatever version: a response to it goes back all the same."""
-    plain = _PLAIN_VIA.fullmatch(value)
+    plain = _PLAIN_VIA.fullmatch(value) if len(value) <= MAX_ADDRESS else None
     if plain is None:
         value = next(iter(split_commas(value)), "")
-        found = _VIA.match(value)
+        found = _VIA.match(value) if len(value) <= MAX_ADDRESS else None
         if found is None:
             raise ValueError("bad Via")
         transport, host, port = found.groups()
@@ -598,10 +599,8 @@ def split_commas(value: str) -> list[str]:
     if "," not in value:
         stripped = value.strip()
         return [stripped] if stripped else []
-    if '"' not in value and "<" not in value:
-        parts = value.split(",")
-    else:
-        parts = _ELEMENT.findall(value)
+    plain = '"' not in value and "<" not in value
+    parts = value.split(",") if plain else _ELEMENT.findall(value)
     return [stripped for part in parts if (stripped := part.strip())]
 
 

@@ -351,7 +351,7 @@ class Session:
         if self.state is CallState.ENDED:
             return
         self.state = CallState.ENDED
-        self._timer.stop()
+        self._timer.close()
         if keep_dialog:  # a 2xx may still cross our CANCEL and must then be answered with BYE
             loop = asyncio.get_running_loop()
             loop.call_later(self.stack.timers.timeout, self._forget)

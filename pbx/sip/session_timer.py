@@ -74,6 +74,11 @@ class SessionTimer:
             timer.cancel()
         self._timers.clear()
 
+    def close(self) -> None:
+        """The dialog is over, and hears nothing any more."""
+        self.stop()
+        self._refresh = self._expire = lambda: None
+
     def _start(self, *, ours: bool) -> None:
         self.stop()
         self._ours = ours

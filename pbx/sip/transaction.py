@@ -110,7 +110,14 @@ class Transaction:
         self._stop_repeating()
         if self._expiry is not None:
             self._expiry.cancel()
+            self._expiry = None
         self.on_terminated(self)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget whom to tell: they know the transaction, and what refers in a circle stays in
+        memory until the garbage collector comes by."""
+        self.on_terminated = lambda _: None
 
     def _linger(self, unreliable_seconds: float) -> None:
         """Stay to absorb duplicates, which a reliable transport does not make."""
@@ -148,8 +155,13 @@ class ClientTransaction(Transaction):
             self._give_up(503)
 
     def _give_up(self, status: int) -> None:
+        tell = self.on_response
         self.terminate()
-        self.on_response(self.request.response(status, to_tag="local"))
+        tell(self.request.response(status, to_tag="local"))
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self.on_response = lambda _: None
 
 
 class InviteClientTransaction(ClientTransaction):
@@ -172,6 +184,7 @@ class InviteClientTransaction(ClientTransaction):
             if status // 100 == 2:
                 self.on_response(response)
             return
+        tell = self.on_response  # kept: over a reliable transport a final answer is the end
         self._stop_repeating()
         if status < 200:
             if self.state is State.CALLING:
@@ -184,8 +197,8 @@ class InviteClientTransaction(ClientTransaction):
         else:
             self.state = State.COMPLETED
             self._acknowledge(response)
-            self._linger(32.0)  # timer D
-        self.on_response(response)
+            self._linger(self.timers.timeout)  # timer D: as long as the peer may repeat
+        tell(response)
 
     def abandon(self, after: float) -> None:
         """The caller sent CANCEL: if no final answer comes in time, stop waiting (§9.1)."""
@@ -216,13 +229,14 @@ class NonInviteClientTransaction(ClientTransaction):
     def receive(self, response: Response) -> None:
         if self.state is State.COMPLETED:
             return
+        tell = self.on_response
         if response.status < 200:
             self.state = State.PROCEEDING  # timer E goes on, from then on every T2
         else:
             self._stop_repeating()
             self.state = State.COMPLETED
             self._linger(self.timers.t4)  # timer K
-        self.on_response(response)
+        tell(response)
 
 
 class ServerTransaction(Transaction):
@@ -255,6 +269,10 @@ class ServerTransaction(Transaction):
     def answered(self) -> bool:
         """A final response was sent."""
         return self.state not in (State.TRYING, State.PROCEEDING)
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self.on_send = lambda _: None
 
     def _note(self, response: Response) -> None:
         """Keep a response for repeats. It is sent last, when the state and its timers stand,
@@ -293,6 +311,11 @@ class InviteServerTransaction(ServerTransaction):
             self._expire(self.timers.timeout, self._unconfirmed)  # timer H
         self.flow.send(self._last)
 
+    def _let_go(self) -> None:
+        super()._let_go()
+        self.on_cancel = self.on_no_ack = lambda: None
+        self.on_ack = lambda ack: None
+
     def _repeat_success(self, interval: float) -> None:
         def again() -> None:
             self.flow.send(self._last)
@@ -310,8 +333,9 @@ class InviteServerTransaction(ServerTransaction):
             self._expire(self.timers.timeout, self.terminate)
 
     def _unconfirmed(self) -> None:
+        tell = self.on_no_ack
         self.terminate()
-        self.on_no_ack()
+        tell()
 
 
 class NonInviteServerTransaction(ServerTransaction):
