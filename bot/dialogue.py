@@ -6,7 +6,6 @@ Front ends give it what was said and show what it answers; it acts through the o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from bot.ports import (
     ActiveCall,
@@ -16,13 +15,15 @@ from bot.ports import (
     Progress,
     State,
     Step,
+    Talk,
     Understand,
 )
+from bot.questions import cannot_yet, question_for
 from bot.replies import Button, Reply
 from nlp import commands
-from nlp.commands import Understanding
 
-MAX_ANSWER_WORDS = 6
+MAX_HISTORY = 8
+"Commands that “him”, “again” and “the other one” may mean."
 MAX_MESSAGE = 2000
 "Characters of one message; longer ones are not read."
 
@@ -33,7 +34,6 @@ I place calls for you. For example:
   Hang up
   Status"""
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
-WHOM = "Whom shall I call?"
 NOTHING_DONE = "All right, nothing done."
 NO_QUESTION = "There is nothing waiting for a yes."
 YES_OR_NO = (Button(label="Yes", says="yes"), Button(label="No", says="no"))
@@ -53,7 +53,9 @@ class Dialogue:
         self._operator = operator
         self._understand = understand
         self._push = push
-        self._asked: commands.Call | None = None
+        self._history: tuple[commands.Command, ...] = ()
+        self._asked = ""
+        "The slot a question of ours is about, as `intent.slot`."
         self._choices: Sequence[ActiveCall] = ()
         self._stop_following = operator.follow(person, self._on_progress)
 
@@ -71,24 +73,26 @@ class Dialogue:
         chosen = self._choice(text)
         if chosen is not None:
             return await self._hang_up(chosen.call_id)
-        understood = await self._understand(text, self.person)
-        asked, self._asked, self._choices = self._asked, None, ()
-        if not understood.commands and asked is not None:
-            understood = await self._as_answer(text, asked)
+        talk = Talk(history=self._history, asked=self._asked)
+        understood = await self._understand(text, self.person, talk)
+        self._asked, self._choices = "", ()
         if not understood.commands:
             return [Reply(text=NOT_UNDERSTOOD, buttons=(Button(label="Help", says="help"),))]
         replies: list[Reply] = []
         for command in understood.commands:
-            replies += await self._do(command)
+            self._history = (*self._history, command)[-MAX_HISTORY:]
+            missing = self._missing(command, understood.missing)
+            if missing:
+                self._asked = missing
+                replies.append(Reply(text=question_for(missing)))
+            else:
+                replies += await self._do(command)
         return replies
 
-    async def _as_answer(self, text: str, asked: commands.Call) -> Understanding:
-        """A bare number or name after “Whom shall I call?” completes that call."""
-        answer = await self._understand(f"call {text}", self.person)
-        party = _first_call(answer)
-        if party is None or not party.to or len(text.split()) > MAX_ANSWER_WORDS:
-            return replace(answer, commands=())
-        return replace(answer, commands=(replace(asked, to=party.to),))
+    @staticmethod
+    def _missing(command: commands.Command, missing: Sequence[str]) -> str:
+        """The first slot a command lacks; empty when it is complete."""
+        return next((slot for slot in missing if slot.startswith(f"{command.intent}.")), "")
 
     async def _do(self, command: commands.Command) -> list[Reply]:
         try:
@@ -109,13 +113,12 @@ class Dialogue:
                     ]
                 case commands.Yes():
                     return [Reply(text=self._operator.answer(self.person, yes=True) or NO_QUESTION)]
+                case _:
+                    return [Reply(text=cannot_yet(command))]
         except OperatorError as error:
             return [Reply(text=_sentence(error.message))]
 
     async def _call(self, command: commands.Call) -> list[Reply]:
-        if not command.to:
-            self._asked = command
-            return [Reply(text=WHOM)]
         placed = await self._operator.call(self.person, command)
         line = f" from the {placed.line} line" if placed.line else ""
         text = f"Calling {placed.to}{line}, then calling back {placed.back}."
@@ -193,10 +196,6 @@ def _told(progress: Progress) -> str:
                 return f"The call ended: {progress.text}, {_clock(progress.seconds)}."
             return f"The call did not come about: {progress.text}."
     return ""
-
-
-def _first_call(understood: Understanding) -> commands.Call | None:
-    return next((c for c in understood.commands if isinstance(c, commands.Call)), None)
 
 
 def _pair(call: ActiveCall) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from nlp.commands import Call, Understanding
+from nlp.commands import Call, Command, Understanding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,5 +125,13 @@ class Operator(Protocol):
         """Tell of the person's calls from now on; the result stops it."""
 
 
-Understand = Callable[[str, Person], Awaitable[Understanding]]
-"Text to commands, with what is known of the person."
+@dataclass(frozen=True, kw_only=True)
+class Talk:
+    """Where a conversation stands: its last commands, oldest first, and the slot just asked for."""
+
+    history: tuple[Command, ...] = ()
+    asked: str = ""
+
+
+Understand = Callable[[str, Person, Talk], Awaitable[Understanding]]
+"Text to commands, with what is known of the person and was said before."

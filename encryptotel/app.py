@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.dialogue import Dialogue, describe
-from bot.ports import Person
+from bot.ports import Person, Talk
 from bot.replies import Reply
 from encryptotel import certificates
 from encryptotel.alerts import Alerts, failed_handshake, wrong_password
@@ -237,14 +237,16 @@ class App:
         """A conversation of the owner; `push` gets what happens later."""
         return Dialogue(self.person, self.operator, self.understand, push)
 
-    async def understand(self, text: str, person: Person) -> Understanding:
-        """Text to commands, with what the exchange knows."""
+    async def understand(self, text: str, person: Person, talk: Talk) -> Understanding:
+        """Text to commands, with what the exchange knows and the conversation was about."""
         context = Context(
             now=datetime.now(UTC),
             timezone=person.timezone,
             region=person.region,
             lines=[trunk.zone for trunk in self.directory.trunks()],
             contacts={e.name: e.number for e in self.directory.extensions() if e.name},
+            history=talk.history,
+            asked=talk.asked,
         )
         return await self.language.understand(text, context)
 

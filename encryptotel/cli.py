@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -456,26 +456,61 @@ def parse(
     region: Annotated[str, typer.Option(help="Country of numbers written without +.")] = "US",
     contacts: Annotated[Path | None, typer.Option(help="JSON: name → number.")] = None,
     lines: Annotated[str, typer.Option(help="Zones of the trunks.")] = "US,UK,DE,FR",
+    extensions: Annotated[
+        str, typer.Option(help="Those that exist; any short number counts if not given.")
+    ] = "",
+    after: Annotated[
+        str, typer.Option(help="The commands before, as a JSON list: what “him” and “again” mean.")
+    ] = "",
+    asked: Annotated[str, typer.Option(help="The slot just asked for, such as call.to.")] = "",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show layer by layer how it was understood.")
+    ] = False,
 ) -> None:
     """What the bot understands of each message: one JSON object a line."""
+    from nlp.commands import command_from_json
     from nlp.context import Context
+    from nlp.explain import explained
     from nlp.understand import Understander
 
     try:
         moment = datetime.fromisoformat(now) if now else datetime.now(UTC)
     except ValueError as error:
         raise UserError(f"--now {now!r} is not an ISO 8601 time") from error
+    try:
+        before = tuple(command_from_json(command) for command in json.loads(after or "[]"))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"--after is not a JSON list of commands: {error}") from error
     context = Context(
         now=moment if moment.tzinfo else moment.replace(tzinfo=UTC),
         timezone=tz,
         region=region.upper(),
         contacts=_contacts(contacts),
         lines=[zone.strip().upper() for zone in lines.split(",") if zone.strip()],
+        extensions=[one.strip() for one in extensions.split(",")] if extensions else None,
+        history=before,
+        asked=asked,
     )
     understander = Understander.load()
     for message in text or (line.rstrip("\n") for line in sys.stdin):
+        if explain:
+            _draw(explained(understander, message, context))
+            continue
         understood = understander.understand(message, context)
         print(json.dumps(understood.to_json(), ensure_ascii=False), flush=True)
+
+
+def _draw(layers: Sequence[tuple[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, show_lines=True)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for layer, content in layers:
+        table.add_row(layer, Text(content))
+    Console().print(table)
 
 
 # ── parts ───────────────────────────────────────────────────────────────────────────────────

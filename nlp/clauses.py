@@ -15,11 +15,16 @@ from nlp.model import Prediction
 _VERBS = (
     r"(?:please\s+)?(?:call|dial|ring|phone|telephone|hang|end|stop|drop|disconnect|cancel|text|"
     r"message|remind|send|tell|record|hide|use|take|reach|connect|get|put|join|buzz|block|forward|"
-    r"transfer|mute|show|help|save|play|set|add|go|redial|video|cut|finish|terminate|let|my|i'm|i)\b"
+    r"transfer|mute|show|help|save|play|set|add|go|redial|video|cut|finish|terminate|let|my|i'm|i|unmute|"
+    r"unblock|divert|redirect|top|invite|list|delete|remove|wake|turn|switch|start|move|change|give|what|"
+    r"what's|who|how|hold|resume|answer|reject|check|sync|pay|tell|withhold|don't|ping|sms|store|any)\b"
 )
 _BOUNDARY = re.compile(
     r"(?<!\bdr)(?<!\bmr)(?<!\bms)(?<!\bmrs)(?<!\bno)(?<!\bext)[.!?;]+\s+"
-    r"|\s*[,;]?\s+(?:and\s+)?(?:then|afterwards|after\s+that|next)\b\s*,?\s*"
+    r"|\s*[,;]?\s+(?:and\s+)?(?:then|afterwards|after\s+that)\b\s*,?\s*"
+    r"|\s*[,;]\s*(?:and\s+)?next\b\s*,?\s*"
+    r"|\s+so\s+(?=(?:please|can\s+you|could\s+you)\b)"
+    rf"|\s*:\s+(?=(?:please\s+)?{_VERBS})"
     r"|\s*,\s*(?:and\s+|but\s+)?"
     rf"|\s+(?:and|&|but)\s+(?={_VERBS})"
     r"|\s+-+\s+"
@@ -30,7 +35,18 @@ _OPENING = re.compile(r"\W*(?:ok|okay|alright|all right|right|sure|fine|good|gre
 _MY_NUMBER = re.compile(
     r"\W*(?:and\s+)?my\s+(?:\w+\s+){0,3}(?:is|:|=)\s+(?:\w+\s+){0,2}(?:PHONENUM|EXTNUM)\W*"
 )
+# What begins something new even after words of the person's own.
+_STRONG = re.compile(
+    r"(?:[.!?;]\s+|\bthen\b|\bafterwards\b|\bafter\s+that\b|\balso\b|\bnext\b)\W*$"
+)
+_THEN = re.compile(r"(?:\bthen\b|\bafterwards\b|\bafter\s+that\b|\balso\b)\W*$")
+_SENTENCE = re.compile(r"[.!?;]\s+\W*$")
+_TEXTS = re.compile(r"(?:and\s+)?(?:text|message|tell|sms)\s+(?:CONTACTNAME|PHONENUM|EXTNUM)\b")
+_HIM = re.compile(r"\b(?:him|her|them|it|this|that)\b")
+_ALSO = re.compile(r"\W*(?:and\s+)?(?:also|then|oh\s+and|plus)\b")
+_WISHES = frozenset({"hide_number", "record"})
 _SURE = 0.7
+_PLAIN_ORDER = 0.95
 
 
 @dataclass(frozen=True)
@@ -88,7 +104,7 @@ def group(
             continue
         groups.append(Group(clause.start, clause.end, clause.label, clause.score))
     if len(groups) < 2:
-        return one
+        return _ordered_within(text, groups, whole) or one
     # The clauses between two commands belong to the earlier one, those before all to the first.
     starts = [0, *(found.start for found in groups[1:])]
     ends = [*starts[1:], len(text)]
@@ -98,13 +114,44 @@ def group(
     ]
 
 
+def _ordered_within(text: str, groups: list[Group], whole: Prediction) -> list[Group] | None:
+    """ "My credit is low, please top up 10 ETT": the order, where something stands before it that
+    the whole is not known by. Never to call: a wrong dial is worse than a question."""
+    if not groups:
+        return None
+    (found,) = groups
+    if found.label == "call" and found.score >= _SURE and whole.label in _WISHES:
+        # "Hide my number and call Alice" is one call, with a wish.
+        return [Group(0, len(text), "call", found.score)]
+    if whole.label in labels.COMMANDS and whole.scores[whole.label] >= _SURE:
+        return None
+    if (
+        found.score < _PLAIN_ORDER
+        or found.label in ("call", labels.CALLBACK)
+        or found.label in labels.BARE
+    ):
+        return None
+    start = 0 if _HIM.search(text, found.start, found.end) else found.start
+    return [Group(start, len(text), found.label, found.score)]
+
+
 def _stands_alone(clause: Clause, text: str) -> bool:
     if clause.score < _SURE or _OPENING.fullmatch(text, clause.start, clause.end):
         return False
-    return clause.label in labels.COMMANDS or clause.label in labels.UNSUPPORTED
+    return clause.label in labels.COMMANDS
 
 
 def _begins_another(text: str, current: Group, clause: Clause, whole: Prediction) -> bool:
+    if current.label in labels.CARRIES_TEXT and current.score >= _SURE:
+        strong = {"message": _THEN, "scenario": _SENTENCE}.get(current.label, _STRONG)
+        said_so = _ALSO.match(text, clause.start, clause.end)
+        another = clause.label == current.label == "message" and _TEXTS.match(text, clause.start)
+        if not (strong.search(text, current.start, clause.start) or said_so or another):
+            return False  # "text Bob: hang up": the words are the message's
+        if clause.label == current.label == "scenario":
+            return False
+        if clause.label in labels.COMMANDS and current.label == clause.label:
+            return True
     if current.label != clause.label:
         return True
     if clause.label != "call":

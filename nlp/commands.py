@@ -1,12 +1,16 @@
 """What a message can ask for: commands as plain data, and their JSON form (the public contract).
 
-Every command is a frozen, keyword-only dataclass with an ``intent``. Nothing here knows how the
-words were understood; the operator, the front ends and the REST API share these types.
+Every command is a frozen, keyword-only dataclass with an ``intent`` and the slots that it cannot
+do without (``asks``). Nothing here knows how the words were understood; the operator, the front
+ends and the REST API share these types.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, ClassVar
+
+from pydantic import TypeAdapter, ValidationError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +32,45 @@ class When:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class Window:
+    """Hours of the week: days as in RFC 5545 (none: every day), clock times "HH:MM" of the
+    person's zone. A window whose end is before its start goes past midnight."""
+
+    days: tuple[str, ...] = ()
+    from_: str | None = None
+    to: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Money:
+    """A sum as it was said: a decimal number, and ``WAVES``, ``ETT`` or another asset's name."""
+
+    amount: str
+    asset: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One order. `asks` names the slots that are asked for when they are empty."""
+
+    intent: ClassVar[str] = ""
+    asks: ClassVar[tuple[str, ...]] = ()
+
+    def missing(self) -> tuple[str, ...]:
+        """The slots to ask for, as ``intent.slot``."""
+        if getattr(self, "on", True) is False:
+            return ()  # "stop forwarding": nothing more is needed
+        empty = (slot for slot in self.asks if getattr(self, slot) in (None, "", ()))
+        return tuple(f"{self.intent}.{slot}" for slot in empty)
+
+
+# ── calls ───────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, kw_only=True)
+class Call(Command):
     """Connect `to`, called by `line`, with `callback`: the person's own phone if not given."""
 
-    intent: ClassVar[str] = "call"
+    intent = "call"
+    asks = ("to",)
     to: tuple[Party, ...] = ()
     line: str | None = None
     callback: Party | None = None
@@ -42,48 +81,386 @@ class Call:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hangup:
+class Conference(Command):
+    """Connect all `participants` with each other and the person."""
+
+    intent = "conference"
+    asks = ("participants",)
+    participants: tuple[Party, ...] = ()
+    line: str | None = None
+    at: When | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hangup(Command):
     """End the call in progress."""
 
-    intent: ClassVar[str] = "hangup"
+    intent = "hangup"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
+class Hold(Command):
+    """Let the other side wait."""
+
+    intent = "hold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume(Command):
+    """Go on with a call on hold."""
+
+    intent = "resume"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mute(Command):
+    """Let the other side hear nothing."""
+
+    intent = "mute"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unmute(Command):
+    """Let the other side hear again."""
+
+    intent = "unmute"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer(Command):
+    """Take the call that rings."""
+
+    intent = "answer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reject(Command):
+    """Do not take the call that rings."""
+
+    intent = "reject"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer(Command):
+    """Give the call in progress to somebody else."""
+
+    intent = "transfer"
+    asks = ("to",)
+    to: Party | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redial(Command):
+    """Call the last one again."""
+
+    intent = "redial"
+
+
+# ── what happens to calls that come in, and how ours go out ─────────────────────────────────
+@dataclass(frozen=True, kw_only=True)
+class Redirect(Command):
+    """Send calls (those of `from_`, in the `window`, in a `condition`: always, busy, no_answer,
+    offline) elsewhere."""
+
+    intent = "redirect"
+    asks = ("to",)
+    to: Party | None = None
+    from_: Party | None = None
+    window: Window | None = None
+    condition: str = "always"
+    on: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoNotDisturb(Command):
+    """Ring nobody, `until` when it is said."""
+
+    intent = "do_not_disturb"
+    on: bool = True
+    until: When | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block(Command):
+    """Take no more calls of somebody."""
+
+    intent = "block"
+    asks = ("party",)
+    party: Party | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unblock(Command):
+    """Take their calls again."""
+
+    intent = "unblock"
+    asks = ("party",)
+    party: Party | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HideNumber(Command):
+    """Do not show the person's number: on the ``next`` call, or ``always``."""
+
+    intent = "hide_number"
+    on: bool = True
+    scope: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Command):
+    """Record the ``current`` call, the ``next`` one, or ``always``."""
+
+    intent = "record"
+    on: bool = True
+    scope: str = "current"
+
+
+# ── messages and reminders ──────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, kw_only=True)
+class Message(Command):
+    """Send words to somebody."""
+
+    intent = "message"
+    asks = ("to", "text")
+    to: Party | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remind(Command):
+    """Remind the person (or `to`) of `text`, `by` message or call."""
+
+    intent = "remind"
+    asks = ("when", "text")
+    when: When | None = None
+    text: str | None = None
+    by: str = "message"
+    to: Party | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reminders(Command):
+    """List reminders."""
+
+    intent = "reminders"
+    which: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelReminder(Command):
+    """Forget a reminder."""
+
+    intent = "cancel_reminder"
+    which: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditReminder(Command):
+    """Give a reminder another moment or other words."""
+
+    intent = "edit_reminder"
+    which: str | None = None
+    when: When | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calendar(Command):
+    """Follow a calendar; ring `lead` minutes before what is in it."""
+
+    intent = "calendar"
+    url: str | None = None
+    lead: int | None = None
+    on: bool = True
+
+
+# ── what was ────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, kw_only=True)
+class History(Command):
+    """Tell of past calls."""
+
+    intent = "history"
+    period: str | None = None
+    party: Party | None = None
+    missed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voicemail(Command):
+    """Play messages left on the answerphone."""
+
+    intent = "voicemail"
+    which: str | None = None
+    party: Party | None = None
+    period: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recordings(Command):
+    """Give recordings of calls."""
+
+    intent = "recordings"
+    which: str | None = None
+    party: Party | None = None
+    period: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingNumber(Command):
+    """A number of its own for an advertisement."""
+
+    intent = "tracking_number"
+    asks = ("label",)
+    label: str | None = None
+    line: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics(Command):
+    """How calls, or an advertisement's number, did; as ``chart`` or ``csv``."""
+
+    intent = "statistics"
+    period: str | None = None
+    label: str | None = None
+    format: str = "chart"
+
+
+# ── people and phones ───────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, kw_only=True)
+class ContactAdd(Command):
+    """Keep somebody's number or extension under a name."""
+
+    intent = "contact_add"
+    asks = ("name", "party")
+    name: str | None = None
+    party: Party | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactRemove(Command):
+    """Forget a name."""
+
+    intent = "contact_remove"
+    asks = ("name",)
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contacts(Command):
+    """List the contacts."""
+
+    intent = "contacts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddDevice(Command):
+    """Set up a phone."""
+
+    intent = "add_device"
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Devices(Command):
+    """List the phones."""
+
+    intent = "devices"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invite(Command):
+    """Let somebody else in."""
+
+    intent = "invite"
+    name: str | None = None
+
+
+# ── money ───────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, kw_only=True)
+class Balance(Command):
+    """How much is left."""
+
+    intent = "balance"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tariff(Command):
+    """What calls cost, or with `plan` another plan."""
+
+    intent = "tariff"
+    plan: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopUp(Command):
+    """Pay into the account."""
+
+    intent = "top_up"
+    asks = ("money",)
+    money: Money | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendMoney(Command):
+    """Pay somebody's address."""
+
+    intent = "send_money"
+    asks = ("money", "to_address")
+    money: Money | None = None
+    to_address: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario(Command):
+    """Do `action` when the person calls `trigger` and keys a PIN."""
+
+    intent = "scenario"
+    asks = ("name",)
+    name: str | None = None
+    action: Command | None = None
+    trigger: str | None = None
+    on: bool = True
+
+
+# ── the conversation itself ─────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, kw_only=True)
+class Status(Command):
     """Say how the exchange, its lines and phones are doing."""
 
-    intent: ClassVar[str] = "status"
+    intent = "status"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Help:
+class Help(Command):
     """Say what can be asked for."""
 
-    intent: ClassVar[str] = "help"
+    intent = "help"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Yes:
+class Yes(Command):
     """Agree to what was asked."""
 
-    intent: ClassVar[str] = "yes"
+    intent = "yes"
 
 
 @dataclass(frozen=True, kw_only=True)
-class No:
+class No(Command):
     """Refuse what was asked."""
 
-    intent: ClassVar[str] = "no"
+    intent = "no"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cancel:
+class Cancel(Command):
     """Forget what is being talked about."""
 
-    intent: ClassVar[str] = "cancel"
+    intent = "cancel"
 
 
-Command = Call | Hangup | Status | Help | Yes | No | Cancel
+COMMANDS: dict[str, type[Command]] = {kind.intent: kind for kind in Command.__subclasses__()}
+"Every command by its intent."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,20 +482,52 @@ class Understanding:
         }
 
 
+# ── JSON ────────────────────────────────────────────────────────────────────────────────────
 def command_to_json(command: Command) -> dict[str, Any]:
     """One command as the contract writes it: ``intent`` first, then the slots that are set."""
     return {"intent": command.intent, **_slots(command)}
 
 
-def _slots(value: Command | Party | When) -> dict[str, Any]:
-    named = {field.name: getattr(value, field.name) for field in fields(value)}
-    return {name: _plain(slot) for name, slot in named.items() if slot not in (None, False, ())}
+def command_from_json(data: dict[str, Any]) -> Command:
+    """The command that `command_to_json` wrote. Raises ValueError."""
+    kind = COMMANDS.get(str(data.get("intent")))
+    if kind is None:
+        raise ValueError(f"there is no intent {data.get('intent')!r}")
+    slots = {_field(name): value for name, value in data.items() if name != "intent"}
+    if isinstance(slots.get("action"), dict):
+        slots["action"] = command_from_json(slots["action"])
+    if isinstance(slots.get("window"), dict):
+        slots["window"] = {_field(name): value for name, value in slots["window"].items()}
+    try:
+        return _adapter_of(kind.intent).validate_python(slots)
+    except ValidationError as error:
+        raise ValueError(f"not a {kind.intent}: {error.errors()[0]['msg']}") from error
+
+
+@cache
+def _adapter_of(intent: str) -> TypeAdapter[Command]:
+    return TypeAdapter(COMMANDS[intent])
+
+
+def _field(name: str) -> str:
+    return "from_" if name == "from" else name
+
+
+def _slots(value: object) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in fields(value):  # type: ignore[arg-type]  # all that comes here is a dataclass
+        slot = getattr(value, field.name)
+        if field.default is MISSING or slot != field.default:
+            found[field.name.rstrip("_")] = _plain(slot)
+    return found
 
 
 def _plain(slot: object) -> object:
     if isinstance(slot, tuple):
         return [_plain(item) for item in slot]
-    if isinstance(slot, Party | When):
+    if isinstance(slot, Command):
+        return command_to_json(slot)
+    if isinstance(slot, Party | When | Money | Window):
         return _slots(slot)
     if isinstance(slot, datetime):
         return slot.isoformat()

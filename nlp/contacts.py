@@ -73,3 +73,36 @@ def resolve(name: str, contacts: Mapping[str, str], region: str) -> Party:
 
 def _is_name(word: str, *, at_start: bool) -> bool:
     return word.lower() not in _WORDS_TOO or (word[:1].isupper() and not at_start)
+
+
+_AROUND_NAME = re.compile(
+    r"^(?:(?:my|our|the|a|an|to|with|of|from|for|by|calls?|number|phone|mr|please|this|that)\s+)+"
+    r"|\s+(?:please|now|for me|up|back|asap|anonymously|privately|secretly|incognito|"
+    r"quickly|urgently|immediately|today|again|first|instead|too|as well|anymore|any more|"
+    r"thanks|thank you|on it)$"
+    r"|[\s.,!?;:\"]+$|^[\s,:\"'-]+|'s$|'s\s+(?:number|phone|mobile|cell|cellphone|calls?)$"
+    r"|\s+(?:number|calls?|line)$",
+    re.IGNORECASE,
+)
+_NO_NAME = frozenset(
+    {
+        "me", "us", "him", "her", "them", "it", "made", "called", "dialled", "dialed", "someone",
+        "somebody", "anyone", "anybody", "everyone", "number", "phone", "call", "back", "line",
+        "that", "this", "one", "there", "here", "again", "you", "i", "they", "he", "she", "people",
+        "calls", "all", "everything", "everybody", "nobody", "another", "other", "somewhere",
+        "else", "please", "now", "the", "my", "a", "an", "to",
+    }
+)  # fmt: skip
+MAX_NAME = 60
+
+
+def named(words: str, contacts: Mapping[str, str], region: str) -> Party | None:
+    """The party bare words name, without what stands around a name; None where they name nobody."""
+    name = words.strip()
+    while (shorter := _AROUND_NAME.sub("", name).strip()) != name:
+        name = shorter
+    if not name or len(name) > MAX_NAME or name.lower() in _NO_NAME:
+        return None
+    if not any(char.isalpha() for char in name):
+        return None
+    return resolve(name, contacts, region)

@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from nlp.commands import Command
+
 
 @dataclass(frozen=True)
 class Context:
     """The person's clock, region, contacts (name → number or extension) and lines.
 
     `extensions` is None where the list is unknown: then a bare number of two to five digits in the
-    place of a party counts as an extension. When a list is given, only those are.
+    place of a party counts as an extension. When a list is given, only those are. `history` are the
+    conversation's last commands, oldest first; `asked` is the slot just asked for ("call.to").
     """
 
     now: datetime
@@ -20,6 +23,8 @@ class Context:
     contacts: Mapping[str, str] = field(default_factory=dict)
     lines: Sequence[str] = ("US", "UK", "DE", "FR")
     extensions: Collection[str] | None = None
+    history: tuple[Command, ...] = ()
+    asked: str = ""
 
     def zone(self) -> tzinfo:
         """The person's time zone; UTC for a name that is none, so that a message never fails."""

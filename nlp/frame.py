@@ -3,34 +3,23 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from nlp import roles
 from nlp.commands import Call, Party, When
-from nlp.contacts import resolve
+from nlp.contacts import named
+from nlp.context import Context
 from nlp.flags import flags_of
 from nlp.roles import Judged, Role
 from nlp.spans import Kind, Masked
+from nlp.times import moment
 
 _ME = re.compile(r"\b(?:call|ring|phone|buzz|telephone|dial)\s+me\b(?P<back>\s+back)?")
-_LOOSE_NAME = re.compile(
-    r"^(?:my|the|our|a|an|to|with)\s+|\s+(?:please|now|for me|up|back|asap|"
-    r"anonymously|privately|secretly|incognito|quickly|urgently|immediately|today|again|first)$|[\s.,!?;:\"]+$|'s$|"
-    r"'s\s+(?:number|phone|mobile|cell|cellphone)$|^(?:number|phone)\s+(?=\w)",
-    re.IGNORECASE,
-)
 _LIST = re.compile(r"\s*(?:,|and|&|,\s*and|plus|with)\s*")
 _ADDRESS_OF = re.compile(
     r"(?:'s)?\s*[,:]?\s*(?:on|at|under|number|phone|mobile|cell|extension|ext)\s+"
     r"(?:(?:number|phone|mobile|cell|extension|ext|the|his|her|their|is)\s+)*"
 )
-_NO_NAME = frozenset(
-    {
-    "me", "us", "him", "her", "them", "it", "made",
-    "called", "dialled", "dialed", "someone", "somebody", "anyone", "anybody",
-    "everyone", "number", "phone", "call", "back", "line", "that", "this", "one", "there", "here",
-    "again", "you", "i", "they", "he", "she", "people", "mobile", "extension",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,10 +36,10 @@ def build_call(
     model_roles: tuple[tuple[int, int, str], ...],
     start: int,
     end: int,
-    contacts: Mapping[str, str],
-    region: str,
+    context: Context,
 ) -> Framed:
     """The call that ``masked.text[start:end]`` orders."""
+    contacts, region, now = context.contacts, context.region, context.local_now()
     judged = roles.judge(masked, model_roles, start, end)
     text = masked.text[start:end]
     missing: list[str] = []
@@ -104,7 +93,7 @@ def build_call(
         line = said_lines[0][0]
         sure.append(max(confidence for _, confidence in said_lines))
 
-    at = _when(masked, start, end, missing)
+    at = _when(masked, start, end, missing, now)
     flags = flags_of(text)
     call = Call(
         to=tuple(to),
@@ -153,20 +142,14 @@ def _party(masked: Masked, item: Judged, contacts: Mapping[str, str], region: st
     place = item.place
     if place.span is not None and isinstance(place.span.value, Party):
         return place.span.value
-    name = masked.words(place.start, place.end)
-    while (shorter := _LOOSE_NAME.sub("", name).strip()) != name:
-        name = shorter
-    if not name or name.lower() in _NO_NAME or not any(char.isalpha() for char in name):
-        return None
-    return resolve(name, contacts, region)
+    return named(masked.words(place.start, place.end), contacts, region)
 
 
-def _when(masked: Masked, start: int, end: int, missing: list[str]) -> When | None:
+def _when(masked: Masked, start: int, end: int, missing: list[str], now: datetime) -> When | None:
     times = [span for _, _, span in masked.inside(start, end) if span.kind is Kind.TIME]
     if not times:
         return None
-    value = times[0].value
-    if len(times) > 1 or not isinstance(value, When):
+    value = moment(times, now)
+    if value is None:
         missing.append("call.at")
-        return None
     return value

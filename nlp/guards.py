@@ -83,3 +83,29 @@ def forbids_call(text: str) -> str | None:
     if _PRIZE.search(text) and ("PHONENUM" in text or "AMOUNT" in text) and " my " not in text:
         return "advertising"
     return None
+
+
+_REFUSED = re.compile(
+    r"^\W*(?:(?:please|well|no|oh|hey|ok|and|but|so)\W+)*(?:don't|do\s+not|never|you\s+(?:don't|needn't|shouldn't|must\s+not)|"
+    r"there's\s+no\s+need|no\s+need\s+to|i\s+(?:don't|do\s+not)\s+(?:want|need)\s+(?:you\s+)?to|i\s+(?:didn't|wouldn't|won't|never|can't|couldn't))\b"
+)
+_TOLD = re.compile(
+    r"^\W*(?:i|we|he|she|they|CONTACTNAME|my\s+\w+|the\s+\w+|someone|somebody|everyone|nobody|it)\s+(?:already\s+|just\s+|had\s+|has\s+|have\s+|never\s+|always\s+|once\s+|usually\s+|often\s+)*"
+    r"(?:sent|texted|messaged|told|asked|said|blocked|forwarded|redirected|recorded|reminded|saved|paid|topped|invited|transferred|forgot|"
+    r"moved|changed|cancelled|canceled|deleted|removed|muted|hid|missed|spoke|talked|heard|reminds|sends|blocks|says|keeps|was|were|had\s+(?:a|an|the|our|some))\b"
+)
+_CANCELS_A_THING = re.compile(
+    r"\b(?:cancel|stop)\s+(?:that|this|my|the|our)\s+(?!order\b|request\b|last\b|previous\b|command\b|action\b|question\b|operation\b|one\b|call\b|thing\b|whole\b)\w+"
+)
+_MAY_REFUSE = frozenset(
+    {"do_not_disturb", "redirect", "hide_number", "record", "block", "remind", "reject", "no", "cancel", "cancel_reminder", "calendar", "scenario"}
+)  # fmt: skip
+
+
+def forbids(label: str, text: str) -> bool:
+    """Whether a masked `text` asks for the opposite of `label`, or only tells of it."""
+    if label not in _MAY_REFUSE and _REFUSED.search(text):
+        return True
+    if label == "cancel" and _CANCELS_A_THING.search(text):
+        return True
+    return label not in ("history", "contact_add", "statistics") and _TOLD.search(text) is not None

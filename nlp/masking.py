@@ -8,6 +8,9 @@ from nlp.spans import Masked, Spans, mask
 from nlp.times import find_times
 from nlp.zones import find_zones
 
+MONTH_FIRST = frozenset({"US", "PH", "PR"})
+"Regions that write 12/24/2026 for Christmas Eve."
+
 
 def mask_text(text: str, context: Context, contacts: Contacts) -> Masked:
     """Claim what is certain before what is less so: a `+` number is nothing else, a date's year is
@@ -17,7 +20,8 @@ def mask_text(text: str, context: Context, contacts: Contacts) -> Masked:
     spans.claim(find_international(text, context.region))
     spans.claim(contacts.find(text, context.contacts, context.region))
     spans.claim(find_amounts(text))
-    spans.claim(find_times(text, context.local_now()))
+    month_first = context.region in MONTH_FIRST
+    spans.claim(find_times(text, context.local_now(), month_first=month_first))
     spans.claim(find_national(text, context.region))
     spans.claim(find_zones(text, context.lines))
     spans.claim(find_extensions(text, context.extensions))

@@ -10,6 +10,7 @@ from pathlib import Path
 import spacy
 from spacy.language import Language
 
+from nlp.cues import label_of_cue
 from nlp.labels import ALL, TO
 from nlp.phrases import label_of_phrase
 from nlp.spans import Kind
@@ -67,7 +68,7 @@ class Model:
 
     def scores(self, text: str, roles: tuple[tuple[int, int, str], ...]) -> dict[str, float]:
         """A probability for each label, of a text whose roles are known."""
-        phrase = label_of_phrase(text)
+        phrase = label_of_phrase(text) or label_of_cue(text)
         if phrase is not None:
             return {label: float(label == phrase) for label in ALL}
         doc = self._textcat(self.language.make_doc(with_names_masked(text, roles)))

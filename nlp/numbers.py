@@ -14,9 +14,13 @@ from phonenumbers import Leniency, PhoneNumberMatcher
 from nlp.commands import Party
 from nlp.spans import Kind, Span
 
-_INTERNATIONAL = re.compile(r"(?<![\w+])(?:\+\s?|00(?=[1-9]))\(?\d[\d\s().\-/]{4,24}\d")
+_INTERNATIONAL = re.compile(r"(?<![\w+-])(?:\+\s?|00(?=[1-9]))\(?\d[\d\s().\-/]{4,24}\d")
 _NORTH_AMERICAN_EXIT = re.compile(r"(?<![\w+])011[\s-]?(?=[2-9])[\d\s().\-/]{6,22}\d")
 _GROUP_END = re.compile(r"\d(?!\d)")
+# Numbers kept free for films and examples (Ofcom): valid to nobody but the people who write them.
+_EXAMPLES = {"GB": ("7700900", "1632960")}
+_NATIONAL = re.compile(r"(?<![\w+.,:/#-])\(?0\d[\d\s()-]{8,13}\d(?![\w]|[.,:/-]\d|\s?\d)")
+_EXTENSION_BEHIND = re.compile(r"\s\d{3}")
 _BARE = re.compile(r"(?<![\w+.,:/#-])#?\d[\d\s-]*\d(?![\w%]|[.,:/]\d)|(?<![\w+.,:/-])\d(?![\w%])")
 _EXTENSION = re.compile(
     r"\b(?:extension|ext|extn|x)[\s.:#]*(?:number\s+)?(\d{2,5})\b", re.IGNORECASE
@@ -49,10 +53,13 @@ def find_international(text: str, region: str) -> Iterator[Span]:
 
 
 def _longest_number(text: str, start: int, end: int, prefix: int) -> Iterator[Span]:
-    """Drop groups of digits from the end until a number is left ("+1 202 555 0143 101")."""
+    """The number, and nothing of a longer row of figures: only an extension may stand behind it
+    ("+1 202 555 0143 101")."""
     ends = [start + m.end() for m in _GROUP_END.finditer(text[start:end])]
     possible: Span | None = None
-    for stop in reversed(ends):
+    for stop in reversed(ends[-2:]):
+        if stop != ends[-1] and not _EXTENSION_BEHIND.fullmatch(text, stop, ends[-1]):
+            continue
         try:
             number = phonenumbers.parse("+" + text[start + prefix : stop].strip(), None)
         except phonenumbers.NumberParseException:
@@ -62,7 +69,8 @@ def _longest_number(text: str, start: int, end: int, prefix: int) -> Iterator[Sp
             yield span
             return
         # What is merely possible must be all there is: half of a wrong number is no number.
-        if stop == ends[-1] and phonenumbers.is_possible_number(number):
+        reason = phonenumbers.is_possible_number_with_reason(number)
+        if stop == ends[-1] and reason == phonenumbers.ValidationResult.IS_POSSIBLE:
             possible = span
     if possible is not None:
         yield possible
@@ -73,6 +81,12 @@ def find_national(text: str, region: str) -> Iterator[Span]:
     matcher = PhoneNumberMatcher(text, region, leniency=Leniency.VALID, max_tries=100)
     for match in matcher:
         yield Span(match.start, match.end, Kind.NUMBER, Party(number=_e164(match.number)))
+
+    for written in _NATIONAL.finditer(text) if region in _EXAMPLES else ():
+        digits = re.sub(r"\D", "", written.group())
+        if len(digits) == 11 and digits[1:].startswith(_EXAMPLES[region]):
+            number = phonenumbers.parse(digits, region)
+            yield Span(written.start(), written.end(), Kind.NUMBER, Party(number=_e164(number)))
 
 
 def find_extensions(text: str, extensions: Collection[str] | None) -> Iterator[Span]:

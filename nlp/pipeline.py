@@ -9,10 +9,10 @@ from typing import Any
 import spacy
 from spacy.language import Language
 
-from nlp.labels import ALL, FROM_ME, LINE, TO
+from nlp.labels import ALL, FROM_ME, LINE, TEXT, TO
 
 #: Roles of the spans `ner` marks.
-ROLES = (TO, FROM_ME, LINE)
+ROLES = (TO, FROM_ME, LINE, TEXT)
 
 _WIDTH = 64
 

@@ -7,8 +7,9 @@ model sees the sentence: it learns "call PHONENUM from the ZONE line", never a d
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from nlp.commands import Party, When
+from nlp.commands import Money, Party, When
 
 
 class Kind(StrEnum):
@@ -22,17 +23,21 @@ class Kind(StrEnum):
     PAST = "PASTTIME"
     AMOUNT = "AMOUNT"
     LINK = "LINKTEXT"
+    ADDRESS = "WALLETADDR"
+    CODE = "STARCODE"
     OTHER_NUMBER = "NUM"
 
 
 @dataclass(frozen=True)
 class Span:
-    """A piece ``text[start:end]`` with its meaning: a Party, a When, a zone code, or nothing."""
+    """A piece ``text[start:end]`` with its meaning: a Party, a When, Money, a zone code or other
+    words, or nothing. `parts` are what an expression of time was made of."""
 
     start: int
     end: int
     kind: Kind
-    value: Party | When | str | None = None
+    value: Party | When | Money | str | None = None
+    parts: tuple[Any, ...] = ()
 
 
 class Spans:

@@ -13,13 +13,17 @@ from nlp.clauses import Group, group
 from nlp.commands import Party
 from nlp.contacts import Contacts
 from nlp.context import Context
+from nlp.conversation import Said, complete, with_pronouns
 from nlp.frame import build_call
-from nlp.guards import forbids_call
+from nlp.guards import forbids, forbids_call
 from nlp.labels import CALLBACK
 from nlp.masking import mask_text
 from nlp.model import Model, Prediction
 from nlp.normalize import normalize
+from nlp.slots import BUILDERS
+from nlp.slots.scenario import says_scenario, scenario
 from nlp.spans import Masked
+from nlp.view import View
 
 __all__ = ["Context", "Understander"]
 
@@ -28,9 +32,11 @@ MAX_CHARACTERS = 2000
 _SURE_OF_CALL = 0.6
 #: A name that is in no contacts, or nobody at all, is weaker evidence than a number.
 _SURE_OF_A_NAME = 0.75
-_SURE_OF_OTHERS = 0.6
+_SURE_OF_OTHERS = 0.45
 #: From here on, a text that is about something else as a whole yields no command at all.
 _SURE_OF_NOTHING = 0.6
+#: What a rule says, or a set phrase.
+_CERTAIN = 0.99
 #: From here on, the label of the whole text counts more than those of its clauses.
 _TRUSTED = 0.9
 #: From here on, a call is likely enough to go by its roles alone.
@@ -39,14 +45,7 @@ _LIKELY = 0.4
 _PLAIN_ROLES = 0.75
 _IMPERATIVE_CALLBACK = ("call me", "ring me", "phone me", "call back", "callback", "connect me")
 
-_PLAIN: dict[str, type[commands.Command]] = {
-    "hangup": commands.Hangup,
-    "status": commands.Status,
-    "help": commands.Help,
-    "yes": commands.Yes,
-    "no": commands.No,
-    "cancel": commands.Cancel,
-}
+_PLAIN = {label: commands.COMMANDS[label] for label in labels.BARE}
 
 
 @dataclass(frozen=True)
@@ -62,15 +61,15 @@ class Understander:
     """Understands messages. One instance serves the whole program, from a worker thread."""
 
     def __init__(self, model: Model) -> None:
-        self._model = model
-        self._contacts = Contacts(model.language)
+        self.model = model
+        self.contacts = Contacts(model.language)
         self._lock = threading.Lock()
 
     @classmethod
     def load(cls) -> "Understander":
         """With the model that is part of the package, warmed up."""
         understander = cls(Model.load())
-        understander._model.predict("call PHONENUM from the ZONENAME line")
+        understander.model.predict("call PHONENUM from the ZONENAME line")
         return understander
 
     def understand(self, text: str, context: Context) -> commands.Understanding:
@@ -81,11 +80,15 @@ class Understander:
         normal = normalize(text)
         if not any(char.isalnum() for char in normal):
             return nothing
+        if not any(char.isalpha() for char in normal) and not (context.asked or context.history):
+            return nothing  # figures alone are no order
         with self._lock:
-            masked = mask_text(normal, context, self._contacts)
-            whole = self._model.predict(masked.text)
-            groups = group(masked.text, whole, partial(self._model.clause, masked.text, whole))
+            masked = mask_text(normal, context, self.contacts)
+            whole = self.model.predict(masked.text)
+            groups = group(masked.text, whole, partial(self.model.clause, masked.text, whole))
         parts = self._parts(groups, masked, whole, context)
+        if context.history or context.asked:
+            parts = self._in_conversation(parts, masked, whole, context)
         understood = [part for part in parts if part.command is not None]
         if not understood:
             doubt = min((part.confidence for part in parts), default=0.0)
@@ -105,38 +108,38 @@ class Understander:
     def _parts(
         self, groups: list[Group], masked: Masked, whole: Prediction, context: Context
     ) -> list[_Part]:
-        if groups[0].label in labels.UNSUPPORTED and whole.scores["call"] >= _TRUSTED:
-            groups = [Group(0, len(masked.text), "call", whole.scores["call"])]
-        if len(groups) > 1 and whole.scores[labels.OTHER] >= _SURE_OF_NOTHING:
+        plain = all(found.score >= _CERTAIN for found in groups)
+        if len(groups) > 1 and not plain and whole.scores[labels.OTHER] >= _SURE_OF_NOTHING:
             return [_Part(None, (), 1 - whole.scores[labels.OTHER])]
         parts: list[_Part] = []
         for found in groups:
-            if found.label in labels.CARRIES_TEXT:
-                # "text Bob: hang up": from here on the words may be a message's.
-                parts.append(_Part(None, (), 1 - found.score))
-                break
-            parts.append(self._part(found, masked, whole, context))
+            part = self._part(found, masked, whole, context)
+            before = tuple(one.command for one in parts if one.command is not None)
+            if part.command is not None and before:
+                view = View(masked, whole.roles, found.start, found.end, context)
+                command = with_pronouns(part.command, view, before)
+                if command is not part.command:
+                    part = _Part(command, command.missing(), part.confidence)
+            parts.append(part)
         return parts
 
     def _part(self, found: Group, masked: Masked, whole: Prediction, context: Context) -> _Part:
         text = masked.text[found.start : found.end]
         if found.label in _PLAIN:
-            sure = found.score >= _SURE_OF_OTHERS
+            sure = found.score >= _SURE_OF_OTHERS and not forbids(found.label, text)
             return _Part(_PLAIN[found.label]() if sure else None, (), found.score)
+        if found.label in BUILDERS or found.label == "scenario":
+            return self._built(found, masked, whole, context)
         score = found.score
         if found.start == 0 and found.end == len(masked.text):
             # A callback is half a call: for the whole message both count.
-            score = whole.scores["call"] + whole.scores[CALLBACK]
+            score = max(score, whole.scores["call"] + whole.scores[CALLBACK])
         is_call = found.label in ("call", CALLBACK) and score >= _SURE_OF_CALL
-        if not is_call and (
-            found.label in labels.UNSUPPORTED or whole.scores[labels.OTHER] >= _TRUSTED
-        ):
+        if not is_call and whole.scores[labels.OTHER] >= _TRUSTED:
             return _Part(None, (), 1 - found.score)
         if forbids_call(text) is not None:
             return _Part(None, (), 0.2)
-        framed = build_call(
-            masked, whole.roles, found.start, found.end, context.contacts, context.region
-        )
+        framed = build_call(masked, whole.roles, found.start, found.end, context)
         if not is_call:
             # The words are unusual, but somebody to call and a phone to ring are both plain.
             likely = framed.call.callback or whole.scores["call"] >= _LIKELY
@@ -152,6 +155,44 @@ class Understander:
                 None, (), 0.3
             )  # "call me before every meeting": the calendar's, not a call
         return _Part(framed.call, framed.missing, min(1.0, score) * framed.confidence)
+
+    def _in_conversation(
+        self, parts: list[_Part], masked: Masked, whole: Prediction, context: Context
+    ) -> list[_Part]:
+        """What the parts are after what went before."""
+        found = tuple(part.command for part in parts if part.command is not None)
+        missing = tuple(slot for part in parts for slot in part.missing)
+        view = View(masked, whole.roles, 0, len(masked.text), context)
+        completed = complete(Said(view, found, missing), context)
+        if completed is None:
+            return parts
+        return [_Part(command, command.missing(), 0.9) for command in completed]
+
+    def _built(self, found: Group, masked: Masked, whole: Prediction, context: Context) -> _Part:
+        """A command that its builder reads."""
+        if found.score < _SURE_OF_OTHERS:
+            return _Part(None, (), found.score)
+        view = View(masked, whole.roles, found.start, found.end, context)
+        if forbids(found.label, view.text):
+            return _Part(None, (), 0.2)
+        if found.label == "scenario":
+            built = scenario(view, lambda start, end: self._action(view, whole, start, end))
+            if "action" in built.unclear and not says_scenario(view):
+                return _Part(None, (), 0.2)  # "when I call NUMBER it's always busy"
+        else:
+            built = BUILDERS[found.label](view)
+        return _Part(built.command, built.missing, min(1.0, found.score) * built.confidence)
+
+    def _action(
+        self, view: View, whole: Prediction, start: int, end: int
+    ) -> commands.Command | None:
+        """What a scenario does: the command in a stretch of its words."""
+        start, end = view.start + start, view.start + end
+        said = self.model.clause(view.masked.text, whole, start, end)
+        group = Group(start, end, said.label, said.scores[said.label])
+        if group.label == "scenario":
+            return None
+        return self._part(group, view.masked, whole, view.context).command
 
 
 def _all_reached(call: commands.Call) -> bool:

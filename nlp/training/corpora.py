@@ -15,7 +15,7 @@ from typing import Any
 
 from nlp.contacts import Contacts
 from nlp.context import Context
-from nlp.labels import OTHER, TO
+from nlp.labels import OTHER, TEXT, TO
 from nlp.masking import mask_text
 from nlp.normalize import normalize
 from nlp.spans import Masked
@@ -23,35 +23,36 @@ from nlp.training.grammar import Example
 
 _LABELS = {
     "IN:CREATE_CALL": "call", "IN:END_CALL": "hangup", "IN:CANCEL_CALL": "hangup",
-    "IN:UPDATE_CALL": "control", "IN:IGNORE_CALL": "control", "IN:SWITCH_CALL": "control",
-    "IN:ANSWER_CALL": "control", "IN:HOLD_CALL": "control", "IN:RESUME_CALL": "control",
-    "IN:UPDATE_METHOD_CALL": "control", "IN:MERGE_CALL": "control", "IN:GET_CALL": "history",
-    "IN:GET_CALL_TIME": "history", "IN:GET_CALL_CONTACT": "history",
-    "IN:SET_AVAILABLE": "settings", "IN:SET_UNAVAILABLE": "settings",
-    "IN:SET_DEFAULT_PROVIDER_CALLING": "settings", "IN:CREATE_REMINDER": "remind",
-    "IN:DELETE_REMINDER": "remind", "IN:GET_REMINDER": "remind",
-    "IN:UPDATE_REMINDER_DATE_TIME": "remind", "IN:UPDATE_REMINDER_TODO": "remind",
-    "IN:UPDATE_REMINDER": "remind", "IN:GET_REMINDER_DATE_TIME": "remind",
-    "IN:GET_REMINDER_LOCATION": "remind", "IN:GET_REMINDER_AMOUNT": "remind",
-    "IN:HELP_REMINDER": "remind", "IN:UPDATE_REMINDER_LOCATION": "remind",
-    "IN:CREATE_ALARM": "remind", "IN:DELETE_ALARM": "remind", "IN:UPDATE_ALARM": "remind",
-    "IN:GET_ALARM": "remind", "IN:SEND_MESSAGE": "message", "IN:GET_MESSAGE": "message",
-    "make_call": "call", "reminder": "remind", "reminder_update": "remind", "alarm": "remind",
+    "IN:ANSWER_CALL": "answer", "IN:IGNORE_CALL": "reject", "IN:HOLD_CALL": "hold",
+    "IN:RESUME_CALL": "resume", "IN:GET_CALL": "history", "IN:GET_CALL_TIME": "history",
+    "IN:GET_CALL_CONTACT": "history", "IN:SET_AVAILABLE": "do_not_disturb",
+    "IN:SET_UNAVAILABLE": "do_not_disturb", "IN:CREATE_REMINDER": "remind",
+    "IN:DELETE_REMINDER": "cancel_reminder", "IN:GET_REMINDER": "reminders",
+    "IN:GET_REMINDER_DATE_TIME": "reminders", "IN:GET_REMINDER_LOCATION": "reminders",
+    "IN:GET_REMINDER_AMOUNT": "reminders", "IN:UPDATE_REMINDER": "edit_reminder",
+    "IN:UPDATE_REMINDER_DATE_TIME": "edit_reminder", "IN:UPDATE_REMINDER_TODO": "edit_reminder",
+    "IN:UPDATE_REMINDER_LOCATION": "edit_reminder", "IN:CREATE_ALARM": "remind",
+    "IN:DELETE_ALARM": "cancel_reminder", "IN:GET_ALARM": "reminders",
+    "IN:UPDATE_ALARM": "edit_reminder", "IN:SEND_MESSAGE": "message",
+    "make_call": "call", "reminder": "reminders", "reminder_update": "remind", "alarm": "remind",
     "text": "message", "yes": "yes", "no": "no", "cancel": "cancel", "what_can_i_ask_you": "help",
-    "balance": OTHER, "alarm_set": "remind", "alarm_remove": "remind", "alarm_query": "remind",
-    "email_sendemail": "message",
+    "alarm_set": "remind", "alarm_remove": "cancel_reminder", "alarm_query": "reminders",
 }  # fmt: skip
-# Agreement, refusal and stopping of HWU64 mean other things than ours; its other parts contain
-# plain orders to call under other names, which would teach the opposite of what they say.
+# What means other things there than here, or is neither a command of ours nor plainly none:
+# agreement and stopping of HWU64, what is put into a calendar, help with reminders, snoozing.
 _SKIPPED = frozenset(
     {"general_commandstop", "general_affirm", "general_confirm", "general_negate",
-     "general_dontcare", "general_repeat", "account_blocked", "transfer"}
+     "general_dontcare", "general_repeat", "account_blocked", "transfer", "calendar_set",
+     "calendar_remove", "IN:HELP_REMINDER", "IN:SNOOZE_ALARM", "IN:SILENCE_ALARM", "IN:GET_MESSAGE",
+     "calendar_update", "IN:SWITCH_CALL", "IN:MERGE_CALL", "todo_list_update", "email_addcontact"}
 )  # fmt: skip
 _ORDER_TO_CALL = re.compile(r"\b(?:call|phone|dial|ring)\b(?!\s+(?:log|history))", re.IGNORECASE)
 _CONFERENCE = re.compile(r"\b(?:conference|group call)\b", re.IGNORECASE)
 _REDIAL = re.compile(r"\b(?:redial|re-dial|last number|call again)\b", re.IGNORECASE)
+_ALL_CALLS = re.compile(r"\bcalls\b", re.IGNORECASE)
 _LISTED = re.compile(r"\s*(?:,|\band\b|&)\s*", re.IGNORECASE)
-_BY_NAME = frozenset({"CONTACT", "GROUP", "PHONE_NUMBER"})
+_PEOPLE = frozenset({"CONTACT", "GROUP", "PHONE_NUMBER", "CONTACT_ADDED"})
+_WITH_ROLES = frozenset({"call", "conference", "remind", "cancel_reminder", "reminders", "history"})
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ class Row:
     source: str
     source_intent: str
     part: str
+    slots: tuple[tuple[str, str], ...] = ()
+    "Names and words of the source's own slots."
+    nested: bool = False
+    "Its words to be reminded of leave something out: they were annotated as an order."
 
 
 def read_folder(folder: Path, contacts: Contacts, context: Context) -> Iterator[Row]:
@@ -87,10 +92,15 @@ def _label(row: dict[str, Any]) -> str | None:
     if intent in _SKIPPED:
         return None
     label = _LABELS.get(intent, OTHER)
+    if intent == "IN:UPDATE_CALL":
+        added = any(slot["slot"] == "CONTACT_ADDED" for slot in row["slots"])
+        return "conference" if added else OTHER
+    if label == "reject" and _ALL_CALLS.search(text):
+        return "block" if any(slot["slot"] == "CONTACT" for slot in row["slots"]) else None
     if label == "call":
         if _CONFERENCE.search(text):
             return "conference"
-        return "control" if _REDIAL.search(text) else "call"
+        return "redial" if _REDIAL.search(text) else "call"
     if row.get("source") != "MTOP" and label in (OTHER, "remind") and _ORDER_TO_CALL.search(text):
         return None if row.get("source") == "HWU64" or "call" in text.split()[:3] else label
     return label
@@ -99,8 +109,9 @@ def _label(row: dict[str, Any]) -> str | None:
 def _row(row: dict[str, Any], label: str, contacts: Contacts, context: Context) -> Row:
     utterance = row["utterance"]
     masked = mask_text(normalize(utterance), context, contacts)
-    roles = _roles(masked, row) if label == "call" and row.get("source") == "MTOP" else None
-    if label not in ("call", "conference"):
+    annotated = row.get("source") == "MTOP" and "slots" in row
+    roles = _roles(masked, row) if label in _WITH_ROLES and annotated else None
+    if label not in _WITH_ROLES and label != "message":
         roles = ()  # nobody is called here
     return Row(
         Example(masked.text, label, roles),
@@ -108,22 +119,32 @@ def _row(row: dict[str, Any], label: str, contacts: Contacts, context: Context) 
         row.get("source", ""),
         row["source_intent"],
         part_of(utterance),
+        tuple((slot["slot"], slot["text"]) for slot in row.get("slots", ())),
+        "[SL:TODO [IN:" in row.get("parse", ""),
     )
 
 
 def _roles(masked: Masked, row: dict[str, Any]) -> tuple[tuple[int, int, str], ...] | None:
     """Where the slots' words are in the masked text; None if one cannot be found."""
+    if "[SL:TODO [IN:" in row.get("parse", ""):
+        return None  # such a span leaves out the verb
     roles: list[tuple[int, int, str]] = []
     searched = 0
     for slot in row["slots"]:
-        if slot["slot"] not in _BY_NAME:
+        if slot["slot"] not in _PEOPLE and slot["slot"] != "TODO":
             continue
-        words = slot["text"].lower().split()
+        words = slot["text"].lower().replace(" '", "'").split()
+        if not words:
+            return None
         start = masked.text.find(words[0], searched)
         last = masked.text.find(words[-1], start + (len(words[0]) if len(words) > 1 else 0))
         if start < 0 or last < 0 or last + len(words[-1]) - start > len(slot["text"]) + 16:
             return None
         end = last + len(words[-1])
+        if slot["slot"] == "TODO":
+            roles.append((start, end, TEXT))
+            searched = end
+            continue
         searched = end
         at = start
         for gap in [*_LISTED.finditer(masked.text, start, end), None]:

@@ -28,7 +28,7 @@ from nlp.model import MODEL_FOLDER, Model, with_names_masked
 from nlp.training.corpora import Row, read_folder
 from nlp.training.grammar import Example, Grammar
 from nlp.training.noise import Noise
-from nlp.training.sentences import COUNTS, rules
+from nlp.training.sentences import COUNTS, LABEL_OF, rules
 
 _log = logging.getLogger("nlp.training")
 
@@ -48,7 +48,7 @@ def own_examples(seed: int = SEED, counts: dict[str, int] | None = None) -> list
     for label, count in (counts or COUNTS).items():
         for _ in range(count):
             text, roles = noise.apply(*grammar.sentence(label))
-            examples.setdefault(text, Example(text, label, roles))
+            examples.setdefault(text, Example(text, LABEL_OF.get(label, label), roles))
     return list(examples.values())
 
 

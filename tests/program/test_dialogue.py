@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.dialogue import MAX_MESSAGE, NOT_UNDERSTOOD, WHOM, Dialogue
+from bot.dialogue import MAX_MESSAGE, NOT_UNDERSTOOD, Dialogue
 from bot.ports import (
     ActiveCall,
     LineState,
@@ -18,6 +18,7 @@ from bot.ports import (
     Progress,
     State,
     Step,
+    Talk,
 )
 from bot.replies import Reply
 from nlp.commands import Call, Understanding
@@ -79,8 +80,13 @@ def pushed() -> list[Reply]:
 
 @pytest.fixture
 def chat(desk: Desk, language: Understander, pushed: list[Reply]) -> Dialogue:
-    async def understand(text: str, person: Person) -> Understanding:
-        context = Context(now=datetime(2026, 11, 22, tzinfo=UTC), extensions=["101", "102", "103"])
+    async def understand(text: str, person: Person, talk: Talk) -> Understanding:
+        context = Context(
+            now=datetime(2026, 11, 22, tzinfo=UTC),
+            extensions=["101", "102", "103"],
+            history=talk.history,
+            asked=talk.asked,
+        )
         return language.understand(text, context)
 
     return Dialogue(ME, desk, understand, pushed.append)
@@ -97,7 +103,7 @@ async def test_a_missing_callee_is_asked_for_and_the_rest_is_kept(
     chat: Dialogue, desk: Desk
 ) -> None:
     (question,) = await chat.hear("make a call from the UK line")
-    assert question.text == WHOM
+    assert question.text == "Whom shall I call?"
     await chat.hear("+44 20 7946 0321")
     assert desk.placed[0].to[0].number == "+442079460321"
     assert desk.placed[0].line == "UK"

@@ -1,0 +1,83 @@
+"""What the bot asks when a command lacks something, and what it says of commands it cannot do."""
+
+from __future__ import annotations
+
+from nlp.commands import Command
+
+_QUESTIONS = {
+    "call.to": "Whom shall I call?",
+    "call.at": "At what time exactly?",
+    "call.line": "From which line?",
+    "call.callback": "On which phone shall I call you back?",
+    "conference.participants": "Who shall be in the conference?",
+    "transfer.to": "To whom shall I transfer the call?",
+    "redirect.to": "To whom shall I send the calls?",
+    "do_not_disturb.until": "Until when exactly?",
+    "block.party": "Whom shall I block?",
+    "unblock.party": "Whom shall I let through again?",
+    "message.to": "To whom shall I write?",
+    "message.text": "What shall I write?",
+    "remind.when": "When exactly shall I remind you?",
+    "remind.text": "What shall I remind you of?",
+    "edit_reminder.when": "To what time exactly?",
+    "contact_add.name": "Under which name?",
+    "contact_add.party": "What is the number?",
+    "contact_remove.name": "Whose contact shall I remove?",
+    "top_up.money": "How much, and in WAVES or ETT?",
+    "send_money.money": "How much, and in WAVES or ETT?",
+    "send_money.to_address": "To which address?",
+    "scenario.name": "What shall the scenario be called?",
+    "scenario.action": "What shall happen then?",
+    "tracking_number.label": "What is the number for?",
+    "tracking_number.line": "On which line?",
+}
+_NAMES = {
+    "conference": "conferences",
+    "hold": "holding a call",
+    "resume": "going on with a held call",
+    "mute": "muting",
+    "unmute": "muting",
+    "answer": "answering for you",
+    "reject": "rejecting calls",
+    "transfer": "transferring calls",
+    "redial": "calling again",
+    "redirect": "redirecting calls",
+    "do_not_disturb": "do not disturb",
+    "block": "blocking callers",
+    "unblock": "blocking callers",
+    "hide_number": "hiding your number",
+    "record": "recording calls",
+    "message": "sending messages",
+    "remind": "reminders",
+    "reminders": "reminders",
+    "cancel_reminder": "reminders",
+    "edit_reminder": "reminders",
+    "calendar": "calendars",
+    "history": "the list of calls (but `encryptotel calls` shows it)",
+    "voicemail": "the answerphone",
+    "recordings": "recordings",
+    "contact_add": "contacts",
+    "contact_remove": "contacts",
+    "contacts": "contacts",
+    "balance": "your balance",
+    "tariff": "tariffs",
+    "top_up": "topping up",
+    "send_money": "sending money",
+    "scenario": "scenarios",
+    "tracking_number": "tracking numbers",
+    "statistics": "statistics",
+    "add_device": "setting up phones (but `encryptotel extension add` does)",
+    "devices": "the list of phones (but “status” shows them)",
+    "invite": "invitations",
+}
+
+
+def question_for(slot: str) -> str:
+    """The question for ``intent.slot``."""
+    return _QUESTIONS.get(slot) or f"What about “{slot.partition('.')[2].replace('_', ' ')}”?"
+
+
+def cannot_yet(command: Command) -> str:
+    """That a command was understood, and cannot be done yet."""
+    what = _NAMES.get(command.intent, command.intent)
+    return f"I understood that this is about {what}, but I cannot do that yet."
