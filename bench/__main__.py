@@ -25,6 +25,7 @@ from bench.rows import (
     calls,
     capacity,
     chat,
+    language,
     pyvoip,
     registrations,
     relay,
@@ -45,6 +46,7 @@ ROWS: dict[str, Callable[[Options], list[Row]]] = {
     "registrations": registrations.measure,
     "pyvoip": pyvoip.measure,
     "chat": chat.measure,
+    "language": language.measure,
     "sentence": sentence.measure,
     "start": start.measure,
 }

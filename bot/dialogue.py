@@ -5,7 +5,7 @@ Front ends give it what was said and show what it answers; it acts through the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from bot.ports import (
     ActiveCall,
@@ -21,10 +21,11 @@ from bot.ports import (
 from bot.questions import cannot_yet, question_for
 from bot.replies import Button, Reply
 from nlp import commands
+from nlp.context import MAX_CHARACTERS
 
 MAX_HISTORY = 8
 "Commands that “him”, “again” and “the other one” may mean."
-MAX_MESSAGE = 2000
+MAX_MESSAGE = MAX_CHARACTERS
 "Characters of one message; longer ones are not read."
 
 HELP = """\
@@ -48,12 +49,16 @@ class Dialogue:
         operator: Operator,
         understand: Understand,
         push: Callable[[Reply], None],
+        learn: Callable[[str, str, str], Awaitable[None]] | None = None,
     ) -> None:
         self.person = person
         self._operator = operator
         self._understand = understand
         self._push = push
         self._history: tuple[commands.Command, ...] = ()
+        self._learn = learn
+        self._asked_by = ""
+        "The message that made us ask."
         self._asked = ""
         "The slot a question of ours is about, as `intent.slot`."
         self._choices: Sequence[ActiveCall] = ()
@@ -76,6 +81,8 @@ class Dialogue:
         talk = Talk(history=self._history, asked=self._asked)
         understood = await self._understand(text, self.person, talk)
         self._asked, self._choices = "", ()
+        if talk.asked and self._learn and _gives(talk.asked, understood.commands):
+            await self._learn(self._asked_by, talk.asked, text)
         if not understood.commands:
             return [Reply(text=NOT_UNDERSTOOD, buttons=(Button(label="Help", says="help"),))]
         replies: list[Reply] = []
@@ -83,7 +90,7 @@ class Dialogue:
             self._history = (*self._history, command)[-MAX_HISTORY:]
             missing = self._missing(command, understood.missing)
             if missing:
-                self._asked = missing
+                self._asked, self._asked_by = missing, text
                 replies.append(Reply(text=question_for(missing)))
             else:
                 replies += await self._do(command)
@@ -160,6 +167,12 @@ class Dialogue:
         if text:
             buttons = YES_OR_NO if progress.step is Step.QUESTION else ()
             self._push(Reply(text=text, buttons=buttons, call_id=progress.call_id))
+
+
+def _gives(slot: str, found: Sequence[commands.Command]) -> bool:
+    """Whether an answer gave the slot that was asked for."""
+    intent, _, name = slot.partition(".")
+    return any(c.intent == intent and getattr(c, name, None) for c in found)
 
 
 def describe(state: State) -> str:

@@ -10,6 +10,7 @@ import ssl
 import sys
 from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from encryptotel.health import Health
 from encryptotel.heartbeat import Heartbeat
 from encryptotel.journal import Journal
 from encryptotel.language import Language
+from encryptotel.lessons import Lessons
 from encryptotel.operator import Operator
 from encryptotel.reload import blended, locked_out
 from nlp.commands import Understanding
@@ -98,6 +100,7 @@ class App:
         "What the owner was told lately that is about no call."
         self.alerts = Alerts(self.tell_owner)
         self.language = Language()
+        self.lessons = Lessons(data, self.anonymous)
         self.exchange: Exchange
         self.operator: Operator
         self.certificates: Certificates
@@ -235,20 +238,26 @@ class App:
 
     def dialogue(self, push: Any) -> Dialogue:
         """A conversation of the owner; `push` gets what happens later."""
-        return Dialogue(self.person, self.operator, self.understand, push)
+        learn = self.lessons.keep if self.config.language.learn else None
+        return Dialogue(self.person, self.operator, self.understand, push, learn)
 
     async def understand(self, text: str, person: Person, talk: Talk) -> Understanding:
         """Text to commands, with what the exchange knows and the conversation was about."""
-        context = Context(
+        context = replace(self._context(person), history=talk.history, asked=talk.asked)
+        return await self.language.understand(text, context)
+
+    async def anonymous(self, text: str) -> str:
+        """A message of the owner without names, numbers, times and sums."""
+        return await self.language.anonymous(text, self._context(self.person))
+
+    def _context(self, person: Person) -> Context:
+        return Context(
             now=datetime.now(UTC),
             timezone=person.timezone,
             region=person.region,
             lines=[trunk.zone for trunk in self.directory.trunks()],
             contacts={e.name: e.number for e in self.directory.extensions() if e.name},
-            history=talk.history,
-            asked=talk.asked,
         )
-        return await self.language.understand(text, context)
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     async def _listen(self) -> None:

@@ -466,8 +466,21 @@ def parse(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show layer by layer how it was understood.")
     ] = False,
+    export: Annotated[
+        bool,
+        typer.Option(
+            "--export", help="Print what was kept for training ([language] learn) and end."
+        ),
+    ] = False,
+    data: DataOption = DATA,
 ) -> None:
     """What the bot understands of each message: one JSON object a line."""
+    from encryptotel.lessons import lessons_file
+
+    if export:
+        kept = lessons_file(data)
+        print(kept.read_text(encoding="utf-8") if kept.exists() else "", end="")
+        return
     from nlp.commands import command_from_json
     from nlp.context import Context
     from nlp.explain import explained

@@ -153,6 +153,12 @@ class OwnerSection(Section):
         return value
 
 
+class LanguageSection(Section):
+    """What becomes of what people write."""
+
+    learn: bool = False
+
+
 class LimitsSection(Section):
     trunk_calls_at_once: int = Field(4, ge=0)
     trunk_calls_per_hour: int = Field(60, ge=0)
@@ -242,6 +248,7 @@ class Config(BaseSettings):
     media: MediaSection = MediaSection()
     calls: CallsSection = CallsSection()
     owner: OwnerSection = OwnerSection()
+    language: LanguageSection = LanguageSection()
     limits: LimitsSection = LimitsSection()
     guard: GuardSection = GuardSection()
     log: LogSection = LogSection()

@@ -46,6 +46,11 @@ class Language:
             self._pool = self._new_pool()
             return await loop.run_in_executor(self._pool, _understand, text, context)
 
+    async def anonymous(self, text: str, context: Context) -> str:
+        """A message with placeholders for names, numbers, times and sums."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, _anonymous, text, context)
+
     async def close(self) -> None:
         """End the worker."""
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
@@ -77,6 +82,10 @@ def _understander() -> Understander:
     from nlp.understand import Understander  # spaCy loads in the worker only
 
     return Understander.load()
+
+
+def _anonymous(text: str, context: Context) -> str:
+    return _understander().anonymous(text, context)
 
 
 def _load() -> None:

@@ -348,9 +348,10 @@ class ContactRemove(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Contacts(Command):
-    """List the contacts."""
+    """List the contacts, or tell one's number."""
 
     intent = "contacts"
+    name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,7 +90,7 @@ _NO_NAME = frozenset(
         "somebody", "anyone", "anybody", "everyone", "number", "phone", "call", "back", "line",
         "that", "this", "one", "there", "here", "again", "you", "i", "they", "he", "she", "people",
         "calls", "all", "everything", "everybody", "nobody", "another", "other", "somewhere",
-        "else", "please", "now", "the", "my", "a", "an", "to",
+        "else", "please", "now", "and", "the", "my", "a", "an", "to",
     }
 )  # fmt: skip
 MAX_NAME = 60

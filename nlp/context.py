@@ -7,6 +7,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from nlp.commands import Command
 
+MAX_CHARACTERS = 600
+"Of a message: a longer one is no order, and would take longer than 50 ms to read."
+
 
 @dataclass(frozen=True)
 class Context:

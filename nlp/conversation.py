@@ -17,7 +17,7 @@ from nlp.periods import period_of
 from nlp.slots.messages import own_words
 from nlp.slots.money import money_in
 from nlp.spans import Kind
-from nlp.times import find_times
+from nlp.times import bare_hour
 from nlp.view import View, trimmed
 from nlp.windows import find_window
 
@@ -295,15 +295,8 @@ def _value(field: str, view: View, context: Context) -> object:
 
 def _bare_hour(view: View, context: Context) -> When | None:
     """ "9", where a time was asked for or is corrected."""
-    digits = re.fullmatch(
-        r"\W*(?:to\s+|at\s+|it\s+)?(\d{1,2}(?:[:.]\d\d)?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)(?:\s+o'?clock)?\W*",
-        view.words.lower(),
-    )
-    if digits is None:
-        return None
-    spans = list(find_times(f"at {digits[1]}", context.local_now()))
-    value = spans[0].value if len(spans) == 1 else None
-    return value if isinstance(value, When) else None
+    words = re.sub(r"^\W*(?:(?:to|at|it|for)\s+)+", "", view.words, flags=re.IGNORECASE)
+    return bare_hour(words, context.local_now())
 
 
 def _party_in(view: View, start: int, end: int) -> Party | None:

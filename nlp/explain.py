@@ -4,7 +4,7 @@ import json
 from functools import partial
 
 from nlp.clauses import group
-from nlp.context import Context
+from nlp.context import MAX_CHARACTERS, Context
 from nlp.cues import label_of_cue
 from nlp.masking import mask_text
 from nlp.model import Prediction
@@ -18,7 +18,7 @@ SHOWN_LABELS = 4
 def explained(understander: Understander, text: str, context: Context) -> list[tuple[str, str]]:
     """Pairs of a layer's name and what came out of it."""
     understood = understander.understand(text, context)
-    normal = normalize(text)[:2000]
+    normal = normalize(text[:MAX_CHARACTERS])
     model, contacts = understander.model, understander.contacts
     masked = mask_text(normal, context, contacts)
     layers = [("message", text), ("normalised", normal), ("masked", masked.text)]

@@ -12,8 +12,8 @@ CARRIES_TEXT = frozenset({"remind", "edit_reminder", "message", "scenario"})
 #: Commands that say nothing but themselves.
 BARE = frozenset(
     {
-        "hangup", "hold", "resume", "mute", "unmute", "answer", "reject", "redial", "contacts",
-        "devices", "balance", "status", "help", "cancel", "yes", "no",
+        "hangup", "hold", "resume", "mute", "unmute", "answer", "reject", "redial", "devices",
+         "balance", "status", "help", "cancel", "yes", "no",
     }
 )  # fmt: skip
 #: Not for us: small talk, spam, reports, other topics.

@@ -75,6 +75,11 @@ class Model:
         return dict(doc.cats)
 
 
+def without_names(text: str, roles: tuple[tuple[int, int, str], ...]) -> str:
+    """A masked text in which names that are in no contacts are placeholders as well."""
+    return with_names_masked(text, roles).removeprefix(f"{BEGIN} ").removesuffix(f" {END}")
+
+
 def with_names_masked(text: str, roles: tuple[tuple[int, int, str], ...]) -> str:
     """What the classifier sees: where the text begins and ends, and no names."""
     out, at = [BEGIN, " "], 0

@@ -151,7 +151,7 @@ def _places(
     ]
     named: list[Placed] = []
     for a, b, role in model:
-        if not start <= a < b <= end or role == labels.LINE:
+        if not start <= a < b <= end or role in (labels.LINE, labels.TEXT):
             continue
         covered = [place for place in exact if a <= place.start and place.end <= b]
         if not covered:

@@ -170,6 +170,9 @@ _PIECES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 _STRETCH = re.compile(
     rf"(?P<n>{_COUNT})\s*(?P<u>{_UNIT}|[hm](?!\w))(?P<half>\s+and\s+a\s+half)?", re.IGNORECASE
 )
+_BARE_HOUR = re.compile(
+    rf"(?:half\s+(?:past\s+)?)?(?:{_HOUR}(?:[:.][0-5]\d)?|{_HOUR_WORD})(?:\s+o'?clock)?"
+)
 _LASTING = re.compile(
     rf"\bfor\s+(?:the\s+)?(?:next\s+|another\s+|about\s+)?(?P<span>{_COUNT}\s*{_UNIT}(?:\s+and\s+a\s+half)?)"
     r"(?!\w)|\bfor\s+the\s+(?:next\s+)?(?P<unit>hour)(?!\w)",
@@ -227,6 +230,15 @@ def lasting(words: str, now: datetime) -> When | None:
         return None
     minutes = 60 if found["unit"] else minutes_of(found["span"])
     return When(at=_later(now, timedelta(minutes=minutes))) if minutes else None
+
+
+def bare_hour(words: str, now: datetime) -> When | None:
+    """ "9", "half seven", where nothing but an hour can be meant; None for anything else."""
+    if not _BARE_HOUR.fullmatch(words.strip(" .,!?").lower()):
+        return None
+    spans = list(find_times(f"at {words.strip(' .,!?')}", now))
+    value = spans[0].value if len(spans) == 1 else None
+    return value if isinstance(value, When) else None
 
 
 def minutes_of(words: str) -> int | None:

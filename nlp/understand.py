@@ -12,31 +12,32 @@ from nlp import commands, labels
 from nlp.clauses import Group, group
 from nlp.commands import Party
 from nlp.contacts import Contacts
-from nlp.context import Context
+from nlp.context import MAX_CHARACTERS, Context
 from nlp.conversation import Said, complete, with_pronouns
 from nlp.frame import build_call
 from nlp.guards import forbids, forbids_call
 from nlp.labels import CALLBACK
 from nlp.masking import mask_text
-from nlp.model import Model, Prediction
+from nlp.model import Model, Prediction, without_names
 from nlp.normalize import normalize
 from nlp.slots import BUILDERS
 from nlp.slots.scenario import says_scenario, scenario
 from nlp.spans import Masked
 from nlp.view import View
 
-__all__ = ["Context", "Understander"]
+__all__ = ["MAX_CHARACTERS", "Context", "Understander"]
 
-MAX_CHARACTERS = 2000
 #: Below these the bot says that it did not understand.
 _SURE_OF_CALL = 0.6
 #: A name that is in no contacts, or nobody at all, is weaker evidence than a number.
 _SURE_OF_A_NAME = 0.75
-_SURE_OF_OTHERS = 0.45
+_SURE_OF_OTHERS = 0.6
+#: … unless hardly anything speaks for nothing at all.
+_UNLIKELY = 0.12
 #: From here on, a text that is about something else as a whole yields no command at all.
 _SURE_OF_NOTHING = 0.6
-#: What a rule says, or a set phrase.
-_CERTAIN = 0.99
+#: Clauses that are each as sure as this are commands, whatever the whole looks like.
+_CERTAIN = 0.85
 #: From here on, the label of the whole text counts more than those of its clauses.
 _TRUSTED = 0.9
 #: From here on, a call is likely enough to go by its roles alone.
@@ -105,6 +106,12 @@ class Understander:
             confidence=confidence,
         )
 
+    def anonymous(self, text: str, context: Context) -> str:
+        """The message as the classifier sees it: no names, numbers, times or sums."""
+        with self._lock:
+            masked = mask_text(normalize(text[:MAX_CHARACTERS]), context, self.contacts)
+            return without_names(masked.text, self.model.roles(masked.text))
+
     def _parts(
         self, groups: list[Group], masked: Masked, whole: Prediction, context: Context
     ) -> list[_Part]:
@@ -126,7 +133,7 @@ class Understander:
     def _part(self, found: Group, masked: Masked, whole: Prediction, context: Context) -> _Part:
         text = masked.text[found.start : found.end]
         if found.label in _PLAIN:
-            sure = found.score >= _SURE_OF_OTHERS and not forbids(found.label, text)
+            sure = _is_sure(found, whole) and not forbids(found.label, text)
             return _Part(_PLAIN[found.label]() if sure else None, (), found.score)
         if found.label in BUILDERS or found.label == "scenario":
             return self._built(found, masked, whole, context)
@@ -170,7 +177,7 @@ class Understander:
 
     def _built(self, found: Group, masked: Masked, whole: Prediction, context: Context) -> _Part:
         """A command that its builder reads."""
-        if found.score < _SURE_OF_OTHERS:
+        if not _is_sure(found, whole):
             return _Part(None, (), found.score)
         view = View(masked, whole.roles, found.start, found.end, context)
         if forbids(found.label, view.text):
@@ -193,6 +200,13 @@ class Understander:
         if group.label == "scenario":
             return None
         return self._part(group, view.masked, whole, view.context).command
+
+
+def _is_sure(found: Group, whole: Prediction) -> bool:
+    """Whether a label counts: the less sure it is, the less the whole may be about nothing."""
+    if found.score >= _SURE_OF_OTHERS:
+        return True
+    return found.score >= _LIKELY and whole.scores[labels.OTHER] < _UNLIKELY
 
 
 def _all_reached(call: commands.Call) -> bool:

@@ -22,6 +22,7 @@ BUILDERS: Mapping[str, Callable[[View], Built]] = {
     "message": messages.message,
     "contact_add": messages.contact_add,
     "contact_remove": messages.contact_remove,
+    "contacts": messages.contacts,
     "invite": messages.invite,
     "add_device": messages.add_device,
     "remind": reminders.remind,

@@ -2,7 +2,7 @@
 
 import re
 
-from nlp.commands import AddDevice, ContactAdd, ContactRemove, Invite, Message, Party
+from nlp.commands import AddDevice, ContactAdd, ContactRemove, Contacts, Invite, Message, Party
 from nlp.contacts import named
 from nlp.cues import plainly
 from nlp.labels import TEXT, TO
@@ -54,6 +54,10 @@ _CONTACT_FORMS = tuple(
 _REMOVED = re.compile(
     r"(?:remove|delete|erase|forget|drop|take|kick|wipe|clear|get\s+rid\s+of)\s+(?:the\s+|my\s+|that\s+)?(?:contact\s+|entry\s+|number\s+|(?:number\s+)?(?:of|for)\s+)*(?:my\s+|the\s+)?"
     r"(?P<name>.+?)(?:'s)?(?:\s+(?:contact|number|entry|details|mobile))*\s*(?:$|[.,;!?]|\b(?:from|out\s+of|off|in\s+(?:my|the)|please)\b)"
+)
+_WHOSE = re.compile(
+    r"\b(?P<who>(?!what|show|my\b|the\b|is\b|me\b)[a-z][\w-]*(?:\s+[a-z][\w-]*)?)'s\s+(?:phone\s+|mobile\s+)?(?:number|extension|contact|details)"
+    r"|\b(?:number|extension|contact|details)\s+(?:of|for)\s+(?:my\s+|the\s+)?(?P<of>[\w' -]{1,30}?)\W*$"
 )
 _INVITED = re.compile(
     r"\b(?:invite|invitation\s+for|invitation\s+to|invite\s+for|invitation\s+(?:link|code)\s+for|invite\s+(?:link|code)\s+for|let|give|add|bring|onboard|sign\s+up)\s+(?:an?\s+)?(?:invite\s+|invitation\s+)?(?:to\s+|for\s+)?"
@@ -232,6 +236,18 @@ def contact_remove(view: View) -> Built:
         else None
     )
     return Built(ContactRemove(name=party.name if party else None))
+
+
+def contacts(view: View) -> Built:
+    """Whose, if one is asked for."""
+    contact = next((span.value for _, _, span in view.of(Kind.CONTACT)), None)
+    if isinstance(contact, Party):
+        return Built(Contacts(name=contact.name))
+    for match in _WHOSE.finditer(view.text):
+        name = _name(view.group(match, "who" if match.start("who") >= 0 else "of"))
+        if name and name.lower() not in ("my", "all", "the", "contacts", "everyone"):
+            return Built(Contacts(name=name))
+    return Built(Contacts())
 
 
 def invite(view: View) -> Built:

@@ -43,6 +43,9 @@ _FOR = re.compile(
 _TRACK = re.compile(
     r"\b(?:track(?:ing)?|measure)\s+(?:the\s+)?(?:calls\s+|responses\s+|number\s+)*(?:from|for|to|of)?\s*(?:the\s+|our\s+|my\s+|a\s+)?(?P<label>.+?)(?=\s*(?:$|[.,;!?]|\b(?:please|with|on\s+(?:the\s+)?ZONENAME|via|using|over)\b))"
 )
+_ASSIGNED = re.compile(
+    r"\bnumber\s+to\s+(?:the\s+|our\s+|my\s+)(?P<label>.+?)(?=\s*(?:$|[.,;!?]|\b(?:so|please|to\s+track)\b))"
+)
 _LABELLED = re.compile(
     r"\b(?:label(?:led|ed)?|called|named|call\s+it|name\s+it)\s+(?:it\s+)?[\"']?(?P<label>.+?)[\"']?\W*$"
 )
@@ -116,7 +119,7 @@ def _which(view: View) -> str | None:
 def tracking_number(view: View) -> Built:
     """What for, and on which line."""
     label = None
-    for pattern in (_LABELLED, _FOR, _TRACK):
+    for pattern in (_LABELLED, _FOR, _ASSIGNED, _TRACK):
         match = pattern.search(view.text)
         if match is None:
             continue

@@ -37,10 +37,10 @@ _OPENERS = tuple(
     )
 )
 _LEAD = re.compile(
-    r"(?:\s|[,:;.-]|to\b(?!\s+do\b)|about\b|that\b(?!\s+one)|of\b|for\b|regarding\b|saying\b|which\s+says\b|called\b|not\s+to\s+forget\s+(?:to\s+|about\s+)?|it's\s+time\s+to\b|please\b|i\s+(?:need|have|'ve\s+got|must|should|want)\s+(?:to\b)?|so\s+i\s+can\b|and\b)+"
+    r"(?:\s|[,:;.-]|to\b(?!\s+do\b)|about\b|that\b(?!\s+one)|of\b|for\b|regarding\b|saying\b|which\s+says\b|called\b|not\s+to\s+forget\s+(?:to\s+|about\s+)?|it's\s+time\s+to\b|please\b|i\s+(?:need|have|'ve\s+got|must|should|want)\s+(?:to\b)?|so\s+i\s+can\b|so\s+(?:that\s+)?i\s+(?:don't|do\s+not|won't)\s+forget\s+(?:to\s+|about\s+)?|i\s+(?:don't|do\s+not)\s+want\s+to\s+forget\s+(?:to\s+|about\s+)?|remind\s+me\s+(?:to|about|of|that)\b|remember\s+to\b|and\b)+"
 )
 _TAIL = re.compile(
-    r"(?:[\s,;.!:-]|\bplease|\bpls|\bthanks|\bthank\s+you|\bthx|\bat|\bon|\bfor|\bok)+$"
+    r"(?:[\s,;.!:-]|\bplease|\bpls|\bthanks|\bthank\s+you|\bthx|\bat|\bon|\bfor|\bbefore|\bby|\bok)+$"
 )
 _REPEATS_EVERY = re.compile(
     r"^(?:daily|weekly|monthly|phone|call|recurring|quick|new|another|one|single|little|repeating)\s*$"
@@ -65,7 +65,7 @@ _VERB = re.compile(
     r"do\s+i\s+have|are\s+there|how\s+many|when\s+is|when's|what\s+time\s+is|bring\s+up|pull\s+up|view|open|have\s+i\s+got|let\s+me\s+see)\b\s*"
 )
 _FILLERS = re.compile(
-    r"^(?:(?:text\s+of(?:\s+the)?|the|my|a|an|that|this|our|for|about|to|of|on|me|any|one|please|i|have|set|upcoming|pending|active|current|time|with|from|out|again|there|up|now|off|back|and)\b\s*|[\s,.;:!?\"'-]+)+"
+    r"^(?:(?:text\s+of(?:\s+the)?|mention(?:s|ing)?|the|my|a|an|that|this|our|for|about|to|of|on|me|any|one|please|i|have|set|upcoming|pending|active|current|time|with|from|out|again|there|up|now|off|back|and)\b\s*|[\s,.;:!?\"'-]+)+"
     r"|(?:[\s,.;:!?\"'-]|\b(?:please|one|again|anymore|any\s+more|now|set|me|thanks|thank\s+you|do\s+i\s+have|have|i|got|at\s+all|coming\s+up|of\s+mine|entirely|instead|for|to|from|are\s+there|is|call|earlier|later)\b)+$"
 )
 _ALL = re.compile(
@@ -83,6 +83,7 @@ _RENAMED = re.compile(
 _SHOULD_SAY = re.compile(
     rf"(?:the|my)\s+(?P<which>.+?)\s+{_NOUN}\s+should\s+(?:say|read)\s+[\"']?(?P<text>.+?)[\"']?\W*$"
 )
+_SHOULD_BE = re.compile(rf"^(?:the|my)\s+(?P<which>.+?)\s+{_NOUN}\s+should\s+be\b")
 _LEAD_MINUTES = re.compile(
     r"\b(?P<span>(?:an?\s+|half\s+an?\s+|\d+\s*|[a-z-]+\s+)(?:quarter\s+of\s+an\s+)?(?:min(?:ute)?s?|hours?|hrs?|h|m)(?:\s+and\s+a\s+half)?)\s+(?:before|ahead|prior|in\s+advance|early|earlier)\b",
     re.I,
@@ -259,7 +260,7 @@ def edit_reminder(view: View) -> Built:
         which_end = to.start() if to else which_end
     piece = view.text[shift:which_end]
     which = None
-    for pattern in (_THE_ONE, _ABOUT, _BEFORE):
+    for pattern in (_SHOULD_BE, _THE_ONE, _ABOUT, _BEFORE):
         match = pattern.search(piece)
         if match is None:
             continue

@@ -12,7 +12,7 @@ from nlp.commands import (
     Unblock,
 )
 from nlp.slots.built import Built
-from nlp.times import lasting
+from nlp.times import bare_hour, lasting
 from nlp.view import View
 from nlp.windows import find_window
 
@@ -60,12 +60,16 @@ _CONDITIONS = (
         r"i\s+miss|goes\s+unanswered|missed)\b")),
 )  # fmt: skip
 _UNTIL = re.compile(r"\b(?:until|till|til|up\s+to|'til|through)\b")
+_BEFORE_HOUR = re.compile(
+    r"\b(?:until|till|til|before)\s+(?P<hour>(?:half\s+(?:past\s+)?)?[\w:.]+)\W*(?:please\W*)?$",
+    re.I,
+)
 _AGAIN = re.compile(
     r"\b(?:available|reachable|free|back\s+online|here)\b(?!.*\bnot\b)|\bagain\b|\blet\s+(?:my\s+)?calls\s+(?:through|in)\b|\bback\s+on\b"
 )
 _NOT_AVAILABLE = re.compile(r"\b(?:not|no\s+longer|un)\s*(?:available|reachable|free)\b")
 _DND_OFF = re.compile(
-    r"\b(?:off|stop|cancel|end|disable|deactivate|remove|out\s+of|lift|no\s+longer\s+(?:need|on)|leave|exit|undo|unset|quit|clear)\b"
+    r"\b(?:turn|switch|take|set|put|back|disturb|dnd|mode)\b.{0,30}\boff\b|\b(?:stop|cancel|end|disable|deactivate|remove|out\s+of|lift|no\s+longer\s+(?:need|on)|leave(?!\s+me)|exit|undo|unset|quit|clear)\b"
 )
 _BLOCKED = re.compile(
     r"\b(?:un-?block(?:ing)?|block|blacklist|blocklist|ban|unban|bar|unbar|whitelist|un-?blacklist|ignore|reject|refuse|decline|"
@@ -191,6 +195,8 @@ def do_not_disturb(view: View) -> Built:
         until, said = stretch, True
     if not on:
         return Built(DoNotDisturb(on=False))
+    if until is None and (hour := _BEFORE_HOUR.search(view.words)):
+        until = bare_hour(hour["hour"], view.context.local_now())
     unclear = ("until",) if until is None and (said or _UNTIL.search(text)) else ()
     return Built(DoNotDisturb(until=until), unclear)
 

@@ -283,6 +283,30 @@ def _dangerous(got: list[dict[str, Any]], readings: list[list[dict[str, Any]]]) 
     return False
 
 
+def shares(report: Report) -> dict[str, float]:
+    """Percentages of a report, rounded to a tenth."""
+    scores = {"intents": report.intents, "wholes": report.wholes, "refused": report.refused}
+    return {
+        name: round(100 * score.right.total() / score.seen.total(), 1)
+        for name, score in scores.items()
+        if score.seen
+    }
+
+
+def measured(
+    model: Path, corpora: Path | None, sentences: Path, part: str = "held-out"
+) -> dict[str, dict[str, float]]:
+    """The shares a model reaches, by source; what `scores.json` beside the model keeps."""
+    understander = Understander(Model.load(model))
+    found: dict[str, dict[str, float]] = {}
+    if corpora is not None:
+        rows = [row for row in corpus_rows(corpora) if row.part == part]
+        found["corpora"] = shares(on_corpora(understander, rows))
+    for file in sorted(sentences.glob("*.jsonl")):
+        found[file.stem] = shares(on_sentences(understander, cases(file))[0])
+    return found
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -292,7 +316,13 @@ def main() -> None:
     parser.add_argument("--only", help="one file of them")
     parser.add_argument("--model", type=Path, default=MODEL_FOLDER)
     parser.add_argument("--errors", action="store_true", help="show what went wrong")
+    parser.add_argument("--record", action="store_true", help="keep the shares beside the model")
     arguments = parser.parse_args()
+    if arguments.record:
+        kept = measured(arguments.model, arguments.corpora, arguments.sentences, arguments.part)
+        file = arguments.model / "scores.json"
+        file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        return
     understander = Understander(Model.load(arguments.model))
     wrong: list[str] = []
     if arguments.corpora:

@@ -35,7 +35,7 @@ _log = logging.getLogger("nlp.training")
 SEED = 7
 REFERENCE = Context(now=datetime(2026, 11, 22, 14, 20, tzinfo=UTC))
 _BATCH = 64
-_NER_EPOCHS = 9
+_NER_EPOCHS = 11
 _TEXTCAT_EPOCHS = 12
 _NON_CALLS_FOR_ROLES = 2500
 
@@ -128,15 +128,18 @@ def training_examples(rows: Iterable[Row]) -> list[Example]:
 
 def save(language: Language, folder: Path, facts: dict[str, object]) -> None:
     """Write the model; the vocabulary keeps no words of the corpora."""
-    card = folder / "card.md"
-    kept = card.read_bytes() if card.exists() else None
+    kept = {
+        file: file.read_bytes()
+        for file in (folder / "card.md", folder / "scores.json")
+        if file.exists()
+    }
     shutil.rmtree(folder, ignore_errors=True)
     language.to_disk(folder)
     strings = json.dumps(sorted([*ALL, *pipeline.ROLES]))
     (folder / "vocab" / "strings.json").write_text(strings + "\n", encoding="utf-8")
     (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    if kept is not None:
-        card.write_bytes(kept)
+    for file, content in kept.items():
+        file.write_bytes(content)
 
 
 def main() -> None:

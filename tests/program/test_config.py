@@ -32,6 +32,7 @@ def test_the_defaults_in_the_example_are_the_defaults() -> None:
         "media",
         "calls",
         "owner",
+        "language",
         "limits",
         "guard",
         "log",

@@ -26,6 +26,7 @@ from nlp.context import Context
 from nlp.understand import Understander
 
 ME = Person(name="Owner", extension="101")
+CONTEXT = Context(now=datetime(2026, 11, 22, tzinfo=UTC))
 
 
 class Desk:
@@ -177,3 +178,48 @@ async def test_a_novel_is_not_read(chat: Dialogue, desk: Desk) -> None:
     (reply,) = await chat.hear("call 102 " * MAX_MESSAGE)
     assert "too long" in reply.text
     assert desk.placed == []
+
+
+async def test_what_is_understood_and_cannot_be_done_yet_is_said(chat: Dialogue) -> None:
+    (reply,) = await chat.hear("forward all my calls to 103")
+    assert "redirecting calls" in reply.text
+    assert "cannot do that yet" in reply.text
+
+
+async def test_him_is_whom_the_conversation_was_about(chat: Dialogue, desk: Desk) -> None:
+    await chat.hear("call 102")
+    await chat.hear("call him again")
+    await chat.hear("no, 103")
+    assert [call.to[0].extension for call in desk.placed] == ["102", "102", "103"]
+
+
+async def test_what_is_missing_is_asked_for_one_by_one(chat: Dialogue) -> None:
+    (first,) = await chat.hear("remind me")
+    assert first.text == "When exactly shall I remind you?"
+    (second,) = await chat.hear("tomorrow at 9")
+    assert second.text == "What shall I remind you of?"
+    (done,) = await chat.hear("to call the vet")
+    assert "reminders" in done.text
+
+
+async def test_a_lesson_is_what_made_us_ask_and_the_answer(
+    desk: Desk, language: Understander
+) -> None:
+    lessons: list[tuple[str, str, str]] = []
+
+    async def understand(text: str, person: Person, talk: Talk) -> Understanding:
+        context = Context(
+            now=datetime(2026, 11, 22, tzinfo=UTC), history=talk.history, asked=talk.asked
+        )
+        return language.understand(text, context)
+
+    async def learn(first: str, slot: str, answer: str) -> None:
+        lessons.append((first, slot, answer))
+
+    chat = Dialogue(ME, desk, understand, lambda _: None, learn)
+    await chat.hear("make a call")
+    await chat.hear("102")
+    assert lessons == [("make a call", "call.to", "102")]
+    assert language.anonymous("text Zoe to call +1 202 555 0143 at 5", CONTEXT) == (
+        "text CONTACTNAME to call PHONENUM TIMEEXPR"
+    )

@@ -1,0 +1,49 @@
+"""What the bot had to ask about, kept as training sentences, when the person agreed to that.
+
+Numbers, names, times and sums are placeholders in what is kept: the same masked text that the
+model sees, and nothing that says who wrote it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+
+MAX_BYTES = 1_000_000
+"Of the file; nothing is added to a full one."
+_FILE = "lessons.jsonl"
+
+Anonymise = Callable[[str], Awaitable[str]]
+
+
+class Lessons:
+    """The file of lessons in the data folder."""
+
+    def __init__(self, data: Path, anonymise: Anonymise) -> None:
+        self._file = lessons_file(data)
+        self._anonymise = anonymise
+
+    async def keep(self, first: str, slot: str, answer: str) -> None:
+        """A message, the slot it lacked, and the answer that gave it."""
+        lesson = {
+            "day": datetime.now().astimezone().date().isoformat(),
+            "text": await self._anonymise(first),
+            "asked": slot,
+            "answer": await self._anonymise(answer),
+        }
+        await asyncio.to_thread(self._append, json.dumps(lesson, ensure_ascii=False))
+
+    def _append(self, line: str) -> None:
+        if self._file.exists() and self._file.stat().st_size > MAX_BYTES:
+            return
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        self._file.chmod(0o600)
+
+
+def lessons_file(data: Path) -> Path:
+    """Where the lessons of an exchange are."""
+    return data / _FILE
