@@ -21,6 +21,7 @@ _GROUP_END = re.compile(r"\d(?!\d)")
 _EXAMPLES = {"GB": ("7700900", "1632960")}
 _NATIONAL = re.compile(r"(?<![\w+.,:/#-])\(?0\d[\d\s()-]{8,13}\d(?![\w]|[.,:/-]\d|\s?\d)")
 _EXTENSION_BEHIND = re.compile(r"\s\d{3}")
+_AREA_BEFORE, _AREA_AFTER = re.compile(r"\($"), re.compile(r"\)\s*\d")
 _BARE = re.compile(r"(?<![\w+.,:/#-])#?\d[\d\s-]*\d(?![\w%]|[.,:/]\d)|(?<![\w+.,:/-])\d(?![\w%])")
 _EXTENSION = re.compile(
     r"\b(?:extension|ext|extn|x)[\s.:#]*(?:number\s+)?(\d{2,5})\b", re.IGNORECASE
@@ -98,6 +99,8 @@ def find_extensions(text: str, extensions: Collection[str] | None) -> Iterator[S
         digits = match[1]
         if _COUNTED.match(text, match.end()) or _PLACE.search(text[: match.start(1)]):
             continue
+        if _AREA_BEFORE.search(text[: match.start(1)]) and _AREA_AFTER.match(text, match.end()):
+            continue  # "8 (916) 123-45-67": an area code of a number that is none here
         if extensions is None or digits in extensions:
             yield Span(match.start(), match.end(), Kind.EXTENSION, Party(extension=digits))
 

@@ -226,6 +226,8 @@ def _judge(text: str, model: tuple[tuple[int, int, str], ...], place: Placed) ->
         return Judged(place, cue, 1.0)
     if opinion is None:
         return Judged(place, cue, 0.9)
+    if decisive and cue is Role.CALLBACK:
+        return Judged(place, cue, 0.95)  # "call me back on …" leaves no doubt
     return Judged(place, cue, 0.8) if decisive else Judged(place, Role.UNCLEAR, 0.0)
 
 
