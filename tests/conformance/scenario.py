@@ -267,6 +267,9 @@ class Side:
         return self
 
 
+_ANSWERER = "To:[^;]*;tag=([^;[:space:]]*)"
+
+
 class Caller(Side):
     """The side that calls; with `auth` it is a phone that will be challenged."""
 
@@ -284,7 +287,7 @@ class Caller(Side):
     ) -> Caller:
         """INVITE, with its challenge."""
         self._sender = f"From: {sender};tag=[pid]c[call_number]"
-        self._to = f"To: {to}"
+        self._to, self._tagged = f"To: {to}", "[peer_tag_param]"
         body = sdp() if body is None else body
 
         def send(*more: str) -> None:
@@ -334,7 +337,10 @@ class Caller(Side):
 
     def answered(self, *, has: str | Iterable[str] = (), ack_body: str = "") -> Caller:
         """The call is taken and the answer acknowledged."""
-        self.rings().expect(200, rrs=True, has=has)
+        # SIPp's own idea of the tag is that of the last response, also of a refusal of the first
+        # INVITE that comes late or twice.
+        self.rings().expect(200, rrs=True, has=has, keep={"answerer": _ANSWERER})
+        self._tagged = ";tag=[$answerer]"
         self.ack(body=ack_body)
         return self
 
@@ -362,6 +368,7 @@ class Caller(Side):
         self._last = f"{method.lower()}{self._cseq}"
         self._uri = uri or f"sip:[service]@{SERVER}"
         self._sender = f"From: <sip:[from_user]@{SERVER}>;tag=[pid]c[call_number]"
+        self._tagged = "[peer_tag_param]"
         self._to = f"To: {to or f'<sip:[service]@{SERVER}>'}" + (f";tag={tag}" if tag else "")
         lines = [
             f"{method} {self._uri} SIP/2.0",
@@ -390,7 +397,7 @@ class Caller(Side):
         return self
 
     def _dialog(self) -> list[str]:
-        return [self._sender, f"{self._to}[peer_tag_param]", "Call-ID: [call_id]"]
+        return [self._sender, self._to + self._tagged, "Call-ID: [call_id]"]
 
 
 class Callee(Side):
