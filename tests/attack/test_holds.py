@@ -58,6 +58,17 @@ async def test_nobody_can_tell_which_users_there_are(exchange: Exchange) -> None
     phone = await Phone.at("127.0.0.11", "101", exchange.udp)
     challenge = await phone.ask(request("REGISTER", REGISTRAR, phone.address), exchange.udp)
     assert challenge is not None
+    # A machine that stumbles may favour one of them once; a difference that tells shows each time.
+    for _ in range(3):
+        medians = await _answer_times(phone, challenge, exchange)
+        if abs(medians[0] - medians[1]) < 0.3 * min(medians):
+            return
+    raise AssertionError(f"{medians} seconds for a user that there is, and one that there is not")
+
+
+async def _answer_times(phone: Phone, challenge: bytes, exchange: Exchange) -> list[float]:
+    """How long the answer to a wrong password takes for a user that there is, and for one that
+    there is not; the answers themselves must be equal."""
     times: dict[str, list[float]] = {"102": [], "999": []}
     answers: dict[str, set[bytes]] = {"102": set(), "999": set()}
     for _ in range(400):
@@ -70,8 +81,7 @@ async def test_nobody_can_tell_which_users_there_are(exchange: Exchange) -> None
             assert answer is not None
             answers[user].add(re.sub(rb"[0-9a-f.]{8,}", b"#", answer))
     assert answers["102"] == answers["999"]
-    medians = [statistics.median(taken) for taken in times.values()]
-    assert abs(medians[0] - medians[1]) < 0.3 * min(medians)
+    return [statistics.median(taken) for taken in times.values()]
 
 
 async def test_an_extension_cannot_register_as_another(exchange: Exchange) -> None:
