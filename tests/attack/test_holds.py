@@ -77,9 +77,12 @@ async def _answer_times(phone: Phone, challenge: bytes, exchange: Exchange) -> l
             message = request("REGISTER", REGISTRAR, phone.address, headers=[proof], tag="a")
             started = time.perf_counter()
             answer = await phone.ask(message, exchange.udp)
-            taken.append(time.perf_counter() - started)
             assert answer is not None
+            if status(answer) == 503:
+                continue  # a slow machine is busy: said of everybody, before a word is read
+            taken.append(time.perf_counter() - started)
             answers[user].add(re.sub(rb"[0-9a-f.]{8,}", b"#", answer))
+    assert min(map(len, times.values())) > 100
     assert answers["102"] == answers["999"]
     return [statistics.median(taken) for taken in times.values()]
 
