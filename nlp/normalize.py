@@ -49,6 +49,8 @@ _SHORTHAND = {
 _SHORT_WORD = re.compile(
     r"(?<![\w'/@.+-])(?:" + "|".join(map(re.escape, _SHORTHAND)) + r")(?![\w'@/-]|\.\w)"
 )
+# … but in a message that shouts everything is in capitals.
+_ANY_SHORT_WORD = re.compile(_SHORT_WORD.pattern, re.IGNORECASE)
 _WORD = re.compile(r"[a-z]", re.IGNORECASE)
 
 
@@ -62,7 +64,8 @@ def normalize(text: str) -> str:
     )
     text = _FILLER.sub("", text)
     text = _SPOKEN_PLUS.sub("+", text)
-    text = _SHORT_WORD.sub(lambda match: _SHORTHAND[match.group()], text)
+    short = _ANY_SHORT_WORD if text.isupper() else _SHORT_WORD
+    text = short.sub(lambda match: _SHORTHAND[match.group().lower()], text)
     text = _DICTATED.sub(_undictate, text)
     return " ".join(text.split())
 

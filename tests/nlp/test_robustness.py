@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from nlp.commands import COMMANDS, Call
 from nlp.normalize import normalize
+from nlp.training.evaluate import cases
 from nlp.understand import Context, Understander
-from tests.nlp.conftest import CONTEXT, sentences
+from tests.nlp.conftest import CONTEXT, SENTENCES, sentences
 
 # What the layers look for.
 _INGREDIENTS = (
@@ -46,6 +47,28 @@ def test_nothing_raises_and_output_is_bounded(understander: Understander, text: 
 def test_normalizing_is_idempotent(text: str) -> None:
     once = normalize(text)
     assert normalize(once) == once
+
+
+CASES = cases(SENTENCES / "contract" / "blind.jsonl")
+
+
+def test_spaces_say_nothing(understander: Understander) -> None:
+    for case in CASES:
+        spaced = "  " + case.text.replace(" ", "  \n") + "\t"
+        plain = understander.understand(case.text, case.context)
+        assert understander.understand(spaced, case.context).commands == plain.commands, case.text
+
+
+def test_shouting_means_the_same(understander: Understander) -> None:
+    """But for wallet addresses, in which capitals count."""
+    for case in CASES:
+        if "3P" in case.text:
+            continue
+        plain, loud = (
+            [command.intent for command in understander.understand(text, case.context).commands]
+            for text in (case.text, case.text.upper())
+        )
+        assert plain == loud, case.text
 
 
 def test_strange_contexts_do_not_raise(understander: Understander) -> None:
