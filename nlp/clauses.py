@@ -125,11 +125,7 @@ def _ordered_within(text: str, groups: list[Group], whole: Prediction) -> list[G
         return [Group(0, len(text), "call", found.score)]
     if whole.label in labels.COMMANDS and whole.scores[whole.label] >= _SURE:
         return None
-    if (
-        found.score < _PLAIN_ORDER
-        or found.label in ("call", labels.CALLBACK)
-        or found.label in labels.BARE
-    ):
+    if found.score < _PLAIN_ORDER or found.label == "call" or found.label in labels.BARE:
         return None
     start = 0 if _HIM.search(text, found.start, found.end) else found.start
     return [Group(start, len(text), found.label, found.score)]
@@ -148,10 +144,7 @@ def _begins_another(text: str, current: Group, clause: Clause, whole: Prediction
         another = clause.label == current.label == "message" and _TEXTS.match(text, clause.start)
         if not (strong.search(text, current.start, clause.start) or said_so or another):
             return False  # "text Bob: hang up": the words are the message's
-        if clause.label == current.label == "scenario":
-            return False
-        if clause.label in labels.COMMANDS and current.label == clause.label:
-            return True
+        return not clause.label == current.label == "scenario"
     if current.label != clause.label:
         return True
     if clause.label != "call":

@@ -88,7 +88,6 @@ class Said:
 
     view: View
     commands: tuple[Command, ...]
-    missing: tuple[str, ...]
 
 
 def complete(said: Said, context: Context) -> tuple[Command, ...] | None:

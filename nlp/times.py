@@ -16,7 +16,7 @@ from nlp.commands import When
 from nlp.spans import Kind, Span
 
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_BYDAY = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+BYDAY = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september",
     "october", "november", "december",
@@ -30,7 +30,7 @@ _NUMBER_WORDS = {
     "three quarters of an": 0.75, "one and a half": 1.5, "two and a half": 2.5, "three and a half": 3.5,
     "twenty-five": 25, "twenty five": 25, "thirty-five": 35, "thirty five": 35,
 }  # fmt: skip
-_HOUR_WORDS = {
+HOUR_WORDS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
     "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
 }  # fmt: skip
@@ -87,7 +87,7 @@ _UNIT = r"(?:seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|fortnights?|
 _ORDINAL = "(?:" + "|".join(sorted(_ORDINALS, key=len)[::-1]).replace("-", "[ -]") + ")"
 _IN_MONTH = r"(?:first|second|third|fourth|last|1st|2nd|3rd|4th)"
 _HOUR = r"(?:[01]?\d|2[0-3])"
-_HOUR_WORD = "(?:" + "|".join(_HOUR_WORDS) + ")"
+_HOUR_WORD = "(?:" + "|".join(HOUR_WORDS) + ")"
 _MERIDIEM = r"[ap]\.?\s?m(?:\.(?=\s|$|,)|\b)"
 _AT = r"(?:(?:at|@|by|around|about|from)\s+)?"
 # What makes "8" an hour when neither minutes nor am/pm do.
@@ -427,6 +427,12 @@ def _count(words: str) -> float:
     return _NUMBER_WORDS.get(words) or float(words)
 
 
+def _minutes_past(words: str) -> int:
+    """The minutes of "half past", "quarter to", "ten past"."""
+    named = {"half": 30, "quarter": 15, "ten": 10, "five": 5, "twenty": 20}
+    return named.get(words) or int(words)
+
+
 def _clock(first: dict[str, dict[str, str]]) -> tuple[time | None, bool]:
     """The time of day, and whether it may as well be twelve hours later ("at 8")."""
     part = next(iter(first["part"].values())) if "part" in first else None
@@ -437,20 +443,18 @@ def _clock(first: dict[str, dict[str, str]]) -> tuple[time | None, bool]:
     if "noon" in groups:
         named = 0 if groups["noon"] == "midnight" else 12
         if "past" in groups:
-            words = {"half": 30, "quarter": 15, "ten": 10, "five": 5, "twenty": 20}
-            minute = words.get(groups["past"]) or int(groups["past"])
+            minute = _minutes_past(groups["past"])
             before = groups["dir"] in ("to", "before")
             return time(
                 (named - 1) % 24 if before else named, 60 - minute if before else minute
             ), False
         return time(named), False
-    hour = _HOUR_WORDS.get(groups["h"]) or int(groups["h"])
+    hour = HOUR_WORDS.get(groups["h"]) or int(groups["h"])
     minute = int(groups.get("m", 0))
     if "mw" in groups:
         minute = {"thirty": 30, "fifteen": 15}.get(groups["mw"], 45)
     if "past" in groups:
-        words = {"half": 30, "quarter": 15, "ten": 10, "five": 5, "twenty": 20}
-        minute = words.get(groups["past"]) or int(groups["past"])
+        minute = _minutes_past(groups["past"])
         if groups.get("dir") == "to":
             hour, minute = (hour - 1) % 12 or 12, 60 - minute
     if "ap" in groups:
@@ -528,7 +532,7 @@ def _rule_in_month(groups: dict[str, str]) -> tuple[str | None, Callable[[date],
             else (day.day - 1) // 7 == number - 1
         )
 
-    return f"FREQ=MONTHLY;BYDAY={number}{_BYDAY[weekday]}", falls
+    return f"FREQ=MONTHLY;BYDAY={number}{BYDAY[weekday]}", falls
 
 
 def _named_day(groups: dict[str, str], today: date) -> date:
@@ -594,11 +598,11 @@ def _rule(
         return "FREQ=WEEKLY;BYDAY=SA,SU", lambda d: d.weekday() >= 5
     named = sorted({_weekday(word) for word in re.findall(_FULL_DAY, what)})
     if named:
-        by_day = ",".join(_BYDAY[i] for i in named)
+        by_day = ",".join(BYDAY[i] for i in named)
         return f"FREQ=WEEKLY{interval};BYDAY={by_day}", lambda d: d.weekday() in named
     if "week" in what and "wd" in first.get("day", {}):
         weekday = _weekday(first["day"]["wd"])
-        return f"FREQ=WEEKLY{interval};BYDAY={_BYDAY[weekday]}", lambda d: d.weekday() == weekday
+        return f"FREQ=WEEKLY{interval};BYDAY={BYDAY[weekday]}", lambda d: d.weekday() == weekday
     if "month" in what and "dom" in first:
         number = int(first["dom"]["d"])
         return f"FREQ=MONTHLY{interval};BYMONTHDAY={number}", lambda d: d.day == number

@@ -168,9 +168,8 @@ class Understander:
     ) -> list[_Part]:
         """What the parts are after what went before."""
         found = tuple(part.command for part in parts if part.command is not None)
-        missing = tuple(slot for part in parts for slot in part.missing)
         view = View(masked, whole.roles, 0, len(masked.text), context)
-        completed = complete(Said(view, found, missing), context)
+        completed = complete(Said(view, found), context)
         if completed is None:
             return parts
         return [_Part(command, command.missing(), 0.9) for command in completed]
@@ -195,7 +194,8 @@ class Understander:
     ) -> commands.Command | None:
         """What a scenario does: the command in a stretch of its words."""
         start, end = view.start + start, view.start + end
-        said = self.model.clause(view.masked.text, whole, start, end)
+        with self._lock:
+            said = self.model.clause(view.masked.text, whole, start, end)
         group = Group(start, end, said.label, said.scores[said.label])
         if group.label == "scenario":
             return None

@@ -3,8 +3,8 @@
 import re
 
 from nlp.commands import Window
+from nlp.times import BYDAY, HOUR_WORDS
 
-_BYDAY = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _DAY = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:days?)?"
 _CLOCK = (
     r"(?:(?P<{0}h>[01]?\d|2[0-4])(?:[:.h](?P<{0}m>[0-5]\d))?\s*(?P<{0}p>[ap]\.?m\b\.?)?(?:\s*o'?clock)?"
@@ -52,10 +52,7 @@ _PARTS = (
     (re.compile(r"\b(?:in\s+the\s+|every\s+|during\s+the\s+)?evenings?\b", re.I), "18:00", "22:00"),
     (re.compile(r"\b(?:at|over|during)\s+lunch(?:\s?time)?\b", re.I), "12:00", "13:00"),
 )
-_WORDS = {
-    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-    "ten": 10, "eleven": 11, "twelve": 12, "noon": 12, "midday": 12, "midnight": 0,
-}  # fmt: skip
+_WORDS = {**HOUR_WORDS, "noon": 12, "midday": 12, "midnight": 0}  # fmt: skip
 
 
 def find_window(words: str) -> Window | None:
@@ -65,7 +62,7 @@ def find_window(words: str) -> Window | None:
     if _OUTSIDE.search(words):
         start, end = start or "17:00", end or "09:00"
     elif _OFFICE.search(words):
-        days, start, end = days or _BYDAY[:5], start or "09:00", end or "17:00"
+        days, start, end = days or BYDAY[:5], start or "09:00", end or "17:00"
     if start is None and end is None:
         for pattern, first, last in _PARTS:
             if pattern.search(words):
@@ -80,13 +77,13 @@ def _days(words: str) -> tuple[str, ...]:
     ranged = _DAY_RANGE.search(words)
     if ranged:
         first, last = _index(ranged["one"]), _index(ranged["two"])
-        return tuple(_BYDAY[(first + i) % 7] for i in range((last - first) % 7 + 1))
+        return tuple(BYDAY[(first + i) % 7] for i in range((last - first) % 7 + 1))
     if _WEEKDAYS.search(words):
-        return _BYDAY[:5]
+        return BYDAY[:5]
     named = {_index(found["one"]) for found in _DAYS.finditer(words)}
     if _WEEKENDS.search(words):
         named |= {5, 6}
-    return tuple(_BYDAY[i] for i in sorted(named))
+    return tuple(BYDAY[i] for i in sorted(named))
 
 
 def _index(day: str) -> int:

@@ -63,10 +63,7 @@ def scenario(view: View, understand: Callable[[int, int], Command | None]) -> Bu
         if match is None:
             continue
         if "trigger" in match.groupdict() and match.start("trigger") >= 0:
-            start = match.start("trigger")
-            kinds = {a: span for a, _, span in view.spans}
-            span = kinds.get(start)
-            trigger = _trigger(view, match, span.kind if span else None)
+            trigger = _trigger(view, *match.span("trigger"))
         first, last = match.span("action")
         last = min(last, end)
         while first < last and text[last - 1] in " ,.;":
@@ -82,11 +79,8 @@ def scenario(view: View, understand: Callable[[int, int], Command | None]) -> Bu
     return Built(Scenario(name=name, action=action, trigger=trigger, on=not off), unclear)
 
 
-def _trigger(view: View, match: re.Match[str], kind: Kind | None) -> str:
-    start, end = match.span("trigger")
-    parties = view.parties(start, end)
-    if kind is Kind.NUMBER and parties and parties[0][2].number:
-        return parties[0][2].number
-    if kind is Kind.EXTENSION and parties and parties[0][2].extension:
-        return parties[0][2].extension
+def _trigger(view: View, start: int, end: int) -> str:
+    """The number, extension or star code that is called."""
+    for _, _, party in view.parties(start, end):
+        return party.number or party.extension or view.said(start, end)
     return view.said(start, end)
