@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 1_000_000
 "Of the file; nothing is added to a full one."
@@ -34,7 +37,10 @@ class Lessons:
             "asked": slot,
             "answer": await self._anonymise(answer),
         }
-        await asyncio.to_thread(self._append, json.dumps(lesson, ensure_ascii=False))
+        try:
+            await asyncio.to_thread(self._append, json.dumps(lesson, ensure_ascii=False))
+        except OSError as error:  # a full disk must not keep the answer from the person
+            log.warning("a lesson was not kept: %s", error)
 
     def _append(self, line: str) -> None:
         if self._file.exists() and self._file.stat().st_size > MAX_BYTES:
