@@ -5,7 +5,8 @@ Front ends give it what was said and show what it answers; it acts through the o
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from bot.ports import (
     ActiveCall,
@@ -49,7 +50,7 @@ class Dialogue:
         operator: Operator,
         understand: Understand,
         push: Callable[[Reply], None],
-        learn: Callable[[str, str, str], Awaitable[None]] | None = None,
+        learn: Callable[[str, str, str], None] | None = None,
     ) -> None:
         self.person = person
         self._operator = operator
@@ -60,7 +61,9 @@ class Dialogue:
         self._asked_by = ""
         "The message that made us ask."
         self._asked = ""
-        "The slot a question of ours is about, as `intent.slot`."
+        "The slot a question of ours is about, as `intent.slot`: of the last command."
+        self._unasked = deque[tuple[commands.Command, str]]()
+        "Commands that lack something as well, to be asked about one after another."
         self._choices: Sequence[ActiveCall] = ()
         self._stop_following = operator.follow(person, self._on_progress)
 
@@ -80,26 +83,35 @@ class Dialogue:
             return await self._hang_up(chosen.call_id)
         talk = Talk(history=self._history, asked=self._asked)
         understood = await self._understand(text, self.person, talk)
-        self._asked, self._choices = "", ()
-        if talk.asked and self._learn and _gives(talk.asked, understood.commands):
-            await self._learn(self._asked_by, talk.asked, text)
+        self._choices = ()
         if not understood.commands:
             return [Reply(text=NOT_UNDERSTOOD, buttons=(Button(label="Help", says="help"),))]
+        if talk.asked:
+            lesson = (self._asked_by, talk.asked, text)
+            # Answered or given up: “again” must not find half a command.
+            self._asked, self._history = "", self._history[:-1]
+            if not _gives(talk.asked, understood.commands):
+                self._unasked.clear()
+            elif self._learn:
+                self._learn(*lesson)
         replies: list[Reply] = []
-        for command in understood.commands:
-            self._history = (*self._history, command)[-MAX_HISTORY:]
-            missing = self._missing(command, understood.missing)
-            if missing:
-                self._asked, self._asked_by = missing, text
-                replies.append(Reply(text=question_for(missing)))
+        incomplete: list[tuple[commands.Command, str]] = []
+        for command, lacks in zip(understood.commands, understood.lacks, strict=True):
+            if lacks:
+                incomplete.append((command, lacks[0]))
             else:
+                self._remember(command)
                 replies += await self._do(command)
+        self._unasked.extendleft(reversed(incomplete))
+        if self._unasked:
+            command, self._asked = self._unasked.popleft()
+            self._asked_by = text
+            self._remember(command)
+            replies.append(Reply(text=question_for(self._asked)))
         return replies
 
-    @staticmethod
-    def _missing(command: commands.Command, missing: Sequence[str]) -> str:
-        """The first slot a command lacks; empty when it is complete."""
-        return next((slot for slot in missing if slot.startswith(f"{command.intent}.")), "")
+    def _remember(self, command: commands.Command) -> None:
+        self._history = (*self._history, command)[-MAX_HISTORY:]
 
     async def _do(self, command: commands.Command) -> list[Reply]:
         try:

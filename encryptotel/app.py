@@ -197,6 +197,7 @@ class App:
         await self._control.stop()
         await self.journal.close()
         await self.database.close()
+        await self.lessons.close()
         await self.language.close()
         for task in self._background:
             task.cancel()

@@ -28,9 +28,19 @@ class Lessons:
     def __init__(self, data: Path, anonymise: Anonymise) -> None:
         self._file = lessons_file(data)
         self._anonymise = anonymise
+        self._keeping: set[asyncio.Task[None]] = set()
 
-    async def keep(self, first: str, slot: str, answer: str) -> None:
-        """A message, the slot it lacked, and the answer that gave it."""
+    def keep(self, first: str, slot: str, answer: str) -> None:
+        """A message, the slot it lacked, and the answer that gave it. Nobody waits for this."""
+        task = asyncio.ensure_future(self._keep(first, slot, answer))
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
+    async def close(self) -> None:
+        """Finish what is being kept."""
+        await asyncio.gather(*self._keeping, return_exceptions=True)
+
+    async def _keep(self, first: str, slot: str, answer: str) -> None:
         lesson = {
             "day": datetime.now().astimezone().date().isoformat(),
             "text": await self._anonymise(first),

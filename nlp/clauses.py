@@ -45,8 +45,13 @@ _TEXTS = re.compile(r"(?:and\s+)?(?:text|message|tell|sms)\s+(?:CONTACTNAME|PHON
 _HIM = re.compile(r"\b(?:him|her|them|it|this|that)\b")
 _ALSO = re.compile(r"\W*(?:and\s+)?(?:also|then|oh\s+and|plus)\b")
 _WISHES = frozenset({"hide_number", "record"})
+_ANSWERS = frozenset({"yes", "no", "cancel"})
+_CLEARLY = 0.9
 _SURE = 0.7
 _PLAIN_ORDER = 0.95
+#: From here on a message as a whole tells something, and an order in it must be beyond doubt.
+_TOLD = 0.8
+_BEYOND_DOUBT = 0.998
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,8 @@ def _ordered_within(text: str, groups: list[Group], whole: Prediction) -> list[G
         return [Group(0, len(text), "call", found.score)]
     if whole.label in labels.COMMANDS and whole.scores[whole.label] >= _SURE:
         return None
-    if found.score < _PLAIN_ORDER or found.label == "call" or found.label in labels.BARE:
+    sure = _PLAIN_ORDER if whole.scores[labels.OTHER] < _TOLD else _BEYOND_DOUBT
+    if found.score < sure or found.label == "call" or found.label in labels.BARE:
         return None
     start = 0 if _HIM.search(text, found.start, found.end) else found.start
     return [Group(start, len(text), found.label, found.score)]
@@ -134,6 +140,8 @@ def _ordered_within(text: str, groups: list[Group], whole: Prediction) -> list[G
 def _stands_alone(clause: Clause, text: str) -> bool:
     if clause.score < _SURE or _OPENING.fullmatch(text, clause.start, clause.end):
         return False
+    if clause.label in _ANSWERS and clause.score < _CLEARLY:
+        return False  # "that's me", "all right"
     return clause.label in labels.COMMANDS
 
 

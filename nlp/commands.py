@@ -470,8 +470,14 @@ class Understanding:
 
     text: str
     commands: tuple[Command, ...]
-    missing: tuple[str, ...]
+    lacks: tuple[tuple[str, ...], ...]
+    "Beside each command what it lacks, as ``intent.slot``."
     confidence: float
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What must be asked, of whichever command."""
+        return tuple(dict.fromkeys(slot for slots in self.lacks for slot in slots))
 
     def to_json(self) -> dict[str, Any]:
         """The contract's JSON object; absent slots and default values are left out."""

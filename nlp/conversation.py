@@ -79,6 +79,7 @@ _PLAIN_ANSWER = re.compile(
     re.I,
 )
 
+_FEW_WORDS = 6
 _PARTY_SLOTS = ("to", "party", "participants", "from_", "callback")
 
 
@@ -106,7 +107,13 @@ def complete(said: Said, context: Context) -> tuple[Command, ...] | None:
         changed = _changed(last, said.view, *match.span("what"))
         if changed is not None:
             return (changed,)
-    if said.commands and not _is_bare(said.commands):
+    short = len(text.split()) <= _FEW_WORDS and _VERB.search(text) is None
+    if short and (told := _added(last, said.view) or _by_line(last, said.view)) is not None:
+        return (told,)
+    if _is_about_the_same(said.commands, last) and (asked := _asked_further(last, said.view)):
+        return (asked,)
+    calls = any(isinstance(command, commands.Call) for command in said.commands)
+    if said.commands and not _is_bare(said.commands) and (calls or not _CALL_PRONOUN.match(text)):
         filled = tuple(with_pronouns(command, said.view, history) for command in said.commands)
         return filled if filled != said.commands else None
     if _CALL_PRONOUN.match(text) and (party := last_party(history)):
@@ -122,14 +129,33 @@ def complete(said: Said, context: Context) -> tuple[Command, ...] | None:
             changed = _changed(last, said.view, *match.span("what"))
             if changed is not None:
                 return (changed,)
-    match = _ALSO.match(text)
-    if match is not None:
-        group = "what" if match.start("what") >= 0 else "too"
-        extended = _extended(last, said.view, *match.span(group))
-        if extended is not None:
-            return (extended,)
+    added = _added(last, said.view)
+    if added is not None:
+        return (added,)
     narrowed = _narrowed(last, said.view)
     return (narrowed,) if narrowed is not None else None
+
+
+def _added(last: Command, view: View) -> Command | None:
+    """ "And Alice too": the last command with one more."""
+    match = _ALSO.match(view.text)
+    if match is None:
+        return None
+    group = "what" if match.start("what") >= 0 else "too"
+    return _extended(last, view, *match.span(group))
+
+
+def _by_line(last: Command, view: View) -> Command | None:
+    """ "Via the German number": the last command over another line."""
+    if not (_LINE.match(view.text) and hasattr(last, "line")):
+        return None
+    code = _value("line", view, view.context)
+    return replace(last, line=code) if code else None  # type: ignore[call-arg]
+
+
+def _is_about_the_same(found: tuple[Command, ...], last: Command) -> bool:
+    """Whether a message asks once more what was asked last, and says nothing else of it."""
+    return len(found) == 1 and type(found[0]) is type(last) and found[0] == type(last)()
 
 
 def _is_bare(found: Iterable[Command]) -> bool:
@@ -431,9 +457,8 @@ _HOW: tuple[tuple[re.Pattern[str], Callable[[Command], Command | None]], ...] = 
 def _narrowed(last: Command, view: View) -> Command | None:
     """The last command with a detail that a message consists of."""
     text = view.text
-    if _LINE.match(text) and hasattr(last, "line"):
-        code = _value("line", view, view.context)
-        return replace(last, line=code) if code else None  # type: ignore[call-arg]
+    if (by_line := _by_line(last, view)) is not None:
+        return by_line
     for pattern, change in _HOW:
         if pattern.match(text):
             return change(last)

@@ -1,7 +1,7 @@
-"""Beginnings of sentences that leave no doubt what is asked for: rules of high precision.
+"""Beginnings of sentences that say what is asked for: rules of high precision.
 
-They are tried on masked text, politeness aside, from the first on. What they do not know is the
-model's to judge; so a rule that is not sure of itself does not belong here.
+They are tried on masked text, politeness aside, from the first on. `nlp.model` weighs them
+against what the model says; what they do not know is the model's alone to judge.
 """
 
 import re

@@ -93,6 +93,7 @@ _TOLD = re.compile(
     r"^\W*(?:i|we|he|she|they|CONTACTNAME|my\s+\w+|the\s+\w+|someone|somebody|everyone|nobody|it)\s+(?:already\s+|just\s+|had\s+|has\s+|have\s+|never\s+|always\s+|once\s+|usually\s+|often\s+)*"
     r"(?:sent|texted|messaged|told|asked|said|blocked|forwarded|redirected|recorded|reminded|saved|paid|topped|invited|transferred|forgot|"
     r"moved|changed|cancelled|canceled|deleted|removed|muted|hid|missed|spoke|talked|heard|reminds|sends|blocks|says|keeps|was|were|had\s+(?:a|an|the|our|some))\b"
+    r"|^\W*(?:it's|it\s+is|it\s+was)\s+(?:\w+\s+)?[a-z]+\s+(?:that|how|when|if)\b"
 )
 _CANCELS_A_THING = re.compile(
     r"\b(?:cancel|stop)\s+(?:that|this|my|the|our)\s+(?!order\b|request\b|last\b|previous\b|command\b|action\b|question\b|operation\b|one\b|call\b|thing\b|whole\b)\w+"

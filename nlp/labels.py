@@ -16,6 +16,14 @@ BARE = frozenset(
          "balance", "status", "help", "cancel", "yes", "no",
     }
 )  # fmt: skip
+#: Labels of which public corpora have real people's sentences.
+TAUGHT = frozenset(
+    {
+        "call", "conference", "hangup", "hold", "resume", "answer", "reject", "redial", "history",
+        "do_not_disturb", "remind", "reminders", "cancel_reminder", "edit_reminder", "message",
+        "yes", "no", "cancel", "help",
+    }
+)  # fmt: skip
 #: Not for us: small talk, spam, reports, other topics.
 OTHER = "other"
 

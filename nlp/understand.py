@@ -29,9 +29,9 @@ __all__ = ["MAX_CHARACTERS", "Context", "Understander"]
 
 #: Below these the bot says that it did not understand.
 _SURE_OF_CALL = 0.6
-#: A name that is in no contacts, or nobody at all, is weaker evidence than a number.
-_SURE_OF_A_NAME = 0.75
-_SURE_OF_OTHERS = 0.6
+_SURE_OF_TAUGHT = 0.5
+#: Of what no real people's sentences taught.
+_SURE_OF_UNTAUGHT = 0.7
 #: … unless hardly anything speaks for nothing at all.
 _UNLIKELY = 0.12
 #: From here on, a text that is about something else as a whole yields no command at all.
@@ -75,7 +75,7 @@ class Understander:
 
     def understand(self, text: str, context: Context) -> commands.Understanding:
         """The commands in `text`; none where it is not for us. Never raises."""
-        nothing = commands.Understanding(text=text, commands=(), missing=(), confidence=0.0)
+        nothing = commands.Understanding(text=text, commands=(), lacks=(), confidence=0.0)
         if len(text) > MAX_CHARACTERS:
             return nothing
         normal = normalize(text)
@@ -94,7 +94,7 @@ class Understander:
         if not understood:
             doubt = min((part.confidence for part in parts), default=0.0)
             return commands.Understanding(
-                text=text, commands=(), missing=(), confidence=min(doubt, 0.3)
+                text=text, commands=(), lacks=(), confidence=min(doubt, 0.3)
             )
         confidence = min(part.confidence for part in understood)
         if len(understood) < len(parts):
@@ -102,7 +102,7 @@ class Understander:
         return commands.Understanding(
             text=text,
             commands=tuple(part.command for part in understood if part.command is not None),
-            missing=tuple(dict.fromkeys(slot for part in understood for slot in part.missing)),
+            lacks=tuple(part.missing for part in understood),
             confidence=confidence,
         )
 
@@ -152,8 +152,6 @@ class Understander:
             likely = framed.call.callback or whole.scores["call"] >= _LIKELY
             plain = likely and framed.confidence >= _PLAIN_ROLES and _all_reached(framed.call)
             return _Part(framed.call, framed.missing, 0.7) if plain else _Part(None, (), 0.3)
-        if not _all_reached(framed.call) and score < _SURE_OF_A_NAME:
-            return _Part(None, (), 0.3)
         orders = any(words in text for words in _IMPERATIVE_CALLBACK)
         if found.label == CALLBACK and not framed.call.to and not orders:
             return _Part(None, (), 0.3)  # "I'm on 101" tells, and asks for nothing
@@ -172,7 +170,7 @@ class Understander:
         completed = complete(Said(view, found), context)
         if completed is None:
             return parts
-        return [_Part(command, command.missing(), 0.9) for command in completed]
+        return [_Part(command, _lacked(command, context), 0.9) for command in completed]
 
     def _built(self, found: Group, masked: Masked, whole: Prediction, context: Context) -> _Part:
         """A command that its builder reads."""
@@ -202,9 +200,20 @@ class Understander:
         return self._part(group, view.masked, whole, view.context).command
 
 
+def _lacked(command: commands.Command, context: Context) -> tuple[str, ...]:
+    """What a command still lacks: "again" after "At what time?" does not mean at once."""
+    lacks = command.missing()
+    intent, _, slot = context.asked.partition(".")
+    if context.asked in lacks or intent != command.intent or not context.history:
+        return lacks
+    still = getattr(command, slot, None) is None and context.history[-1].intent == intent
+    return (*lacks, context.asked) if still else lacks
+
+
 def _is_sure(found: Group, whole: Prediction) -> bool:
     """Whether a label counts: the less sure it is, the less the whole may be about nothing."""
-    if found.score >= _SURE_OF_OTHERS:
+    enough = _SURE_OF_TAUGHT if found.label in labels.TAUGHT else _SURE_OF_UNTAUGHT
+    if found.score >= enough:
         return True
     return found.score >= _LIKELY and whole.scores[labels.OTHER] < _UNLIKELY
 

@@ -79,7 +79,9 @@ class Office:
         than language."""
 
         async def understand(text: str, person: object, talk: object) -> Understanding:
-            return Understanding(text=text, commands=commands, missing=(), confidence=1.0)
+            return Understanding(
+                text=text, commands=commands, lacks=((),) * len(commands), confidence=1.0
+            )
 
         self.dialogue()._understand = understand
 

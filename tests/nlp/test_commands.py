@@ -137,7 +137,7 @@ def test_json_of_the_contract() -> None:
         "record": True,
     }
     understanding = Understanding(
-        text="hang up", commands=(Hangup(),), missing=(), confidence=0.98765
+        text="hang up", commands=(Hangup(),), lacks=((),), confidence=0.98765
     )
     assert understanding.to_json() == {
         "text": "hang up", "commands": [{"intent": "hangup"}], "missing": [], "confidence": 0.99,

@@ -202,6 +202,24 @@ async def test_what_is_missing_is_asked_for_one_by_one(chat: Dialogue) -> None:
     assert "reminders" in done.text
 
 
+async def test_half_a_command_is_not_what_again_means(chat: Dialogue, desk: Desk) -> None:
+    (asked,) = await chat.hear("call 102 an hour before my dentist appointment")
+    assert asked.text == "At what time exactly?"
+    (again,) = await chat.hear("again")
+    assert again.text == asked.text
+    await chat.hear("status")
+    await chat.hear("again")
+    assert desk.placed == []
+
+
+async def test_two_commands_of_a_kind_are_each_asked_about(chat: Dialogue, desk: Desk) -> None:
+    (first,) = await chat.hear("remind me to buy milk and then remind me tomorrow at 9")
+    assert first.text == "When exactly shall I remind you?"
+    (reply, second) = await chat.hear("today at 6 pm")
+    assert "reminders" in reply.text
+    assert second.text == "What shall I remind you of?"
+
+
 async def test_a_lesson_is_what_made_us_ask_and_the_answer(
     desk: Desk, language: Understander
 ) -> None:
@@ -213,7 +231,7 @@ async def test_a_lesson_is_what_made_us_ask_and_the_answer(
         )
         return language.understand(text, context)
 
-    async def learn(first: str, slot: str, answer: str) -> None:
+    def learn(first: str, slot: str, answer: str) -> None:
         lessons.append((first, slot, answer))
 
     chat = Dialogue(ME, desk, understand, lambda _: None, learn)
