@@ -6,8 +6,12 @@ Front ends give it what was said and show what it answers; it acts through the o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
 
+from bot.card import HANG_UP, Card, clock, told
 from bot.ports import (
     ActiveCall,
     Operator,
@@ -22,10 +26,13 @@ from bot.ports import (
 from bot.questions import cannot_yet, question_for
 from bot.replies import Button, Reply
 from nlp import commands
+from nlp.commands import command_from_json, command_to_json
 from nlp.context import MAX_CHARACTERS
 
 MAX_HISTORY = 8
 "Commands that “him”, “again” and “the other one” may mean."
+MAX_CARDS = 100
+"Calls whose message can still change."
 MAX_MESSAGE = MAX_CHARACTERS
 "Characters of one message; longer ones are not read."
 
@@ -34,7 +41,8 @@ I place calls for you. For example:
   Call +1 202 555 0143 from the USA line, then call me back on 101
   Call 102
   Hang up
-  Status"""
+  Status
+  Invite Bob"""
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
 NOTHING_DONE = "All right, nothing done."
 NO_QUESTION = "There is nothing waiting for a yes."
@@ -65,14 +73,40 @@ class Dialogue:
         self._unasked = deque[tuple[commands.Command, str]]()
         "Commands that lack something as well, to be asked about one after another."
         self._choices: Sequence[ActiveCall] = ()
+        self._awaiting: commands.Command | None = None
+        "What waits for a yes."
+        self._cards: dict[str, Card] = {}
         self._stop_following = operator.follow(person, self._on_progress)
 
     def close(self) -> None:
         """Stop telling of calls."""
         self._stop_following()
 
-    async def hear(self, text: str) -> list[Reply]:
-        """Answer one message."""
+    # ── what outlasts a restart ─────────────────────────────────────────────────────────
+    def talk(self) -> Mapping[str, Any]:
+        """Where the conversation stands, for `resume`."""
+        return {
+            "history": [command_to_json(command) for command in self._history],
+            "asked": self._asked,
+            "asked_by": self._asked_by,
+            "unasked": [[command_to_json(command), slot] for command, slot in self._unasked],
+            "awaiting": command_to_json(self._awaiting) if self._awaiting else None,
+        }
+
+    def resume(self, talk: Mapping[str, Any]) -> None:
+        """Go on where `talk` left off; what cannot be read (of another version) is forgotten."""
+        try:
+            history = tuple(command_from_json(command) for command in talk["history"])
+            unasked = [(command_from_json(command), str(slot)) for command, slot in talk["unasked"]]
+            awaiting = command_from_json(talk["awaiting"]) if talk["awaiting"] else None
+            asked, asked_by = str(talk["asked"]), str(talk["asked_by"])
+        except (KeyError, TypeError, ValueError):
+            return
+        self._history, self._unasked, self._awaiting = history, deque(unasked), awaiting
+        self._asked, self._asked_by = asked, asked_by
+
+    async def hear(self, text: str, *, confirm: bool = False) -> list[Reply]:
+        """Answer one message. With `confirm` what costs money is done after a yes only."""
         text = text.strip()
         if not text:
             return []
@@ -83,8 +117,9 @@ class Dialogue:
             return await self._hang_up(chosen.call_id)
         talk = Talk(history=self._history, asked=self._asked)
         understood = await self._understand(text, self.person, talk)
-        self._choices = ()
+        self._choices, awaiting, self._awaiting = (), self._awaiting, None
         if not understood.commands:
+            self._awaiting = awaiting
             return [Reply(text=NOT_UNDERSTOOD, buttons=(Button(label="Help", says="help"),))]
         if talk.asked:
             lesson = (self._asked_by, talk.asked, text)
@@ -94,6 +129,10 @@ class Dialogue:
                 self._unasked.clear()
             elif self._learn:
                 self._learn(*lesson)
+        if awaiting is not None and understood.commands == (commands.Yes(),):
+            return await self._do(awaiting)
+        if awaiting is not None and understood.commands == (commands.No(),):
+            return [Reply(text=NOTHING_DONE)]
         replies: list[Reply] = []
         incomplete: list[tuple[commands.Command, str]] = []
         for command, lacks in zip(understood.commands, understood.lacks, strict=True):
@@ -101,7 +140,7 @@ class Dialogue:
                 incomplete.append((command, lacks[0]))
             else:
                 self._remember(command)
-                replies += await self._do(command)
+                replies += await (self._ask_first(command) if confirm else self._do(command))
         self._unasked.extendleft(reversed(incomplete))
         if self._unasked:
             command, self._asked = self._unasked.popleft()
@@ -124,6 +163,8 @@ class Dialogue:
                     return [Reply(text=describe(self._operator.state(self.person)))]
                 case commands.Help():
                     return [Reply(text=HELP)]
+                case commands.Invite():
+                    return await self._invite(command)
                 case commands.Cancel():
                     return [Reply(text=NOTHING_DONE)]
                 case commands.No():
@@ -137,17 +178,45 @@ class Dialogue:
         except OperatorError as error:
             return [Reply(text=_sentence(error.message))]
 
+    async def _ask_first(self, command: commands.Command) -> list[Reply]:
+        """Do a command, or ask for a yes if it costs money."""
+        try:
+            question = self._question(command)
+        except OperatorError as error:
+            return [Reply(text=_sentence(error.message))]
+        if not question:
+            return await self._do(command)
+        if self._awaiting is not None:
+            return [Reply(text="One thing at a time, please: I have asked you something.")]
+        self._awaiting = command
+        return [Reply(text=question, buttons=YES_OR_NO)]
+
     async def _call(self, command: commands.Call) -> list[Reply]:
         placed = await self._operator.call(self.person, command)
         line = f" from the {placed.line} line" if placed.line else ""
         text = f"Calling {placed.to}{line}, then calling back {placed.back}."
+        over = f" over the {placed.line} line" if placed.line else ""
+        card = self._card(placed.call_id, f"{placed.to}{over} ↔ {placed.back}")
         return [
-            Reply(
-                text=text,
-                call_id=placed.call_id,
-                buttons=(Button(label="Hang up", says="hang up"),),
-            )
+            Reply(text=text, call_id=placed.call_id, card=card.text, buttons=(HANG_UP,)),
         ]
+
+    async def _invite(self, command: commands.Invite) -> list[Reply]:
+        name = command.name or ""
+        ways = await self._operator.invite(self.person, name)
+        first = (
+            f"Send {name} one of these; the first to use it is let in, within a week:"
+            if name
+            else "Open one of these in your other chat; it becomes yours as well, within a week:"
+        )
+        return [Reply(text="\n".join([first, *ways]))]
+
+    def _question(self, command: commands.Command) -> str:
+        """What to ask before a command that costs money; empty when nothing."""
+        if not isinstance(command, commands.Call):
+            return ""
+        cost = self._operator.quote(self.person, command)
+        return f"Call {cost}?" if cost else ""
 
     async def _hang_up_any(self) -> list[Reply]:
         calls = self._operator.active_calls(self.person)
@@ -156,7 +225,7 @@ class Dialogue:
         if len(calls) == 1:
             return await self._hang_up(calls[0].call_id)
         self._choices = calls
-        lines = [f"  {n}. {_pair(c)}, {_clock(c.seconds)}" for n, c in enumerate(calls, 1)]
+        lines = [f"  {n}. {_pair(c)}, {clock(c.seconds)}" for n, c in enumerate(calls, 1)]
         buttons = tuple(Button(label=str(n), says=str(n)) for n in range(1, len(calls) + 1))
         return [Reply(text="Which one?\n" + "\n".join(lines), buttons=buttons)]
 
@@ -175,10 +244,29 @@ class Dialogue:
         return None
 
     def _on_progress(self, progress: Progress) -> None:
-        text = _told(progress)
-        if text:
+        text = told(progress)
+        if not text:
+            return
+        if not progress.call_id:
             buttons = YES_OR_NO if progress.step is Step.QUESTION else ()
-            self._push(Reply(text=text, buttons=buttons, call_id=progress.call_id))
+            self._push(Reply(text=text, buttons=buttons))
+            return
+        card = self._card(progress.call_id, "A call of yours")
+        card.take(progress)
+        if card.over:
+            del self._cards[progress.call_id]
+        call_id = progress.call_id
+        self._push(Reply(text=text, buttons=card.buttons, call_id=call_id, card=card.text))
+
+    def _card(self, call_id: str, title: str) -> Card:
+        """The message about a call; a call is told of before it is known by its order."""
+        card = self._cards.get(call_id)
+        if card is None:
+            if len(self._cards) >= MAX_CARDS:
+                self._cards.pop(next(iter(self._cards)))
+            zone = ZoneInfo(self.person.timezone)
+            card = self._cards[call_id] = Card(title, lambda: datetime.now(zone))
+        return card
 
 
 def _gives(slot: str, found: Sequence[commands.Command]) -> bool:
@@ -200,35 +288,14 @@ def describe(state: State) -> str:
         devices = {0: "no phone", 1: "1 phone"}.get(phone.devices, f"{phone.devices} phones")
         lines.append(f"  {phone.extension} {phone.name}: {devices}")
     for call in state.calls:
-        lines.append(f"  call {_pair(call)}, {_clock(call.seconds)}")
+        lines.append(f"  call {_pair(call)}, {clock(call.seconds)}")
     if not state.calls:
         lines.append("  no calls")
     return "\n".join(lines)
 
 
-def _told(progress: Progress) -> str:
-    match progress.step:
-        case Step.RINGING:
-            return f"{progress.peer} is ringing …"
-        case Step.ANSWERED:
-            return f"{progress.peer} answered."
-        case Step.JOINED:
-            return "You are connected."
-        case Step.NOTICE | Step.QUESTION:
-            return progress.text
-        case Step.ENDED:
-            if progress.seconds or progress.text in ("hung up", "hung up by command"):
-                return f"The call ended: {progress.text}, {_clock(progress.seconds)}."
-            return f"The call did not come about: {progress.text}."
-    return ""
-
-
 def _pair(call: ActiveCall) -> str:
     return f"{call.caller} ↔ {call.callee}"
-
-
-def _clock(seconds: int) -> str:
-    return f"{seconds // 60}:{seconds % 60:02d}"
 
 
 def _sentence(text: str) -> str:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from nlp.commands import Call, Command, Understanding
+
+
+class Role(StrEnum):
+    """What a person may do: everything, all but running the exchange, only calls inside it."""
+
+    OWNER = "owner"
+    MEMBER = "member"
+    GUEST = "guest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +26,44 @@ class Person:
     extension: str
     region: str = "US"
     timezone: str = "UTC"
+    id: str = "owner"
+    role: Role = Role.OWNER
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where somebody writes from: a front end and the address it has for them."""
+
+    channel: str
+    address: str
+
+
+class People(Protocol):
+    """Who is known, and what was said with them."""
+
+    async def person_of(self, account: Account) -> Person | None:
+        """Whose account that is; None for a stranger's."""
+
+    async def everybody(self) -> Sequence[tuple[Person, Sequence[Account]]]:
+        """All who have an account, with their accounts."""
+
+    async def join(self, code: str, account: Account, name: str) -> Person | None:
+        """Let an account in with a code that is good once; None if it is not."""
+
+    async def take(self, account: Account, message_id: str) -> bool:
+        """Note that a message is being dealt with; False if it was before."""
+
+    async def finish(self, account: Account, message_id: str) -> None:
+        """Note that a message was dealt with."""
+
+    async def unfinished(self) -> Sequence[Account]:
+        """Who wrote what the last run did not finish; told once."""
+
+    async def recall(self, person: Person) -> Mapping[str, Any]:
+        """Where the conversation with somebody stands; empty if nowhere."""
+
+    async def remember(self, person: Person, talk: Mapping[str, Any]) -> None:
+        """Keep where the conversation stands."""
 
 
 class OperatorError(Exception):
@@ -109,8 +155,14 @@ class Operator(Protocol):
     async def call(self, person: Person, command: Call) -> Placed:
         """Call somebody and call the person back."""
 
+    def quote(self, person: Person, command: Call) -> str:
+        """Whom a call that costs money would reach, and how; empty when it costs nothing."""
+
     async def hang_up(self, person: Person, call_id: str) -> None:
         """End one of the person's calls."""
+
+    async def invite(self, person: Person, name: str) -> Sequence[str]:
+        """Ways in for somebody new, or with no name for a further account of the person."""
 
     def answer(self, person: Person, *, yes: bool) -> str:
         """The person's word on what they were asked first; empty when nothing was."""

@@ -15,8 +15,13 @@ class Button:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """One message to the person. `call_id` names the call it tells about, if any."""
+    """One message to the person. `call_id` names the call it tells about, if any.
+
+    `card` is all that is to be seen of that call now: a front end that can change what it sent
+    shows it in one message a call, any other shows `text`.
+    """
 
     text: str
     buttons: tuple[Button, ...] = ()
     call_id: str = ""
+    card: str = ""

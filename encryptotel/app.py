@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from bot.dialogue import Dialogue, describe
-from bot.ports import Person, Talk
+from bot.jabber import Jabber
+from bot.ports import Person, Role, Talk
+from bot.reception import Reception
 from bot.replies import Reply
+from bot.telegram import Telegram
 from encryptotel import certificates
 from encryptotel.alerts import Alerts, failed_handshake, wrong_password
 from encryptotel.certificates import Certificates
@@ -35,6 +38,7 @@ from encryptotel.journal import Journal
 from encryptotel.language import Language
 from encryptotel.lessons import Lessons
 from encryptotel.operator import Operator
+from encryptotel.people import OWNER, PeopleOfExchange
 from encryptotel.reload import blended, locked_out
 from nlp.commands import Understanding
 from nlp.context import Context
@@ -99,6 +103,7 @@ class App:
         self.news: deque[str] = deque(maxlen=MAX_NEWS)
         "What the owner was told lately that is about no call."
         self.alerts = Alerts(self.tell_owner)
+        self.chats: list[Telegram | Jabber] = []
         self.language = Language()
         self.lessons = Lessons(data, self.anonymous)
         self.exchange: Exchange
@@ -110,6 +115,10 @@ class App:
             region=config.owner.region,
             timezone=config.owner.timezone,
         )
+        self.people = PeopleOfExchange(
+            self.database, self.directory, self.person, timedelta(days=config.chat.keep_days)
+        )
+        self.reception = Reception(self.people, self._converse, confirm=config.chat.confirm)
         self._control = Control(
             data / SOCKET,
             {
@@ -166,7 +175,9 @@ class App:
             self.gatekeeper,
             self._take,
         )
-        self.operator = Operator(self.exchange, self.addresses, self.gatekeeper.answer)
+        self.operator = Operator(
+            self.exchange, self.addresses, self.gatekeeper.answer, self.people.invite
+        )
         self.journal.start()
         await self._listen()
         if config.demo.carrier:
@@ -176,6 +187,7 @@ class App:
             await self._start_demo_phone(number)
         self._spawn(self._keep_certificate())
         await warming
+        await self._open_chats()
         self.health.start()
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
@@ -189,6 +201,9 @@ class App:
                 self.exchange.hang_up_all("the exchange is stopping")
             hurried.cancel()
         await draining
+        for chat in self.chats:
+            await chat.stop()
+        self.reception.close()
         for phone in self.demo_phones.values():
             await phone.stop()
         await self.exchange.stop()
@@ -237,10 +252,21 @@ class App:
         self.news.append(text)
         self.operator.announce(self.person.extension, text, question=question)
 
-    def dialogue(self, push: Any) -> Dialogue:
+    def dialogue(self, push: Callable[[Reply], None]) -> Dialogue:
         """A conversation of the owner; `push` gets what happens later."""
+        return self._converse(self.person, push)
+
+    def _converse(self, person: Person, push: Callable[[Reply], None]) -> Dialogue:
         learn = self.lessons.keep if self.config.language.learn else None
-        return Dialogue(self.person, self.operator, self.understand, push, learn)
+        return Dialogue(person, self.operator, self.understand, push, learn)
+
+    async def ways_in(self) -> list[str]:
+        """How the owner takes possession by chat; none when that was done, or there is no chat."""
+        owned = any(person.id == OWNER for person, _ in await self.people.everybody())
+        if owned or not self.chats:
+            return []
+        code = await self.people.invite(self.person.name, role=Role.OWNER, person_id=OWNER)
+        return [chat.link(code) for chat in self.chats]
 
     async def understand(self, text: str, person: Person, talk: Talk) -> Understanding:
         """Text to commands, with what the exchange knows and the conversation was about."""
@@ -261,6 +287,28 @@ class App:
         )
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
+    async def _open_chats(self) -> None:
+        """Begin to talk on the networks that are configured; none of them holds up the start."""
+        telegram, xmpp = self.config.telegram, self.config.xmpp
+        if telegram.token:
+            self.chats.append(Telegram(telegram.token, self.reception, api=telegram.api))
+        if xmpp.jid:
+            self.chats.append(
+                Jabber(
+                    xmpp.jid,
+                    xmpp.password,
+                    self.reception,
+                    host=xmpp.host,
+                    port=xmpp.port,
+                    direct_tls=xmpp.direct_tls,
+                    ca_file=xmpp.ca_file,
+                )
+            )
+        await self.reception.start()
+        for chat in self.chats:
+            chat.start()
+            self.operator.offer_way(chat.link)
+
     async def _listen(self) -> None:
         """Open the SIP ports; where one is taken take a free one and say so."""
         section = self.config.exchange

@@ -159,6 +159,31 @@ class LanguageSection(Section):
     learn: bool = False
 
 
+class TelegramSection(Section):
+    """The bot on Telegram; none without a token."""
+
+    token: str = Field("", pattern=r"^(\d+:[\w-]{30,})?$", repr=False)
+    api: str = Field("", pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")
+
+
+class XmppSection(Section):
+    """The bot on Jabber; none without an address."""
+
+    jid: str = Field("", pattern=r"^([^@\s/]+@[^@\s/]+)?$", max_length=320)
+    password: str = Field("", repr=False, max_length=256)
+    host: str = Field("", max_length=253)
+    port: Port = 5222
+    direct_tls: bool = False
+    ca_file: str = ""
+
+
+class ChatSection(Section):
+    """Conversations, on whatever network."""
+
+    confirm: bool = True
+    keep_days: float = Field(30, gt=0, le=36_500)
+
+
 class LimitsSection(Section):
     trunk_calls_at_once: int = Field(4, ge=0)
     trunk_calls_per_hour: int = Field(60, ge=0)
@@ -249,6 +274,9 @@ class Config(BaseSettings):
     calls: CallsSection = CallsSection()
     owner: OwnerSection = OwnerSection()
     language: LanguageSection = LanguageSection()
+    chat: ChatSection = ChatSection()
+    telegram: TelegramSection = TelegramSection()
+    xmpp: XmppSection = XmppSection()
     limits: LimitsSection = LimitsSection()
     guard: GuardSection = GuardSection()
     log: LogSection = LogSection()

@@ -4,7 +4,7 @@ it, so that a feature exists once."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from bot.ports import (
@@ -15,6 +15,7 @@ from bot.ports import (
     PhoneState,
     Placed,
     Progress,
+    Role,
     State,
     Step,
 )
@@ -56,17 +57,44 @@ class Operator:
         exchange: Exchange,
         addresses: dict[str, str],
         answer: Callable[..., str] = lambda *, yes: "",
+        invite: Callable[..., Awaitable[str]] | None = None,
     ) -> None:
         self._exchange = exchange
         self._answer = answer
+        self._invite = invite or _nobody
+        self._ways: list[Callable[[str], str]] = []
+        "How a code is given to somebody, by chat."
         self._addresses = addresses
         self._followers: dict[str, list[Callable[[Progress], None]]] = {}
         self._users: dict[str, str] = {}
         self._joined: dict[str, datetime] = {}
 
     # ── commands ────────────────────────────────────────────────────────────────────────
+    def quote(self, person: Person, command: Call) -> str:
+        """Whom a call over a trunk would reach and how; empty for one inside. Raises
+        `OperatorError` for one that cannot be placed."""
+        number, back = self._parties(person, command)
+        outside = [party for party in (number, back) if party.startswith("+")]
+        if not outside:
+            return ""
+        line = f" over the {command.line} line" if command.line else ""
+        return f"{spoken(number)}{line}, then call {spoken(back)} back"
+
     async def call(self, person: Person, command: Call) -> Placed:
         """Call the party of a command and call the person, or whom they named, back."""
+        number, back = self._parties(person, command)
+        try:
+            call = self._exchange.call_and_call_back(
+                number=number, back=back, line=command.line, user=person.extension
+            )
+        except CallRefused as refused:
+            raise OperatorError("call.refused", refused.reason) from refused
+        return Placed(
+            call_id=call.id, to=spoken(number), line=command.line or "", back=spoken(back)
+        )
+
+    def _parties(self, person: Person, command: Call) -> tuple[str, str]:
+        """Who is called, and who is called back. Raises `OperatorError`."""
         for slot, sorry in _NOT_YET.items():
             if getattr(command, slot):
                 raise OperatorError(f"call.{slot}_unavailable", sorry)
@@ -84,15 +112,23 @@ class Operator:
             raise OperatorError(
                 "call.line_not_needed", f"{number} is one of our extensions, no line is needed"
             )
-        try:
-            call = self._exchange.call_and_call_back(
-                number=number, back=back, line=command.line, user=person.extension
+        if person.role is Role.GUEST and (number.startswith("+") or back.startswith("+")):
+            raise OperatorError("role.guest", "guests can call inside the exchange only")
+        return number, back
+
+    async def invite(self, person: Person, name: str) -> Sequence[str]:
+        """Ways in for somebody new, or with no name for a further account of the person."""
+        if name and person.role is not Role.OWNER:
+            raise OperatorError("role.owner_only", "only the owner of the exchange can invite")
+        if not self._ways:
+            raise OperatorError(
+                "invite.no_chat",
+                "no chat is set up; fill in [telegram] or [xmpp] in the configuration first",
             )
-        except CallRefused as refused:
-            raise OperatorError("call.refused", refused.reason) from refused
-        return Placed(
-            call_id=call.id, to=spoken(number), line=command.line or "", back=spoken(back)
-        )
+        mine = "" if name else person.id
+        role = Role.MEMBER if name else person.role
+        code = await self._invite(name or person.name, role=role, person_id=mine)
+        return [way(code) for way in self._ways]
 
     async def hang_up(self, person: Person, call_id: str) -> None:
         """End one of the person's calls."""
@@ -144,7 +180,11 @@ class Operator:
 
     def answer(self, person: Person, *, yes: bool) -> str:
         """The person's word on what they were asked first; empty when nothing was."""
-        return self._answer(yes=yes)
+        return self._answer(yes=yes) if person.role is Role.OWNER else ""
+
+    def offer_way(self, way: Callable[[str], str]) -> None:
+        """A chat that people can be invited to: `way` makes a link of a code."""
+        self._ways.append(way)
 
     def announce(self, extension: str, text: str, *, question: bool = False) -> None:
         """Say something to a person that is about no call, or ask for a yes or no."""
@@ -232,3 +272,7 @@ def _active(call: RunningCall) -> ActiveCall:
         seconds=round((datetime.now(UTC) - since).total_seconds()),
         joined=call.state is CallState.ANSWERED,
     )
+
+
+async def _nobody(name: str, *, role: Role, person_id: str) -> str:
+    raise OperatorError("invite.not_here", "nobody can be invited here")

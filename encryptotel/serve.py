@@ -35,6 +35,9 @@ Stop with Ctrl-C."""
 DEMO = """\
 DEMO: the lines US, UK and DE lead to a toy carrier inside this program that answers any
 number, speaks and echoes."""
+OWNERLESS = (
+    "The first to use one of these owns the exchange (good for a week, and until the next start):"
+)
 DEMO_PHONES = "Extensions {phones} have a built-in phone until yours registers."
 
 
@@ -63,6 +66,9 @@ async def serve(config: Config, file: Path, data: Path, *, console: bool, as_jso
         print(note, file=sys.stderr)
     _spare_collector()
     _announce(app, as_json)
+    if ways := await app.ways_in():
+        # Whoever holds this owns the exchange: it is shown here, and in no log.
+        print("\n".join([OWNERLESS, *ways]), file=sys.stderr, flush=True)
     conversation = asyncio.ensure_future(_converse(app)) if console else None
     reloading = asyncio.ensure_future(_reload_at(hung_up, app))
     await stopping.wait()

@@ -4,7 +4,8 @@
 set -eu
 
 packages="sip-tester baresip-core baresip-ffmpeg linphone-cli kamailio kamailio-tls-modules
-          dnsmasq-base coturn espeak-ng sox gcc libc6-dev"
+          dnsmasq-base coturn espeak-ng sox gcc libc6-dev
+          prosody"
 missing=""
 for package in $packages; do
     dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"

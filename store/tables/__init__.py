@@ -2,13 +2,18 @@
 
 from store.tables.directory import ExtensionRow, RouteRow, TrunkRow
 from store.tables.journal import CallRow, LegRow, TraceRow
+from store.tables.people import AccountRow, InboxRow, InvitationRow, PersonRow
 from store.tables.registrations import BindingRow
 
 __all__ = [
+    "AccountRow",
     "BindingRow",
     "CallRow",
     "ExtensionRow",
+    "InboxRow",
+    "InvitationRow",
     "LegRow",
+    "PersonRow",
     "RouteRow",
     "TraceRow",
     "TrunkRow",

@@ -1,0 +1,200 @@
+"""Everybody who writes comes through here: who they are, and which conversation it belongs to.
+
+One person has one conversation, whatever they write from; what happens later is told on all
+their accounts. Strangers get one polite line a day and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bot.dialogue import Dialogue
+from bot.ports import Account, People, Person, Role
+from bot.replies import Reply
+
+log = logging.getLogger(__name__)
+
+MAX_STRANGERS = 10_000
+"Strangers remembered; the longest silent goes first."
+STRANGERS_AN_HOUR = 600
+"Lines said to strangers, all together."
+TRIES = 5
+"Codes a stranger may try in a day."
+DAY = 86_400.0
+MAX_WAITING = 20
+"Messages of one person that wait for the one being answered."
+
+STRANGER = (
+    "Hello. This is somebody's private telephone exchange, and we have not met. "
+    "If you were invited, send me the code you were given."
+)
+WELCOME = (
+    "Welcome, {name}. Your extension is {extension}.\n"
+    "Try: “call 600” (the echo test), “status” or “help”."
+)
+OWNED = "This is your telephone exchange now."
+BUSY = "One moment, please: I am still at what you wrote before."
+INTERRUPTED = (
+    "I was restarted while I was at your last message. It may not have been done: "
+    "“status” shows what is going on; please say it again if it is not."
+)
+TROUBLE = "Something went wrong here, and I noted it as {id}. Please try again."
+_CODE = re.compile(r"(?:/start\s+|code:?\s+)?([A-Za-z0-9_-]{16})")
+
+Send = Callable[[str, Reply], None]
+"To an address of a front end; it never blocks and never raises."
+
+
+@dataclass
+class _Room:
+    """One person's conversation and who is in it."""
+
+    dialogue: Dialogue
+    accounts: list[Account]
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+
+
+@dataclass
+class _Stranger:
+    since: float
+    told: bool = False
+    tries: int = 0
+
+
+class Reception:
+    """`converse` opens a person's conversation, given what to call with news."""
+
+    def __init__(
+        self,
+        people: People,
+        converse: Callable[[Person, Callable[[Reply], None]], Dialogue],
+        *,
+        confirm: bool = True,
+    ) -> None:
+        self._people = people
+        self._converse = converse
+        self._confirm = confirm
+        self._rooms: dict[str, _Room] = {}
+        self._channels: dict[str, Send] = {}
+        self._strangers: OrderedDict[Account, _Stranger] = OrderedDict()
+        self._hour, self._told_this_hour = 0, 0
+
+    def open_channel(self, channel: str, send: Send) -> None:
+        """A front end is there: what is to be told to its people goes to `send`."""
+        self._channels[channel] = send
+
+    async def start(self) -> None:
+        """Open the conversations of everybody, and tell those who were cut off."""
+        for person, accounts in await self._people.everybody():
+            await self._room(person, accounts)
+        for account in await self._people.unfinished():
+            self._send(account, Reply(text=INTERRUPTED))
+
+    def close(self) -> None:
+        """Stop telling anybody anything."""
+        for room in self._rooms.values():
+            room.dialogue.close()
+
+    async def hear(
+        self, account: Account, text: str, *, message_id: str = "", name: str = ""
+    ) -> None:
+        """Take a message, once for each `message_id` (empty: each time); answers are sent to the
+        account. Never raises."""
+        try:
+            person = await self._people.person_of(account)
+            if person is None:
+                await self._hear_stranger(account, text, name)
+                return
+            if message_id and not await self._people.take(account, message_id):
+                log.info("a message on %s came twice", account.channel)
+                return
+            await self._hear_person(person, account, text)
+            if message_id:
+                await self._people.finish(account, message_id)
+        except Exception:
+            trouble = f"{time.time_ns() // 1_000_000 % 10**9:09d}"
+            log.exception("trouble %s with a message on %s", trouble, account.channel)
+            self._send(account, Reply(text=TROUBLE.format(id=trouble)))
+
+    async def knows(self, account: Account) -> bool:
+        """Whether that is somebody's account."""
+        return await self._people.person_of(account) is not None
+
+    async def _hear_person(self, person: Person, account: Account, text: str) -> None:
+        room = await self._room(person, (account,))
+        if room.waiting >= MAX_WAITING:
+            self._send(account, Reply(text=BUSY))
+            return
+        room.waiting += 1
+        try:
+            async with room.turn:
+                for reply in await room.dialogue.hear(text, confirm=self._confirm):
+                    self._send(account, reply)
+                await self._people.remember(person, room.dialogue.talk())
+        finally:
+            room.waiting -= 1
+
+    async def _room(self, person: Person, accounts: Sequence[Account]) -> _Room:
+        room = self._rooms.get(person.id)
+        if room is None:
+            talk = await self._people.recall(person)
+            room = self._rooms.get(person.id)  # somebody may have been faster
+            if room is None:
+                room = _Room(self._converse(person, lambda r: self._tell(person.id, r)), [])
+                room.dialogue.resume(talk)
+                self._rooms[person.id] = room
+        room.accounts += [account for account in accounts if account not in room.accounts]
+        return room
+
+    def _tell(self, person_id: str, reply: Reply) -> None:
+        for account in self._rooms[person_id].accounts:
+            self._send(account, reply)
+
+    def _send(self, account: Account, reply: Reply) -> None:
+        send = self._channels.get(account.channel)
+        if send is not None:
+            send(account.address, reply)
+
+    # ── strangers ───────────────────────────────────────────────────────────────────────
+    async def _hear_stranger(self, account: Account, text: str, name: str) -> None:
+        stranger = self._stranger(account)
+        code = _CODE.fullmatch(text.strip())
+        if code is not None and stranger.tries < TRIES:
+            stranger.tries += 1
+            person = await self._people.join(code[1], account, name)
+            if person is not None:
+                del self._strangers[account]
+                await self._room(person, (account,))
+                log.info("%s joined on %s", person.id, account.channel)
+                welcome = WELCOME.format(name=person.name, extension=person.extension)
+                if person.role is Role.OWNER:
+                    welcome = f"{welcome}\n{OWNED}"
+                self._send(account, Reply(text=welcome))
+                return
+        if not stranger.told and self._may_tell():
+            stranger.told = True
+            self._send(account, Reply(text=STRANGER))
+
+    def _stranger(self, account: Account) -> _Stranger:
+        now = time.monotonic()
+        known = self._strangers.get(account)
+        if known is None or now - known.since > DAY:
+            known = self._strangers[account] = _Stranger(now)
+        self._strangers.move_to_end(account)
+        if len(self._strangers) > MAX_STRANGERS:
+            self._strangers.popitem(last=False)
+        return known
+
+    def _may_tell(self) -> bool:
+        hour = int(time.monotonic() // 3600)
+        if hour != self._hour:
+            self._hour, self._told_this_hour = hour, 0
+        self._told_this_hour += 1
+        return self._told_this_hour <= STRANGERS_AN_HOUR

@@ -1,0 +1,197 @@
+"""The people of the exchange, their accounts and invitations, on the database."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, delete, select
+
+from bot.ports import Account, OperatorError, Person, Role
+from encryptotel.directory import Directory, DirectoryError
+from pbx.media.srtp import SrtpPolicy
+from store.database import Database
+from store.tables import AccountRow, InboxRow, InvitationRow, PersonRow
+
+OWNER = "owner"
+"The id of the one who runs the exchange."
+INVITED_FOR = timedelta(days=7)
+KEPT_IN_INBOX = timedelta(days=2)
+MAX_INVITATIONS = 50
+MAX_ACCOUNTS = 10
+"Of one person."
+_FIRST_EXTENSION, _LAST_EXTENSION = 110, 999
+
+
+class PeopleOfExchange:
+    """Implements `bot.ports.People`."""
+
+    def __init__(
+        self, database: Database, directory: Directory, owner: Person, keep: timedelta
+    ) -> None:
+        self._database = database
+        self._directory = directory
+        self._owner = owner
+        self._keep = keep
+
+    # ── who ─────────────────────────────────────────────────────────────────────────────
+    async def person_of(self, account: Account) -> Person | None:
+        async with self._database.reading() as session:
+            row = await session.get(AccountRow, (account.channel, account.address))
+            person = await session.get(PersonRow, row.person_id) if row else None
+        return self._person(person) if person else None
+
+    async def everybody(self) -> Sequence[tuple[Person, Sequence[Account]]]:
+        async with self._database.reading() as session:
+            people = (await session.execute(select(PersonRow))).scalars().all()
+            accounts = (await session.execute(select(AccountRow))).scalars().all()
+        found: dict[str, list[Account]] = {row.id: [] for row in people}
+        for account in accounts:
+            found[account.person_id].append(Account(account.channel, account.address))
+        return [(self._person(row), found[row.id]) for row in people if found[row.id]]
+
+    def _person(self, row: PersonRow) -> Person:
+        if row.id == OWNER:
+            return self._owner
+        return Person(
+            id=row.id,
+            name=row.name,
+            extension=row.extension,
+            role=Role(row.role),
+            region=row.region,
+            timezone=row.timezone,
+        )
+
+    # ── ways in ─────────────────────────────────────────────────────────────────────────
+    async def invite(self, name: str, *, role: Role, person_id: str = "") -> str:
+        """A code that lets one account in within a week: somebody new as `role`, or a further
+        account of `person_id`. Raises `OperatorError` when too many are open."""
+        code = secrets.token_urlsafe(12)  # 96 bits; what a Telegram start link may carry
+        now = datetime.now(UTC)
+        async with self._database.writing() as session:
+            await session.execute(delete(InvitationRow).where(col(InvitationRow.expires) < now))
+            if person_id == OWNER:  # only the newest way to own the exchange is good
+                await session.execute(
+                    delete(InvitationRow).where(col(InvitationRow.person_id) == OWNER)
+                )
+            open_ones = (await session.execute(select(InvitationRow))).scalars().all()
+            if len(open_ones) >= MAX_INVITATIONS:
+                raise OperatorError(
+                    "invite.too_many",
+                    f"{MAX_INVITATIONS} invitations are open; they end after a week",
+                )
+            session.add(
+                InvitationRow(
+                    code_hash=_hash(code),
+                    person_id=person_id,
+                    name=name[:80],
+                    role=role,
+                    expires=now + INVITED_FOR,
+                )
+            )
+        return code
+
+    async def join(self, code: str, account: Account, name: str) -> Person | None:
+        async with self._database.writing() as session:
+            invitation = await session.get(InvitationRow, _hash(code))
+            if invitation is None or invitation.expires < datetime.now(UTC):
+                return None
+            await session.delete(invitation)
+            person_id = invitation.person_id or secrets.token_hex(6)
+            row = await session.get(PersonRow, person_id)
+            if row is None:
+                row = PersonRow(
+                    id=person_id,
+                    name=(invitation.name or name)[:80],
+                    role=invitation.role,
+                    region=self._owner.region,
+                    timezone=self._owner.timezone,
+                )
+                session.add(row)
+                await session.flush()
+            known = await session.execute(
+                select(AccountRow).where(col(AccountRow.person_id) == row.id)
+            )
+            if len(known.scalars().all()) >= MAX_ACCOUNTS:
+                return None
+            await session.merge(
+                AccountRow(
+                    channel=account.channel,
+                    address=account.address,
+                    person_id=row.id,
+                    since=datetime.now(UTC),
+                )
+            )
+        if row.id != OWNER and not row.extension:
+            row.extension = await self._new_extension(row)
+        return self._person(row)
+
+    async def _new_extension(self, row: PersonRow) -> str:
+        """The first free number becomes somebody's; "" if there is none."""
+        taken = {extension.number for extension in self._directory.extensions()}
+        for number in map(str, range(_FIRST_EXTENSION, _LAST_EXTENSION)):
+            if number in taken:
+                continue
+            try:
+                await self._directory.add_extension(number, row.name, SrtpPolicy.OFFER)
+            except DirectoryError:  # the echo test, or somebody was faster
+                continue
+            async with self._database.writing() as session:
+                kept = await session.get(PersonRow, row.id)
+                if kept is not None:
+                    kept.extension = number
+            return number
+        return ""
+
+    # ── messages, each once ─────────────────────────────────────────────────────────────
+    async def take(self, account: Account, message_id: str) -> bool:
+        row = InboxRow(
+            channel=account.channel,
+            message_id=message_id[:200],
+            address=account.address,
+            at=datetime.now(UTC),
+        )
+        try:
+            async with self._database.writing() as session:
+                session.add(row)
+        except IntegrityError:
+            return False
+        return True
+
+    async def finish(self, account: Account, message_id: str) -> None:
+        async with self._database.writing() as session:
+            row = await session.get(InboxRow, (account.channel, message_id[:200]))
+            if row is not None:
+                row.done = True
+
+    async def unfinished(self) -> Sequence[Account]:
+        async with self._database.writing() as session:
+            old = datetime.now(UTC) - KEPT_IN_INBOX
+            await session.execute(delete(InboxRow).where(col(InboxRow.at) < old))
+            found = await session.execute(select(InboxRow).where(col(InboxRow.done).is_(False)))
+            rows = found.scalars().all()
+            for row in rows:
+                row.done = True
+        return list(dict.fromkeys(Account(row.channel, row.address) for row in rows))
+
+    # ── conversations ───────────────────────────────────────────────────────────────────
+    async def recall(self, person: Person) -> Mapping[str, Any]:
+        async with self._database.reading() as session:
+            row = await session.get(PersonRow, person.id)
+        if row is None or row.talked_at is None or row.talked_at < datetime.now(UTC) - self._keep:
+            return {}
+        return row.talk
+
+    async def remember(self, person: Person, talk: Mapping[str, Any]) -> None:
+        async with self._database.writing() as session:
+            row = await session.get(PersonRow, person.id)
+            if row is not None:
+                row.talk, row.talked_at = dict(talk), datetime.now(UTC)
+
+
+def _hash(code: str) -> str:
+    return hashlib.sha256(code.strip().encode()).hexdigest()

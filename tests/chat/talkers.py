@@ -1,0 +1,139 @@
+"""The same person on each front end: writes, taps and reads, and has a way to come in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from bot.ports import Account
+from bot.replies import Button, Reply
+from encryptotel.app import App
+from tests.office import Office, open_office
+from tests.peers import certs, prosody, telegram
+from tests.peers.proc import Feed, PeerError
+
+
+class Talker(Protocol):
+    """Somebody who chats."""
+
+    feed: Feed[str]
+
+    def says(self, text: str) -> None: ...
+    def taps(self, label: str) -> None: ...
+    async def sees(self, wanted: Callable[[str], bool], within: float = 20) -> str: ...
+
+
+class ConsoleTalker:
+    """Somebody at a terminal: what the console prints is what they read."""
+
+    def __init__(self, app: App, name: str) -> None:
+        self._app, self._name = app, name
+        self.feed: Feed[str] = Feed("console")
+        self._buttons: tuple[Button, ...] = ()
+        self._hearing: set[asyncio.Task[None]] = set()
+
+    def shows(self, reply: Reply) -> None:
+        self._buttons = reply.buttons or self._buttons
+        self.feed.push(reply.card or reply.text)
+
+    def says(self, text: str) -> None:
+        account = Account("console", self._name)
+        task = asyncio.ensure_future(self._app.reception.hear(account, text, name=self._name))
+        self._hearing.add(task)
+        task.add_done_callback(self._hearing.discard)
+
+    def taps(self, label: str) -> None:
+        for button in self._buttons:
+            if button.label == label:
+                self.says(button.says)
+                return
+        raise PeerError(f"no button {label!r} among {self._buttons}")
+
+    async def sees(self, wanted: Callable[[str], bool], within: float = 20) -> str:
+        return await self.feed.wait(wanted, within)
+
+
+class Stage:
+    """An office with a front end, and its people by name."""
+
+    def __init__(self, office: Office, meet: Callable[[str], Any]) -> None:
+        self.office = office
+        self._meet = meet
+        self._people: dict[str, Talker] = {}
+
+    async def person(self, name: str) -> Talker:
+        if name not in self._people:
+            self._people[name] = await self._meet(name)
+        return self._people[name]
+
+
+@asynccontextmanager
+async def on_console(folder: Path) -> AsyncIterator[Stage]:
+    async with open_office(folder, language=True) as office:
+        office.app.operator.offer_way(lambda code: f"Console: type the code {code}")
+        talkers: dict[str, ConsoleTalker] = {}
+        office.app.reception.open_channel("console", lambda who, r: talkers[who].shows(r))
+
+        async def meet(name: str) -> Talker:
+            talkers[name] = ConsoleTalker(office.app, name)
+            return talkers[name]
+
+        yield Stage(office, meet)
+
+
+@asynccontextmanager
+async def on_telegram(folder: Path) -> AsyncIterator[Stage]:
+    async with telegram.TelegramServer() as server:
+        section = {"token": telegram.TOKEN, "api": server.url}
+        async with open_office(folder, language=True, telegram=section) as office:
+            async with asyncio.timeout(10):
+                await office.app.chats[0].ready.wait()
+
+            async def meet(name: str) -> Talker:
+                return server.user(500 + len(server.users), name)
+
+            stage = Stage(office, meet)
+            stage.server = server  # type: ignore[attr-defined]
+            yield stage
+            assert server.invalid == []
+
+
+@asynccontextmanager
+async def on_jabber(folder: Path) -> AsyncIterator[Stage]:
+    certificate = await certs.make(folder, prosody.DOMAIN)
+    async with prosody.Prosody(certificate) as server:
+        bot = await server.register("pbx", "bot-secret")
+        section = {
+            "jid": bot,
+            "password": "bot-secret",
+            "host": "127.0.0.1",
+            "port": server.port,
+            "ca_file": str(certificate.ca),
+        }
+        talkers: list[prosody.Talker] = []
+        data = folder / "data"
+        data.mkdir()
+        async with open_office(data, language=True, xmpp=section) as office:
+            async with asyncio.timeout(10):
+                await office.app.chats[0].ready.wait()
+
+            async def meet(name: str) -> Talker:
+                jid = await server.register(name.lower(), "secret")
+                talker = prosody.Talker(jid, "secret", bot, certificate.ca)
+                talker.connect("127.0.0.1", server.port)
+                async with asyncio.timeout(10):
+                    await talker.online.wait()
+                talkers.append(talker)
+                return talker
+
+            stage = Stage(office, meet)
+            stage.server = server  # type: ignore[attr-defined]
+            yield stage
+            for talker in talkers:
+                await talker.disconnect()
+
+
+FRONT_ENDS = {"console": on_console, "telegram": on_telegram, "jabber": on_jabber}

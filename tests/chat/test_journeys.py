@@ -1,0 +1,137 @@
+"""The journeys of `tests/journeys`, plain text anybody can read, on each front end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.ports import Role
+from encryptotel.demo.phone import Phone, plays
+from encryptotel.people import OWNER
+from pbx.events import LegStarted
+from pbx.media.tones import tone
+from tests.calls.test_callback import telephone_network
+from tests.chat.talkers import FRONT_ENDS, Stage
+from tests.peers.proc import missing
+
+_FOLDER = Path(__file__).parent.parent / "journeys"
+JOURNEYS = {file.stem: file.read_text("utf-8") for file in sorted(_FOLDER.glob("*.txt"))}
+WITHIN = 30.0
+
+
+class Journey:
+    """One file being played. `seen` is how far each person has read."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.seen: dict[str, int] = {}
+        self.last: dict[str, str] = {}
+        self.steps: list[tuple[re.Pattern[str], Callable[..., Awaitable[None]]]] = [
+            (re.compile(r"Alice's phone is there"), self.phone),
+            (re.compile(r"the telephone network is there"), self.network),
+            (re.compile(r"the telephone network was called (\d+) times"), self.called),
+            (re.compile(r"(\w+) joins as the owner"), self.owns),
+            (re.compile(r"(\w+) uses the invitation"), self.joins),
+            (re.compile(r"(\w+) says  (.+)"), self.says),
+            (re.compile(r"(\w+) taps  (.+)"), self.taps),
+            (re.compile(r"(\w+) sees  (.+)"), self.sees),
+            (re.compile(r"(\w+) hears nothing more"), self.nothing),
+            (re.compile(r"(\w+) saw that call in one message"), self.one_message),
+        ]
+
+    async def play(self, text: str) -> None:
+        for number, line in enumerate(text.splitlines(), 1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            for pattern, step in self.steps:
+                if match := pattern.fullmatch(line.strip()):
+                    try:
+                        await step(*match.groups())
+                    except AssertionError as error:
+                        raise AssertionError(f"line {number}: {line}\n{error}") from error
+                    break
+            else:
+                raise AssertionError(f"line {number} is no step: {line}")
+
+    async def phone(self) -> None:
+        for number in ("101", "102"):
+            await self.stage.office.phone(number, Phone(plays(tone(1, 440.0)), ring_seconds=0.1))
+
+    async def network(self) -> None:
+        self.carrier = await telephone_network(self.stage.office, Phone(plays(tone(1, 620.0))))
+
+    async def called(self, times: str) -> None:
+        calls = {leg.leg_id for leg in self.stage.office.of(LegStarted) if leg.trunk}
+        assert len(calls) == int(times)
+
+    async def owns(self, name: str) -> None:
+        person = await self.stage.person(name)
+        code = await self.stage.office.app.people.invite(name, role=Role.OWNER, person_id=OWNER)
+        person.says(f"/start {code}")
+
+    async def joins(self, name: str) -> None:
+        inviter = self.last["Alice"]
+        code = re.search(r"(?:start=|body=|code )([\w-]{16})", inviter)
+        assert code, inviter
+        (await self.stage.person(name)).says(code[1])
+
+    async def says(self, name: str, text: str) -> None:
+        (await self.stage.person(name)).says(text)
+
+    async def taps(self, name: str, label: str) -> None:
+        (await self.stage.person(name)).taps(label)
+
+    async def sees(self, name: str, pattern: str) -> None:
+        person = await self.stage.person(name)
+        wanted = _like(pattern)
+        since = self.seen.get(name, 0)
+        self.last[name] = await person.feed.wait(wanted, WITHIN, since, what=pattern)
+        at = next(i for i, t in enumerate(person.feed.items[since:], since) if wanted(t))
+        self.seen[name] = at + 1
+
+    async def nothing(self, name: str) -> None:
+        """What others say is answered, and still nothing came."""
+        person = await self.stage.person(name)
+        before = len(person.feed.items)
+        other = await self.stage.person("Alice")
+        other.says("help")
+        await self.sees("Alice", "*I place calls for you*")
+        assert person.feed.items[before:] == []
+
+    async def one_message(self, name: str) -> None:
+        person: Any = await self.stage.person(name)
+        if hasattr(person, "messages"):
+            (card,) = [seen for seen in person.messages if "The call ended" in seen.text]
+            assert card.edits >= 2
+            assert card.buttons == []
+        if hasattr(person, "shown"):
+            assert len([text for text in person.shown.values() if "The call ended" in text]) == 1
+            assert person.corrections >= 2
+
+
+def _like(pattern: str) -> Callable[[str], bool]:
+    """Whether a text is as the pattern says; what a typed reply could be is no part of it."""
+    safe = pattern.replace("[", "[[]").replace("?", "[?]")
+
+    def wanted(text: str) -> bool:
+        return fnmatchcase(re.sub(r"\n\[ \d .* \]$", "", text), safe)
+
+    return wanted
+
+
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+@pytest.mark.parametrize("file", JOURNEYS)
+async def test_journey(front_end: str, file: str, tmp_path: Path) -> None:
+    if front_end == "jabber" and (gone := missing("prosody", "prosodyctl")):
+        pytest.skip(f"not installed: {', '.join(gone)}")
+    async with FRONT_ENDS[front_end](tmp_path) as stage:
+        await Journey(stage).play(JOURNEYS[file])
+
+
+def test_there_are_journeys() -> None:
+    assert len(JOURNEYS) >= 3
