@@ -37,6 +37,8 @@ PLUGINS = (
     "xep_0308",  # corrections
 )
 CORRECTED = "I cannot undo what you corrected; please write it anew."
+PAUSE, MAX_PAUSE = 1.0, 60.0
+"Seconds before a lost connection is made again, at first and at most."
 KEEPALIVE = 60
 "Seconds between pings that find a dead connection."
 
@@ -87,6 +89,7 @@ class Jabber:
         "The message that shows a call, by person and call."
         self._hearing: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._pause = PAUSE
         self.ready = asyncio.Event()
         "Set while we are connected."
         reception.open_channel(CHANNEL, self._outbox.put)
@@ -94,7 +97,7 @@ class Jabber:
     # ── life ────────────────────────────────────────────────────────────────────────────
     def start(self) -> None:
         """Begin to connect, for as long as that takes."""
-        self._client.connect(*self._where)
+        self._connect()
 
     async def stop(self) -> None:
         """Answer what was asked, then leave."""
@@ -116,6 +119,7 @@ class Jabber:
         except XMPPError as error:
             log.warning("the Jabber roster cannot be read: %s", error.condition)
         self.ready.set()
+        self._pause = PAUSE
         log.info("Jabber: connected as %s", self._client.boundjid.bare)
 
     def _on_resumed(self, _: Any) -> None:
@@ -124,8 +128,13 @@ class Jabber:
     def _on_disconnected(self, _: Any) -> None:
         self.ready.clear()
         if not self._stopping:
-            log.warning("the Jabber server is gone; connecting again")
-            self._client.reschedule_connection_attempt()
+            log.warning("the Jabber server is gone; connecting again in %.0f s", self._pause)
+            asyncio.get_running_loop().call_later(self._pause, self._connect)
+            self._pause = min(2 * self._pause, MAX_PAUSE)
+
+    def _connect(self) -> None:
+        if not self._stopping:
+            self._client.connect(*self._where)
 
     def _on_refused(self, _: Any) -> None:
         log.error("the Jabber server refuses the password; see [xmpp] in the configuration")

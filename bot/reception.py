@@ -28,7 +28,7 @@ TRIES = 5
 "Codes a stranger may try in a day."
 DAY = 86_400.0
 MAX_WAITING = 20
-"Messages of one person that wait for the one being answered."
+"Messages of one account that wait for the one being answered."
 
 STRANGER = (
     "Hello. This is somebody's private telephone exchange, and we have not met. "
@@ -58,7 +58,15 @@ class _Room:
     dialogue: Dialogue
     accounts: list[Account]
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass
+class _Queue:
+    """The messages of one account that are not answered yet."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
+    told_busy: bool = False
 
 
 @dataclass
@@ -82,6 +90,8 @@ class Reception:
         self._converse = converse
         self._confirm = confirm
         self._rooms: dict[str, _Room] = {}
+        self._known: set[Account] = set()
+        self._queues: dict[Account, _Queue] = {}
         self._channels: dict[str, Send] = {}
         self._strangers: OrderedDict[Account, _Stranger] = OrderedDict()
         self._hour, self._told_this_hour = 0, 0
@@ -107,21 +117,36 @@ class Reception:
     ) -> None:
         """Take a message, once for each `message_id` (empty: each time); answers are sent to the
         account. Never raises."""
+        queue = self._queues.setdefault(account, _Queue())
+        if queue.waiting >= MAX_WAITING:
+            if account in self._known and not queue.told_busy:
+                queue.told_busy = True
+                self._send(account, Reply(text=BUSY))
+            return
+        queue.waiting += 1
         try:
-            person = await self._people.person_of(account)
-            if person is None:
-                await self._hear_stranger(account, text, name)
-                return
-            if message_id and not await self._people.take(account, message_id):
-                log.info("a message on %s came twice", account.channel)
-                return
-            await self._hear_person(person, account, text)
-            if message_id:
-                await self._people.finish(account, message_id)
+            async with queue.turn:  # before anything else: what was written first is done first
+                await self._hear(account, text, message_id, name)
         except Exception:
             trouble = f"{time.time_ns() // 1_000_000 % 10**9:09d}"
             log.exception("trouble %s with a message on %s", trouble, account.channel)
             self._send(account, Reply(text=TROUBLE.format(id=trouble)))
+        finally:
+            queue.waiting -= 1
+            if not queue.waiting:
+                self._queues.pop(account, None)
+
+    async def _hear(self, account: Account, text: str, message_id: str, name: str) -> None:
+        person = await self._people.person_of(account)
+        if person is None:
+            await self._hear_stranger(account, text, name)
+            return
+        if message_id and not await self._people.take(account, message_id):
+            log.info("a message on %s came twice", account.channel)
+            return
+        await self._hear_person(person, account, text)
+        if message_id:
+            await self._people.finish(account, message_id)
 
     async def knows(self, account: Account) -> bool:
         """Whether that is somebody's account."""
@@ -129,17 +154,10 @@ class Reception:
 
     async def _hear_person(self, person: Person, account: Account, text: str) -> None:
         room = await self._room(person, (account,))
-        if room.waiting >= MAX_WAITING:
-            self._send(account, Reply(text=BUSY))
-            return
-        room.waiting += 1
-        try:
-            async with room.turn:
-                for reply in await room.dialogue.hear(text, confirm=self._confirm):
-                    self._send(account, reply)
-                await self._people.remember(person, room.dialogue.talk())
-        finally:
-            room.waiting -= 1
+        async with room.turn:
+            for reply in await room.dialogue.hear(text, confirm=self._confirm):
+                self._send(account, reply)
+            await self._people.remember(person, room.dialogue.talk())
 
     async def _room(self, person: Person, accounts: Sequence[Account]) -> _Room:
         room = self._rooms.get(person.id)
@@ -150,6 +168,7 @@ class Reception:
                 room = _Room(self._converse(person, lambda r: self._tell(person.id, r)), [])
                 room.dialogue.resume(talk)
                 self._rooms[person.id] = room
+        self._known.update(accounts)
         room.accounts += [account for account in accounts if account not in room.accounts]
         return room
 

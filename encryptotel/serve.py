@@ -10,18 +10,17 @@ import resource
 import shutil
 import signal
 import sys
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from bot.console import Console
 from encryptotel.app import App
 from encryptotel.config import Config
 from encryptotel.errors import UserError
+from encryptotel.logs import log_to
 
 log = logging.getLogger(__name__)
 
 LOG = "encryptotel.log"
-MAX_LOG = 5_000_000
 MAX_FILES = 65_536
 
 WELCOME = """\
@@ -43,7 +42,7 @@ DEMO_PHONES = "Extensions {phones} have a built-in phone until yours registers."
 
 async def serve(config: Config, file: Path, data: Path, *, console: bool, as_json: bool) -> None:
     """Run until SIGTERM or SIGINT. Raises what `App.start` raises."""
-    _log_to(data / LOG if console else None, config.log.level)
+    log_to(data / LOG if console else None, config)
     _allow_many_files()
     stopping, hurry, hung_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -105,20 +104,6 @@ def _spare_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-
-
-def _log_to(file: Path | None, level: str) -> None:
-    """The log goes to standard error; beside a console chat to a file, so as not to disturb."""
-    handler: logging.Handler = logging.StreamHandler(sys.stderr)
-    if file is not None:
-        handler = RotatingFileHandler(file, maxBytes=MAX_LOG, backupCount=2)
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=[handler],
-    )
-    for library in ("alembic", "aiosqlite", "sqlalchemy"):  # statements may hold secrets
-        logging.getLogger(library).setLevel("WARNING")
 
 
 def _program() -> str:

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from bot.ports import Account
+from bot.ports import Account, Person, Talk
 from bot.replies import Button, Reply
 from encryptotel.app import App
+from nlp.commands import COMMANDS, Understanding
+from nlp.phrases import label_of_phrase
 from tests.office import Office, open_office
 from tests.peers import certs, prosody, telegram
 from tests.peers.proc import Feed, PeerError
@@ -84,11 +86,21 @@ async def on_console(folder: Path) -> AsyncIterator[Stage]:
         yield Stage(office, meet)
 
 
+async def by_phrase(text: str, person: Person, talk: Talk) -> Understanding:
+    """What set phrases mean ("help", "hang up"): enough where a test is not about language, and
+    the model need not be loaded."""
+    label = label_of_phrase(text.lower())
+    commands = (COMMANDS[label](),) if label else ()
+    return Understanding(text=text, commands=commands, lacks=((),) * len(commands), confidence=1.0)
+
+
 @asynccontextmanager
-async def on_telegram(folder: Path) -> AsyncIterator[Stage]:
+async def on_telegram(folder: Path, *, language: bool = True) -> AsyncIterator[Stage]:
     async with telegram.TelegramServer() as server:
         section = {"token": telegram.TOKEN, "api": server.url}
-        async with open_office(folder, language=True, telegram=section) as office:
+        async with open_office(folder, language=language, telegram=section) as office:
+            if not language:
+                office.app.understand = by_phrase  # type: ignore[method-assign]
             async with asyncio.timeout(10):
                 await office.app.chats[0].ready.wait()
 
@@ -102,7 +114,7 @@ async def on_telegram(folder: Path) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def on_jabber(folder: Path) -> AsyncIterator[Stage]:
+async def on_jabber(folder: Path, *, language: bool = True) -> AsyncIterator[Stage]:
     certificate = await certs.make(folder, prosody.DOMAIN)
     async with prosody.Prosody(certificate) as server:
         bot = await server.register("pbx", "bot-secret")
@@ -116,7 +128,9 @@ async def on_jabber(folder: Path) -> AsyncIterator[Stage]:
         talkers: list[prosody.Talker] = []
         data = folder / "data"
         data.mkdir()
-        async with open_office(data, language=True, xmpp=section) as office:
+        async with open_office(data, language=language, xmpp=section) as office:
+            if not language:
+                office.app.understand = by_phrase  # type: ignore[method-assign]
             async with asyncio.timeout(10):
                 await office.app.chats[0].ready.wait()
 

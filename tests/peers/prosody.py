@@ -27,7 +27,7 @@ c2s_ports = {{ {port} }}
 c2s_direct_tls_ports = {{ {direct} }}
 s2s_ports = {{}}
 modules_enabled = {{
-    "roster", "saslauth", "tls", "disco", "ping", "smacks", "carbons", "pep", "blocklist",
+    "roster", "saslauth", "tls", "disco", "ping", "smacks", "carbons", "pep", "offline",
 }}
 modules_disabled = {{ "s2s" }}
 c2s_require_encryption = true

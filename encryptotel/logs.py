@@ -1,0 +1,51 @@
+"""The log: where it goes, and what may never be in it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from encryptotel.config import Config
+
+MAX_LOG = 5_000_000
+"Bytes of one file; two older ones are kept."
+MASKED = "•••"
+# What libraries log at their usual levels holds statements, addresses with tokens, stanzas.
+_QUIET = ("alembic", "aiosqlite", "sqlalchemy", "httpx", "httpcore", "telegram", "slixmpp")
+_SHORTEST = 6
+"A secret shorter than this would mask ordinary words."
+
+
+class Masking(logging.Formatter):
+    """Formats lines, tracebacks included, without the secrets of the configuration."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._secrets = sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        for secret in self._secrets:
+            line = line.replace(secret, MASKED)
+        return line
+
+
+def secrets_of(config: Config) -> list[str]:
+    """Every secret the configuration has."""
+    found = [config.telegram.token, config.xmpp.password]
+    found += [extension.secret for extension in config.extension]
+    return found + [trunk.password for trunk in config.trunk]
+
+
+def log_to(file: Path | None, config: Config) -> None:
+    """Log to a file, which a console chat is not disturbed by, or to standard error."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if file is not None:
+        handler = RotatingFileHandler(file, maxBytes=MAX_LOG, backupCount=2)
+    handler.setFormatter(Masking(secrets_of(config)))
+    logging.basicConfig(level=config.log.level.upper(), handlers=[handler])
+    for library in _QUIET:
+        logging.getLogger(library).setLevel("WARNING")

@@ -1,0 +1,162 @@
+"""Telegram at its worst: limits, broken connections, updates twice, other people's buttons."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.ports import Role
+from bot.reception import STRANGER
+from bot.telegram import TOO_OLD, pieces
+from encryptotel import logs
+from encryptotel.people import OWNER
+from tests.chat.talkers import Stage, on_telegram
+from tests.office import Office
+from tests.peers.telegram import Refused, TelegramServer, User
+
+
+@asynccontextmanager
+async def owned(folder: Path) -> AsyncIterator[tuple[Office, TelegramServer, User]]:
+    """An office whose owner has joined on Telegram."""
+    async with on_telegram(folder, language=False) as stage:
+        alice = await joined(stage, "Alice")
+        yield stage.office, stage.server, alice  # type: ignore[attr-defined]
+
+
+async def joined(stage: Stage, name: str) -> User:
+    code = await stage.office.app.people.invite(name, role=Role.OWNER, person_id=OWNER)
+    user: Any = await stage.person(name)
+    user.says(f"/start {code}")
+    await user.sees(lambda text: "Welcome" in text)
+    found: User = user
+    return found
+
+
+async def test_a_start_link_is_good_once(tmp_path: Path) -> None:
+    async with on_telegram(tmp_path, language=False) as stage:
+        code = await stage.office.app.people.invite("", role=Role.OWNER, person_id=OWNER)
+        alice, mallory = await stage.person("Alice"), await stage.person("Mallory")
+        alice.says(f"/start {code}")
+        await alice.sees(lambda text: "Welcome" in text)
+        mallory.says(f"/start {code}")
+        assert await mallory.sees(lambda _: True) == STRANGER
+
+
+async def test_refusals_and_broken_connections_lose_nothing_and_repeat_nothing(
+    tmp_path: Path,
+) -> None:
+    async with owned(tmp_path) as (_, server, alice):
+        server.trouble += [
+            Refused(429, "Too Many Requests: retry after 1", retry_after=1),
+            Refused(500, "Internal Server Error"),
+            None,
+            Refused(502, "Bad Gateway"),
+        ]
+        before = len(alice.messages)
+        for text in ("help", "status", "help"):
+            alice.says(text)
+        await alice.sees(lambda _: len(alice.messages) == before + 3, 30)
+        kinds = ["I place" if "I place" in m.text else "status" for m in alice.messages[before:]]
+        assert kinds == ["I place", "status", "I place"]
+
+
+async def test_an_update_that_comes_twice_is_done_once(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (office, server, alice):
+        done: list[str] = []
+        hear = office.app.reception._hear_person
+
+        async def counted(person: Any, account: Any, text: str) -> None:
+            done.append(text)
+            await hear(person, account, text)
+
+        office.app.reception._hear_person = counted  # type: ignore[method-assign]
+        server.again = 3
+        for text in ("help", "status", "help"):
+            alice.says(text)
+            await alice.sees(lambda _, text=text: done[-1:] == [text])
+        alice.says("status")
+        await alice.sees(lambda _: len(done) >= 4)
+        assert server.again == 0
+        assert done == ["help", "status", "help", "status"]
+
+
+async def test_other_peoples_buttons_and_old_ones_do_nothing(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (office, server, alice):
+        alice.says("make a cup of tea with the neighbours")
+        await alice.sees(lambda text: "did not understand" in text)
+        (button,) = [b for seen in alice.messages for b in seen.buttons]
+        mallory = server.user(666, "Mallory")
+        mallory.says("hello")
+        await mallory.sees(lambda text: text == STRANGER)
+        seen = mallory.messages[0]
+        mallory.presses(seen, button[1])
+        mallory.presses(seen, "forged")
+        alice.presses(alice.messages[-1], "from before the restart")
+        alice.says("help")
+        await alice.sees(lambda text: "I place calls" in text)
+        assert mallory.toasts == [TOO_OLD, TOO_OLD]
+        assert alice.toasts == [TOO_OLD]
+        assert len(mallory.messages) == 1
+        alice.presses(alice.messages[-1], button[1])
+        await alice.feed.wait(lambda text: "I place calls" in text, since=len(alice.feed.items))
+        assert office.app.reception is not None
+
+
+async def test_a_thousand_strangers_cost_a_line_each_and_the_owner_nothing(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (office, server, alice):
+        crowd = [server.user(10_000 + n, f"S{n}") for n in range(1_000)]
+        for stranger in crowd:
+            stranger.says("call +1 202 555 0143")
+            stranger.says("/start AAAAAAAAAAAAAAAA")
+        alice.says("help")
+        await alice.sees(lambda text: "I place calls" in text, 60)
+        told = [stranger for stranger in crowd if stranger.messages]
+        assert all(len(stranger.messages) == 1 for stranger in told)
+        assert len(told) <= 600
+        assert office.app.operator.active_calls(office.app.person) == []
+
+
+async def test_a_photo_is_answered_politely(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (_, server, alice):
+        message = alice.message("x").model_dump()
+        message.pop("text")
+        server.deliver(message={**message, "dice": {"emoji": "🎲", "value": 3}})
+        await alice.sees(lambda text: "text only" in text)
+
+
+async def test_secrets_are_in_no_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the most talkative level, with libraries that log whole addresses, and trouble."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger(), "level", logging.WARNING)
+    monkeypatch.setattr(logs, "_QUIET", ("aiohttp.access",))
+    async with on_telegram(tmp_path, language=False) as stage:
+        config = stage.office.app.config
+        loud = config.model_copy(update={"log": config.log.model_copy(update={"level": "debug"})})
+        logs.log_to(None, loud)
+        alice = await joined(stage, "Alice")
+        stage.server.trouble += [None, Refused(500, "Internal Server Error")]  # type: ignore[attr-defined]
+        alice.says("help")
+        await alice.sees(lambda text: "I place calls" in text)
+    written = capsys.readouterr().err
+    assert f"bot{logs.MASKED}/sendMessage" in written
+    assert all(secret not in written for secret in logs.secrets_of(config) if secret)
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 10_000, "😀" * 5_000, "line\n" * 3_000, "\u202e" * 4_097, "a\n" + "b" * 9_000]
+)
+def test_long_texts_are_broken_where_telegram_takes_them(text: str) -> None:
+    parts = pieces(text)
+    assert all(len(part.encode("utf-16-le")) // 2 <= 4096 for part in parts)
+    assert "".join(parts) == text
+
+
+def test_nothing_is_never_sent() -> None:
+    assert pieces("") == ["…"]
