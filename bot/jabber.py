@@ -157,10 +157,15 @@ class Jabber:
         if body.strip().isdigit() and 1 <= int(body.strip()[:4]) <= len(offered):
             body = offered[int(body.strip()[:4]) - 1].says
         message_id = f"{message['from']} {message['id']}" if message["id"] else ""
-        name = message["from"].user or ""
-        await self._reception.hear(
-            Account(CHANNEL, address), body, message_id=message_id, name=name.capitalize()
-        )
+        name = (message["from"].user or "").capitalize()
+        account = Account(CHANNEL, address)
+        try:
+            fresh = await self._reception.note(account, message_id)
+        except Exception:  # the database is away: better answered than noted
+            log.exception("a message on Jabber could not be noted")
+            fresh, message_id = True, ""
+        if fresh:
+            await self._reception.hear(account, body, message_id=message_id, name=name)
 
     async def _on_subscribe(self, presence: Any) -> None:
         """People of ours may see that we are there, and we ask the same of them."""

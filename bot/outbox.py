@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from bot.replies import Reply
 
@@ -30,31 +31,44 @@ class Later(Exception):  # it says what to do
         self.seconds = seconds
 
 
+@dataclass(eq=False)
+class _Letter:
+    """A reply on its way; `gone` is done once it needs no more care."""
+
+    reply: Reply
+    gone: asyncio.Future[None]
+
+
 class Outbox:
     """Replies by address. `deliver` is never called twice at once for one address."""
 
     def __init__(self, deliver: Callable[[str, Reply], Awaitable[None]]) -> None:
         self._deliver = deliver
-        self._waiting: dict[str, deque[Reply]] = {}
+        self._waiting: dict[str, deque[_Letter]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
 
-    def put(self, address: str, reply: Reply) -> None:
-        """Send a reply as soon as those before it are sent."""
+    def put(self, address: str, reply: Reply) -> asyncio.Future[None]:
+        """Send a reply as soon as those before it are sent; done when it is, or never will be."""
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if address not in self._waiting:
             if len(self._waiting) >= MAX_ADDRESSES:
                 log.warning("too many people to tell something at once; one was not told")
-                return
+                gone.set_result(None)
+                return gone
             self._waiting[address] = deque()
             self._workers[address] = asyncio.ensure_future(self._work(address))
         waiting = self._waiting[address]
         if reply.card:
-            for place, earlier in enumerate(waiting):
-                if earlier.card and earlier.call_id == reply.call_id:
-                    waiting[place] = reply  # it shows all that the earlier one did
-                    return
+            for letter in waiting:
+                if letter.reply.card and letter.reply.call_id == reply.call_id:
+                    letter.reply = reply  # it shows all that the earlier one did
+                    return letter.gone
         if len(waiting) >= MAX_WAITING:
-            waiting.remove(next((one for one in waiting if one.card), waiting[0]))
-        waiting.append(reply)
+            dropped = next((one for one in waiting if one.reply.card), waiting[0])
+            waiting.remove(dropped)
+            dropped.gone.set_result(None)
+        waiting.append(_Letter(reply, gone))
+        return gone
 
     async def close(self) -> None:
         """Stop; what was not sent is not sent."""
@@ -66,16 +80,17 @@ class Outbox:
         waiting, pause = self._waiting[address], 0.5
         try:
             while waiting:
-                reply = waiting.popleft()
+                letter = waiting.popleft()
                 try:
-                    await self._deliver(address, reply)
+                    await self._deliver(address, letter.reply)
                 except Later as later:
-                    waiting.appendleft(reply)
-                    pause = min(2 * pause, MAX_PAUSE)
+                    waiting.appendleft(letter)
                     await asyncio.sleep(later.seconds or pause)
+                    pause = min(2 * pause, MAX_PAUSE)
+                    continue
                 except Exception:
                     log.exception("a reply could not be delivered and is dropped")
-                else:
-                    pause = 0.5
+                pause = 0.5
+                letter.gone.set_result(None)
         finally:
             del self._waiting[address], self._workers[address]

@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from bot.dialogue import Dialogue
@@ -47,8 +47,9 @@ INTERRUPTED = (
 TROUBLE = "Something went wrong here, and I noted it as {id}. Please try again."
 _CODE = re.compile(r"(?:/start\s+|code:?\s+)?([A-Za-z0-9_-]{16})")
 
-Send = Callable[[str, Reply], None]
-"To an address of a front end; it never blocks and never raises."
+Send = Callable[[str, Reply], Awaitable[object] | None]
+"""To an address of a front end; it never blocks and never raises. What it gives is done when the
+reply is sent, or never will be."""
 
 
 @dataclass
@@ -92,6 +93,7 @@ class Reception:
         self._rooms: dict[str, _Room] = {}
         self._known: set[Account] = set()
         self._queues: dict[Account, _Queue] = {}
+        self._finishing: set[asyncio.Task[None]] = set()
         self._channels: dict[str, Send] = {}
         self._strangers: OrderedDict[Account, _Stranger] = OrderedDict()
         self._hour, self._told_this_hour = 0, 0
@@ -107,16 +109,24 @@ class Reception:
         for account in await self._people.unfinished():
             self._send(account, Reply(text=INTERRUPTED))
 
-    def close(self) -> None:
-        """Stop telling anybody anything."""
+    async def close(self) -> None:
+        """Stop telling anybody anything; what was answered is marked so."""
+        await asyncio.gather(*self._finishing, return_exceptions=True)
         for room in self._rooms.values():
             room.dialogue.close()
+
+    async def note(self, account: Account, message_id: str) -> bool:
+        """Write down that a message is about to be heard, before its network is told that it
+        arrived; False if that was done before. Raises when it cannot be written."""
+        if not message_id or await self._people.person_of(account) is None:
+            return True
+        return await self._people.take(account, message_id)
 
     async def hear(
         self, account: Account, text: str, *, message_id: str = "", name: str = ""
     ) -> None:
-        """Take a message, once for each `message_id` (empty: each time); answers are sent to the
-        account. Never raises."""
+        """Answer a message that was noted, by its `message_id`; answers are sent to the account.
+        Never raises."""
         queue = self._queues.setdefault(account, _Queue())
         if queue.waiting >= MAX_WAITING:
             if account in self._known and not queue.told_busy:
@@ -141,23 +151,35 @@ class Reception:
         if person is None:
             await self._hear_stranger(account, text, name)
             return
-        if message_id and not await self._people.take(account, message_id):
-            log.info("a message on %s came twice", account.channel)
-            return
-        await self._hear_person(person, account, text)
+        sent = await self._hear_person(person, account, text)
         if message_id:
+            # Only what was answered is finished; the next message need not wait for that.
+            finishing = asyncio.ensure_future(self._finish(account, message_id, sent))
+            self._finishing.add(finishing)
+            finishing.add_done_callback(self._finishing.discard)
+
+    async def _finish(
+        self, account: Account, message_id: str, sent: Sequence[Awaitable[object]]
+    ) -> None:
+        await asyncio.gather(*sent, return_exceptions=True)
+        try:
             await self._people.finish(account, message_id)
+        except Exception:  # at worst they are told once too often that they were interrupted
+            log.exception("a message could not be marked as answered")
 
     async def knows(self, account: Account) -> bool:
         """Whether that is somebody's account."""
         return await self._people.person_of(account) is not None
 
-    async def _hear_person(self, person: Person, account: Account, text: str) -> None:
+    async def _hear_person(
+        self, person: Person, account: Account, text: str
+    ) -> list[Awaitable[object]]:
         room = await self._room(person, (account,))
         async with room.turn:
-            for reply in await room.dialogue.hear(text, confirm=self._confirm):
-                self._send(account, reply)
+            replies = await room.dialogue.hear(text, confirm=self._confirm)
+            sent = [self._send(account, reply) for reply in replies]
             await self._people.remember(person, room.dialogue.talk())
+        return [one for one in sent if one is not None]
 
     async def _room(self, person: Person, accounts: Sequence[Account]) -> _Room:
         room = self._rooms.get(person.id)
@@ -176,10 +198,9 @@ class Reception:
         for account in self._rooms[person_id].accounts:
             self._send(account, reply)
 
-    def _send(self, account: Account, reply: Reply) -> None:
+    def _send(self, account: Account, reply: Reply) -> Awaitable[object] | None:
         send = self._channels.get(account.channel)
-        if send is not None:
-            send(account.address, reply)
+        return send(account.address, reply) if send is not None else None
 
     # ── strangers ───────────────────────────────────────────────────────────────────────
     async def _hear_stranger(self, account: Account, text: str, name: str) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import secrets
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +51,23 @@ PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)
 TOO_OLD = "That button is too old; please write what you want."
 NOT_TEXT = "I read text only so far; please write what you want."
 
+RETRY = 2.0
+"Seconds until it is tried again to note a message."
+
+
+class _Noted(asyncio.Queue[object]):
+    """Updates between polling and handling. Polling confirms what it put in here, so each one is
+    noted on disk before it counts as put in."""
+
+    def __init__(self, note: Callable[[Update], Awaitable[bool]]) -> None:
+        super().__init__()
+        self._note = note
+
+    async def put(self, item: object) -> None:
+        if not isinstance(item, Update) or await self._note(item):
+            await super().put(item)
+
+
 _App = Application[Any, Any, Any, Any, Any, Any]
 
 
@@ -63,6 +81,7 @@ class Telegram:
             .token(token)
             .rate_limiter(AIORateLimiter(max_retries=0))
             .concurrent_updates(64)
+            .update_queue(_Noted(self._note))
         )
         if api:
             builder = builder.base_url(f"{api}/bot").base_file_url(f"{api}/file/bot")
@@ -100,12 +119,12 @@ class Telegram:
         with contextlib.suppress(TelegramError, RuntimeError):
             await self._app.shutdown()
 
-    def send(self, address: str, reply: Reply) -> None:
+    def send(self, address: str, reply: Reply) -> asyncio.Future[None]:
         """Send a reply, in parts where it is too long for one message."""
         *firsts, last = pieces(reply.text)
         for piece in firsts:
             self._outbox.put(address, Reply(text=piece))
-        self._outbox.put(address, replace(reply, text=last))
+        return self._outbox.put(address, replace(reply, text=last))
 
     def link(self, code: str) -> str:
         """How somebody comes in with a code."""
@@ -135,6 +154,18 @@ class Telegram:
         log.info("Telegram: connected as %s", self._app.bot.username)
 
     # ── what comes in ───────────────────────────────────────────────────────────────────
+    async def _note(self, update: Update) -> bool:
+        """Whether an update is to be dealt with: one that was before is not."""
+        if update.effective_user is None:
+            return False
+        account = Account(CHANNEL, str(update.effective_user.id))
+        while True:
+            try:
+                return await self._reception.note(account, str(update.update_id))
+            except Exception:  # the database is away; Telegram keeps what comes meanwhile
+                log.exception("a message on Telegram waits until it can be noted")
+                await asyncio.sleep(RETRY)
+
     async def _on_text(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
         if update.message is None or update.message.from_user is None:
             return

@@ -203,7 +203,7 @@ class App:
         await draining
         for chat in self.chats:
             await chat.stop()
-        self.reception.close()
+        await self.reception.close()
         for phone in self.demo_phones.values():
             await phone.stop()
         await self.exchange.stop()
