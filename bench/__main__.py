@@ -26,6 +26,7 @@ from bench.rows import (
     capacity,
     chat,
     language,
+    people,
     pyvoip,
     registrations,
     relay,
@@ -48,6 +49,7 @@ ROWS: dict[str, Callable[[Options], list[Row]]] = {
     "chat": chat.measure,
     "language": language.measure,
     "sentence": sentence.measure,
+    "people": people.measure,
     "start": start.measure,
 }
 SUBJECTS: dict[str, type[Server]] = {

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,8 @@ class Exchange(Server):
         self.carrier = carrier or (CARRIER_HOST, free_port(CARRIER_HOST))
         self.data = folder / "data"
         self.config = folder / "config.toml"
+        self.sections: Mapping[str, Mapping[str, Any]] = {}
+        "Further sections of the configuration."
 
     def start(self) -> Child:
         """Write the configuration, start the program, wait for its ready line."""
@@ -165,16 +167,16 @@ class Exchange(Server):
         return child
 
     def _launch(self) -> Child:
-        self.config.write_text(
-            configuration(
-                self.address[1],
-                self.wiring.caller,
-                self.carrier,
-                ("101", EXTENSION),
-                srtp=self.wiring.media.srtp,
-                tcp_port=self.address[1],
-            )
+        text = configuration(
+            self.address[1],
+            self.wiring.caller,
+            self.carrier,
+            ("101", EXTENSION),
+            srtp=self.wiring.media.srtp,
+            tcp_port=self.address[1],
         )
+        more = [_table(f"[{name}]", **values) for name, values in self.sections.items()]
+        self.config.write_text("\n".join([text, *more]))
         core = self.wiring.core
         return launch(self.config, self.data, self.folder / "log", self.program, core)
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -32,6 +32,7 @@ from telegram.ext import (
     MessageHandler,
     filters,
 )
+from telegram.request import HTTPXRequest
 
 from bot.outbox import Later, Outbox
 from bot.ports import Account
@@ -56,16 +57,42 @@ RETRY = 2.0
 
 
 class _Noted(asyncio.Queue[object]):
-    """Updates between polling and handling. Polling confirms what it put in here, so each one is
-    noted on disk before it counts as put in."""
+    """Updates between polling and handling, each noted on disk first, in their order."""
 
     def __init__(self, note: Callable[[Update], Awaitable[bool]]) -> None:
         super().__init__()
         self._note = note
+        self._noting: deque[tuple[object, asyncio.Future[bool]]] = deque()
 
     async def put(self, item: object) -> None:
-        if not isinstance(item, Update) or await self._note(item):
+        if not isinstance(item, Update):
             await super().put(item)
+            return
+        noting = asyncio.ensure_future(self._note(item))
+        self._noting.append((item, noting))
+        noting.add_done_callback(self._hand_on)
+
+    def _hand_on(self, _: object) -> None:
+        while self._noting and self._noting[0][1].done():
+            item, noting = self._noting.popleft()
+            if not noting.cancelled() and noting.result():
+                self.put_nowait(item)
+
+    async def noted(self) -> None:
+        """Wait until all that was put in here is noted."""
+        await asyncio.gather(*(noting for _, noting in self._noting))
+
+
+class _Polling(HTTPXRequest):
+    """Asks for updates. That also confirms the ones before, so these must be noted by then."""
+
+    def __init__(self, updates: _Noted) -> None:
+        super().__init__(connection_pool_size=1)
+        self._updates = updates
+
+    async def do_request(self, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
+        await self._updates.noted()
+        return await super().do_request(*args, **kwargs)
 
 
 _App = Application[Any, Any, Any, Any, Any, Any]
@@ -76,12 +103,14 @@ class Telegram:
 
     def __init__(self, token: str, reception: Reception, *, api: str = "") -> None:
         self._reception = reception
+        updates = _Noted(self._note)
         builder = (
             Application.builder()
             .token(token)
             .rate_limiter(AIORateLimiter(max_retries=0))
             .concurrent_updates(64)
-            .update_queue(_Noted(self._note))
+            .update_queue(updates)
+            .get_updates_request(_Polling(updates))
         )
         if api:
             builder = builder.base_url(f"{api}/bot").base_file_url(f"{api}/file/bot")

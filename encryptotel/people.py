@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete, select
 
 from bot.ports import Account, OperatorError, Person, Role
@@ -37,13 +37,15 @@ class PeopleOfExchange:
         self._directory = directory
         self._owner = owner
         self._keep = keep
+        self._known: dict[Account, Person] | None = None
+        "Whose account is whose; read once, because it is asked for every message."
 
     # ── who ─────────────────────────────────────────────────────────────────────────────
     async def person_of(self, account: Account) -> Person | None:
-        async with self._database.reading() as session:
-            row = await session.get(AccountRow, (account.channel, account.address))
-            person = await session.get(PersonRow, row.person_id) if row else None
-        return self._person(person) if person else None
+        if self._known is None:
+            await self.everybody()
+        assert self._known is not None
+        return self._known.get(account)
 
     async def everybody(self) -> Sequence[tuple[Person, Sequence[Account]]]:
         async with self._database.reading() as session:
@@ -52,7 +54,9 @@ class PeopleOfExchange:
         found: dict[str, list[Account]] = {row.id: [] for row in people}
         for account in accounts:
             found[account.person_id].append(Account(account.channel, account.address))
-        return [(self._person(row), found[row.id]) for row in people if found[row.id]]
+        here = [(self._person(row), found[row.id]) for row in people if found[row.id]]
+        self._known = {account: person for person, mine in here for account in mine}
+        return here
 
     def _person(self, row: PersonRow) -> Person:
         if row.id == OWNER:
@@ -128,7 +132,10 @@ class PeopleOfExchange:
             )
         if row.id != OWNER and not row.extension:
             row.extension = await self._new_extension(row)
-        return self._person(row)
+        person = self._person(row)
+        if self._known is not None:
+            self._known[account] = person
+        return person
 
     async def _new_extension(self, row: PersonRow) -> str:
         """The first free number becomes somebody's; "" if there is none."""
@@ -149,24 +156,30 @@ class PeopleOfExchange:
 
     # ── messages, each once ─────────────────────────────────────────────────────────────
     async def take(self, account: Account, message_id: str) -> bool:
-        row = InboxRow(
-            channel=account.channel,
-            message_id=message_id[:200],
-            address=account.address,
-            at=datetime.now(UTC),
-        )
-        try:
-            async with self._database.writing() as session:
-                session.add(row)
-        except IntegrityError:
-            return False
-        return True
+        key = (account.channel, message_id[:200])
+
+        async def take(session: AsyncSession) -> bool:
+            if await session.get(InboxRow, key) is not None:
+                return False
+            channel, known_as = key
+            row = InboxRow(
+                channel=channel,
+                message_id=known_as,
+                address=account.address,
+                at=datetime.now(UTC),
+            )
+            session.add(row)
+            return True
+
+        return await self._database.together(take)
 
     async def finish(self, account: Account, message_id: str) -> None:
-        async with self._database.writing() as session:
+        async def finish(session: AsyncSession) -> None:
             row = await session.get(InboxRow, (account.channel, message_id[:200]))
             if row is not None:
                 row.done = True
+
+        await self._database.together(finish)
 
     async def unfinished(self) -> Sequence[Account]:
         async with self._database.writing() as session:
@@ -187,10 +200,12 @@ class PeopleOfExchange:
         return row.talk
 
     async def remember(self, person: Person, talk: Mapping[str, Any]) -> None:
-        async with self._database.writing() as session:
+        async def remember(session: AsyncSession) -> None:
             row = await session.get(PersonRow, person.id)
             if row is not None:
                 row.talk, row.talked_at = dict(talk), datetime.now(UTC)
+
+        await self._database.together(remember)
 
 
 def _hash(code: str) -> str:

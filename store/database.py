@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
@@ -14,6 +15,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 HEAD = "0004"
 "The newest migration; a test keeps this equal to what Alembic says."
+
+
+T = TypeVar("T")
+Work = Callable[[AsyncSession], Awaitable[T]]
 
 
 class StoreError(OSError):
@@ -29,6 +34,8 @@ class Database:
         event.listen(self._engine.sync_engine, "connect", _prepare)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         self._writing = asyncio.Lock()
+        self._together: list[tuple[Work[Any], asyncio.Future[Any]]] = []
+        self._working: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Create or upgrade the tables. Raises `StoreError`."""
@@ -50,6 +57,31 @@ class Database:
         """A transaction: committed at the end of the block, undone if it raises."""
         async with self._writing, self._sessions() as session, session.begin():
             yield session
+
+    async def together(self, work: Work[T]) -> T:
+        """Do some small work in one transaction with all that waits for the disk just now: a
+        commit takes it milliseconds, however much is in it. Raises what the commit raises."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._together.append((work, done))
+        if self._working is None:
+            self._working = asyncio.ensure_future(self._work())
+        return await done
+
+    async def _work(self) -> None:
+        while self._together:
+            batch, self._together = self._together, []
+            try:
+                async with self.writing() as session:
+                    results = [await work(session) for work, _ in batch]
+            except Exception as error:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(error)
+            else:
+                for (_, done), result in zip(batch, results, strict=True):
+                    if not done.done():
+                        done.set_result(result)
+        self._working = None
 
     async def close(self) -> None:
         """Close all connections."""
