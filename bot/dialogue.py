@@ -202,7 +202,7 @@ class Dialogue:
         ]
 
     async def _invite(self, command: commands.Invite) -> list[Reply]:
-        name = command.name or ""
+        name = "" if command.name in ("me", "myself") else command.name or ""
         ways = await self._operator.invite(self.person, name)
         first = (
             f"Send {name} one of these; the first to use it is let in, within a week:"

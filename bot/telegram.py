@@ -49,6 +49,7 @@ MAX_BUTTONS = 5_000
 MAX_CARDS = 1_000
 PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)
 "Seconds between tries to reach Telegram at the start."
+MENU = (("help", "What I can do"), ("status", "Phones, lines and calls"))
 TOO_OLD = "That button is too old; please write what you want."
 NOT_TEXT = "I read text only so far; please write what you want."
 
@@ -172,6 +173,8 @@ class Telegram:
             except TelegramError as error:
                 log.warning("Telegram cannot be reached: %s", type(error).__name__)
                 await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+        with contextlib.suppress(TelegramError):  # a menu is nice to have
+            await self._app.bot.set_my_commands(MENU)
         await self._app.start()
         assert self._app.updater is not None
         await self._app.updater.start_polling(

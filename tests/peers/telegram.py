@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -34,8 +35,9 @@ _METHODS: dict[str, type[TelegramMethod[Any]]] = {
     "sendmessage": methods.SendMessage,
     "editmessagetext": methods.EditMessageText,
     "answercallbackquery": methods.AnswerCallbackQuery,
+    "setmycommands": methods.SetMyCommands,
 }
-_JSON = {"reply_markup", "allowed_updates", "entities", "link_preview_options"}
+_JSON = {"commands", "reply_markup", "allowed_updates", "entities", "link_preview_options"}
 
 
 class Refused(Exception):
@@ -215,6 +217,12 @@ class TelegramServer:
         return BOT
 
     async def _deletewebhook(self, call: methods.DeleteWebhook) -> bool:
+        return True
+
+    async def _setmycommands(self, call: methods.SetMyCommands) -> bool:
+        for command in call.commands:
+            if not re.fullmatch(r"[a-z0-9_]{1,32}", command.command):
+                raise Refused(400, "Bad Request: BOT_COMMAND_INVALID")
         return True
 
     async def _getupdates(self, call: methods.GetUpdates) -> list[types.Update]:
