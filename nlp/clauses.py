@@ -28,7 +28,12 @@ _BOUNDARY = re.compile(
     r"|\s*,\s*(?:and\s+|but\s+)?"
     rf"|\s+(?:and|&|but)\s+(?={_VERBS})"
     r"|\s+-+\s+"
+    r"|\s+and\s+(?=(?:(?:at|in|on)\s+)?TIMEEXPR\s+(?:to|about)\b)"
 )
+# What stands between two commands and belongs to neither.
+_JOINING = re.compile(r"\s+(?:and|but)\s+$")
+# "… and at TIMEEXPR to buy bread": one more reminder.
+_ONE_MORE = re.compile(r"(?:(?:at|in|on)\s+)?TIMEEXPR\s+(?:to|about)\b")
 # "Ok, call Bob": the agreement is a way to begin, not an answer.
 _OPENING = re.compile(r"\W*(?:ok|okay|alright|all right|right|sure|fine|good|great|perfect)\W*")
 # "My number is PHONENUM" saves a contact when alone; beside a call it tells where to ring.
@@ -103,6 +108,10 @@ def group(
         clauses.append(Clause(start, end, label, said.scores[said.label]))
     groups: list[Group] = []
     for clause in clauses:
+        reminds = bool(groups) and groups[-1].label == "remind" and groups[-1].score >= _SURE
+        if reminds and _ONE_MORE.match(text, clause.start):
+            groups.append(Group(clause.start, clause.end, "remind", groups[-1].score))
+            continue
         if not _stands_alone(clause, text):
             continue
         if groups and not _begins_another(text, groups[-1], clause, whole):
@@ -112,7 +121,7 @@ def group(
         return _ordered_within(text, groups, whole) or one
     # The clauses between two commands belong to the earlier one, those before all to the first.
     starts = [0, *(found.start for found in groups[1:])]
-    ends = [*starts[1:], len(text)]
+    ends = [*(len(_JOINING.sub("", text[:start])) for start in starts[1:]), len(text)]
     return [
         Group(start, end, found.label, found.score)
         for start, end, found in zip(starts, ends, groups, strict=True)
