@@ -57,6 +57,8 @@ def told(progress: Progress) -> str:
             return "You are connected."
         case Step.NOTICE | Step.QUESTION:
             return progress.text
+        case Step.MISSED:
+            return f"You missed a call from {progress.peer}."
         case Step.ENDED:
             if progress.seconds or progress.text in ("hung up", "hung up by command"):
                 return f"The call ended: {progress.text}, {clock(progress.seconds)}."

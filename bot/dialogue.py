@@ -248,7 +248,9 @@ class Dialogue:
         if not text:
             return
         if not progress.call_id:
-            buttons = YES_OR_NO if progress.step is Step.QUESTION else ()
+            buttons: tuple[Button, ...] = YES_OR_NO if progress.step is Step.QUESTION else ()
+            if progress.back:
+                buttons = (Button(label="Call back", says=f"call {progress.back}"),)
             self._push(Reply(text=text, buttons=buttons))
             return
         card = self._card(progress.call_id, "A call of yours")

@@ -93,19 +93,22 @@ class Step(StrEnum):
     JOINED = "joined"
     NOTICE = "notice"
     QUESTION = "question"
+    MISSED = "missed"
     ENDED = "ended"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """One step of one call. `peer` for ringing and answered, `text` for a notice or how it
-    ended, `seconds` the time both sides were joined."""
+    ended, `seconds` the time both sides were joined. Of a missed call `peer` is who it was from
+    and `back` what to dial to call back, if that is known."""
 
     call_id: str
     step: Step
     peer: str = ""
     text: str = ""
     seconds: int = 0
+    back: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

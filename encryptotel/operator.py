@@ -68,6 +68,8 @@ class Operator:
         self._followers: dict[str, list[Callable[[Progress], None]]] = {}
         self._users: dict[str, str] = {}
         self._joined: dict[str, datetime] = {}
+        self._ringing: dict[str, tuple[str, str]] = {}
+        "Calls not answered yet: whom they are for, and from whom."
 
     # ── commands ────────────────────────────────────────────────────────────────────────
     def quote(self, person: Person, command: Call) -> str:
@@ -197,6 +199,14 @@ class Operator:
         match event:
             case CallStarted(kind="callback"):  # calls from a phone are heard, not read
                 self._users[event.call_id] = event.user
+            case CallStarted(kind="inbound" | "internal"):
+                rung = event.user if event.kind == "inbound" else event.callee
+                if self._followers.get(rung):
+                    self._ringing[event.call_id] = (rung, event.caller)
+            case CallAnswered() if event.call_id in self._ringing:
+                del self._ringing[event.call_id]
+            case CallEnded() if event.call_id in self._ringing:
+                self._missed(*self._ringing.pop(event.call_id))
             case _ if getattr(event, "call_id", "") not in self._users:
                 pass
             case LegRinging():
@@ -222,6 +232,14 @@ class Operator:
     ) -> None:
         progress = Progress(call_id=call_id, step=step, peer=peer, text=text, seconds=seconds)
         self._spread(self._users.get(call_id, ""), progress)
+
+    def _missed(self, rung: str, caller: str) -> None:
+        """Tell somebody whose call they missed."""
+        known = self._exchange.directory.extension(caller)
+        who = f"{known.name} ({caller})" if known and known.name else spoken(caller)
+        back = caller if known or caller.startswith("+") else ""
+        missed = Progress(call_id="", step=Step.MISSED, peer=who, back=back)
+        self._spread(rung, missed)
 
     def _spread(self, extension: str, progress: Progress) -> None:
         """Tell everybody who follows a person; one who cannot be told is nobody's trouble."""

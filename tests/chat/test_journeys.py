@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
@@ -13,10 +14,11 @@ import pytest
 from bot.ports import Role
 from encryptotel.demo.phone import Phone, plays
 from encryptotel.people import OWNER
-from pbx.events import LegStarted
+from pbx.events import LegRinging, LegStarted
 from pbx.media.tones import tone
 from tests.calls.test_callback import telephone_network
 from tests.chat.talkers import FRONT_ENDS, Stage
+from tests.office import NEVER, quiet
 from tests.peers.proc import missing
 
 _FOLDER = Path(__file__).parent.parent / "journeys"
@@ -34,6 +36,7 @@ class Journey:
         self.steps: list[tuple[re.Pattern[str], Callable[..., Awaitable[None]]]] = [
             (re.compile(r"Alice's phone is there"), self.phone),
             (re.compile(r"the telephone network is there"), self.network),
+            (re.compile(r"Carol rings Alice and gives up"), self.rings),
             (re.compile(r"the telephone network was called (\d+) times"), self.called),
             (re.compile(r"(\w+) joins as the owner"), self.owns),
             (re.compile(r"(\w+) uses the invitation"), self.joins),
@@ -64,6 +67,18 @@ class Journey:
 
     async def network(self) -> None:
         self.carrier = await telephone_network(self.stage.office, Phone(plays(tone(1, 620.0))))
+
+    async def rings(self) -> None:
+        office = self.stage.office
+        alice = await office.phone("101", Phone(quiet, ring_seconds=NEVER))
+        carol = await office.phone("103", Phone(plays(tone(1, 440.0)), ring_seconds=0.1))
+        calling = asyncio.ensure_future(carol.call("101"))
+        await office.until(lambda: bool(office.of(LegRinging)))
+        for leg in list(carol.legs):
+            leg.hang_up()
+        await asyncio.gather(calling, return_exceptions=True)
+        await office.ended()
+        await alice.stop()
 
     async def called(self, times: str) -> None:
         calls = {leg.leg_id for leg in self.stage.office.of(LegStarted) if leg.trunk}
