@@ -67,6 +67,8 @@ DATABASE, SOCKET, CERTIFICATES, PORTS = "encryptotel.db", "control.sock", "tls",
 ALIVE = "alive"
 RENEW_EVERY = 43_200.0
 "Seconds between looks whether our certificate needs to be renewed."
+CONNECT_WITHIN = 5.0
+"Seconds a chat network has before the way in is shown without its link."
 REMEMBERED = timedelta(days=90)
 "How long a country called or a network called from is usual for an extension."
 MAX_NEWS = 50
@@ -265,6 +267,10 @@ class App:
         owned = any(person.id == OWNER for person, _ in await self.people.everybody())
         if owned or not self.chats:
             return []
+        connecting = [asyncio.ensure_future(chat.ready.wait()) for chat in self.chats]
+        _, late = await asyncio.wait(connecting, timeout=CONNECT_WITHIN)
+        for one in late:
+            one.cancel()
         code = await self.people.invite(self.person.name, role=Role.OWNER, person_id=OWNER)
         return [chat.link(code) for chat in self.chats]
 

@@ -65,12 +65,11 @@ async def serve(config: Config, file: Path, data: Path, *, console: bool, as_jso
         print(note, file=sys.stderr)
     _spare_collector()
     _announce(app, as_json)
-    if ways := await app.ways_in():
-        # Whoever holds this owns the exchange: it is shown here, and in no log.
-        print("\n".join([OWNERLESS, *ways]), file=sys.stderr, flush=True)
     conversation = asyncio.ensure_future(_converse(app)) if console else None
     reloading = asyncio.ensure_future(_reload_at(hung_up, app))
+    offering = asyncio.ensure_future(_offer(app))
     await stopping.wait()
+    offering.cancel()
     reloading.cancel()
     if conversation is not None:
         conversation.cancel()
@@ -88,6 +87,12 @@ async def _reload_at(hung_up: asyncio.Event, app: App) -> None:
             app.tell_owner(f"The configuration was not taken up, the old one stays: {error}.")
         except Exception:
             log.exception("the configuration could not be taken up")  # and the next may be better
+
+
+async def _offer(app: App) -> None:
+    """Show how to own the exchange by chat, to whoever sits at the machine, and to no log."""
+    if ways := await app.ways_in():
+        print("\n".join([OWNERLESS, *ways]), file=sys.stderr, flush=True)
 
 
 def _allow_many_files() -> None:
