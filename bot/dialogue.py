@@ -31,6 +31,8 @@ from nlp.context import MAX_CHARACTERS
 
 MAX_HISTORY = 8
 "Commands that “him”, “again” and “the other one” may mean."
+MAX_LISTED = 100
+"Contacts shown at once."
 MAX_CARDS = 100
 "Calls whose message can still change."
 MAX_MESSAGE = MAX_CHARACTERS
@@ -42,6 +44,7 @@ I place calls for you. For example:
   Call 102
   Hang up
   Status
+  Save Bob as +44 20 7946 0321
   Invite Bob"""
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
 NOTHING_DONE = "All right, nothing done."
@@ -165,6 +168,16 @@ class Dialogue:
                     return [Reply(text=HELP)]
                 case commands.Invite():
                     return await self._invite(command)
+                case commands.ContactAdd() if command.name and command.party:
+                    number = await self._operator.save_contact(
+                        self.person, command.name, command.party
+                    )
+                    return [Reply(text=f"I keep {command.name} as {number}.")]
+                case commands.ContactRemove() if command.name:
+                    name = await self._operator.remove_contact(self.person, command.name)
+                    return [Reply(text=f"{name} is no longer among your contacts.")]
+                case commands.Contacts():
+                    return [Reply(text=self._contacts())]
                 case commands.Cancel():
                     return [Reply(text=NOTHING_DONE)]
                 case commands.No():
@@ -210,6 +223,14 @@ class Dialogue:
             else "Open one of these in your other chat; it becomes yours as well, within a week:"
         )
         return [Reply(text="\n".join([first, *ways]))]
+
+    def _contacts(self) -> str:
+        found = self._operator.contacts(self.person)
+        if not found:
+            return "You have no contacts yet. Say, for example: save Bob as +1 202 555 0143."
+        lines = [f"{name}: {number}" for name, number in found[:MAX_LISTED]]
+        left = len(found) - len(lines)
+        return "\n".join([*lines, f"… and {left} more"] if left else lines)
 
     def _question(self, command: commands.Command) -> str:
         """What to ask before a command that costs money; empty when nothing."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from nlp.commands import Call, Command, Understanding
+from nlp.commands import Call, Command, Party, Understanding
 
 
 class Role(StrEnum):
@@ -163,6 +163,15 @@ class Operator(Protocol):
 
     async def hang_up(self, person: Person, call_id: str) -> None:
         """End one of the person's calls."""
+
+    async def save_contact(self, person: Person, name: str, party: Party) -> str:
+        """Keep somebody's number under a name; the number for people."""
+
+    async def remove_contact(self, person: Person, name: str) -> str:
+        """Forget a contact; the name as it was kept."""
+
+    def contacts(self, person: Person) -> Sequence[tuple[str, str]]:
+        """The person's contacts by name, with their numbers for people."""
 
     async def invite(self, person: Person, name: str) -> Sequence[str]:
         """Ways in for somebody new, or with no name for a further account of the person."""

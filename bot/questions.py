@@ -56,9 +56,6 @@ _NAMES = {
     "history": "the list of calls (but `encryptotel calls` shows it)",
     "voicemail": "the answerphone",
     "recordings": "recordings",
-    "contact_add": "contacts",
-    "contact_remove": "contacts",
-    "contacts": "contacts",
     "balance": "your balance",
     "tariff": "tariffs",
     "top_up": "topping up",
@@ -68,7 +65,6 @@ _NAMES = {
     "statistics": "statistics",
     "add_device": "setting up phones (but `encryptotel extension add` does)",
     "devices": "the list of phones (but “status” shows them)",
-    "invite": "invitations",
 }
 
 

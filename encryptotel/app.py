@@ -162,6 +162,7 @@ class App:
         )
         self._heartbeat.start()
         await self.directory.load()
+        await self.people.load_contacts()
         self.gatekeeper = Gatekeeper(
             config.limits,
             config.calls.max_duration,
@@ -177,9 +178,7 @@ class App:
             self.gatekeeper,
             self._take,
         )
-        self.operator = Operator(
-            self.exchange, self.addresses, self.gatekeeper.answer, self.people.invite
-        )
+        self.operator = Operator(self.exchange, self.addresses, self.gatekeeper.answer, self.people)
         self.journal.start()
         await self._listen()
         if config.demo.carrier:
@@ -289,7 +288,10 @@ class App:
             timezone=person.timezone,
             region=person.region,
             lines=[trunk.zone for trunk in self.directory.trunks()],
-            contacts={e.name: e.number for e in self.directory.extensions() if e.name},
+            contacts={
+                **{e.name: e.number for e in self.directory.extensions() if e.name},
+                **self.people.contacts_of(person),
+            },
         )
 
     # ── parts ───────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ it, so that a feature exists once."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from bot.ports import (
@@ -19,6 +19,7 @@ from bot.ports import (
     State,
     Step,
 )
+from encryptotel.people import PeopleOfExchange
 from nlp.commands import Call, Party
 from pbx.calls.call import Call as RunningCall
 from pbx.calls.numbers import spoken, to_e164
@@ -57,11 +58,11 @@ class Operator:
         exchange: Exchange,
         addresses: dict[str, str],
         answer: Callable[..., str] = lambda *, yes: "",
-        invite: Callable[..., Awaitable[str]] | None = None,
+        people: PeopleOfExchange | None = None,
     ) -> None:
         self._exchange = exchange
         self._answer = answer
-        self._invite = invite or _nobody
+        self._people = people
         self._ways: list[Callable[[str], str]] = []
         "How a code is given to somebody, by chat."
         self._addresses = addresses
@@ -80,7 +81,9 @@ class Operator:
         if not outside:
             return ""
         line = f" over the {command.line} line" if command.line else ""
-        return f"{spoken(number)}{line}, then call {spoken(back)} back"
+        name = command.to[0].name
+        who = f"{name} ({spoken(number)})" if name else spoken(number)
+        return f"{who}{line}, then call {spoken(back)} back"
 
     async def call(self, person: Person, command: Call) -> Placed:
         """Call the party of a command and call the person, or whom they named, back."""
@@ -122,14 +125,14 @@ class Operator:
         """Ways in for somebody new, or with no name for a further account of the person."""
         if name and person.role is not Role.OWNER:
             raise OperatorError("role.owner_only", "only the owner of the exchange can invite")
-        if not self._ways:
+        if not self._ways or self._people is None:
             raise OperatorError(
                 "invite.no_chat",
                 "no chat is set up; fill in [telegram] or [xmpp] in the configuration first",
             )
         mine = "" if name else person.id
         role = Role.MEMBER if name else person.role
-        code = await self._invite(name or person.name, role=role, person_id=mine)
+        code = await self._people.invite(name or person.name, role=role, person_id=mine)
         return [way(code) for way in self._ways]
 
     async def hang_up(self, person: Person, call_id: str) -> None:
@@ -179,6 +182,27 @@ class Operator:
         followers = self._followers.setdefault(person.extension, [])
         followers.append(tell)
         return lambda: followers.remove(tell)
+
+    async def save_contact(self, person: Person, name: str, party: Party) -> str:
+        """Keep somebody's number under a name; the number for people."""
+        number = self._resolve(party, person)
+        await self._book.save_contact(person, name, number)
+        return spoken(number)
+
+    async def remove_contact(self, person: Person, name: str) -> str:
+        """Forget a contact; the name as it was kept."""
+        return await self._book.remove_contact(person, name)
+
+    def contacts(self, person: Person) -> Sequence[tuple[str, str]]:
+        """The person's contacts by name, with their numbers for people."""
+        mine = self._book.contacts_of(person)
+        return [(name, spoken(mine[name])) for name in sorted(mine, key=str.casefold)]
+
+    @property
+    def _book(self) -> PeopleOfExchange:
+        if self._people is None:
+            raise OperatorError("contact.not_here", "there are no contacts here")
+        return self._people
 
     def answer(self, person: Person, *, yes: bool) -> str:
         """The person's word on what they were asked first; empty when nothing was."""
@@ -290,7 +314,3 @@ def _active(call: RunningCall) -> ActiveCall:
         seconds=round((datetime.now(UTC) - since).total_seconds()),
         joined=call.state is CallState.ANSWERED,
     )
-
-
-async def _nobody(name: str, *, role: Role, person_id: str) -> str:
-    raise OperatorError("invite.not_here", "nobody can be invited here")

@@ -15,11 +15,14 @@ from bot.ports import Account, OperatorError, Person, Role
 from encryptotel.directory import Directory, DirectoryError
 from pbx.media.srtp import SrtpPolicy
 from store.database import Database
-from store.tables import AccountRow, InboxRow, InvitationRow, PersonRow
+from store.tables import AccountRow, ContactRow, InboxRow, InvitationRow, PersonRow
 
 OWNER = "owner"
 "The id of the one who runs the exchange."
 INVITED_FOR = timedelta(days=7)
+MAX_CONTACTS = 2_000
+"Of one person."
+MAX_NAME = 80
 KEPT_IN_INBOX = timedelta(days=2)
 MAX_INVITATIONS = 50
 MAX_ACCOUNTS = 10
@@ -37,6 +40,7 @@ class PeopleOfExchange:
         self._directory = directory
         self._owner = owner
         self._keep = keep
+        self._contacts: dict[str, dict[str, str]] = {}
         self._known: dict[Account, Person] | None = None
         "Whose account is whose; read once, because it is asked for every message."
 
@@ -154,6 +158,52 @@ class PeopleOfExchange:
             return number
         return ""
 
+    # ── contacts ────────────────────────────────────────────────────────────────────────
+    async def load_contacts(self) -> None:
+        """Read everybody's contacts; the language wants them with each message."""
+        async with self._database.reading() as session:
+            rows = (await session.execute(select(ContactRow))).scalars().all()
+        for row in rows:
+            self._contacts.setdefault(row.person_id, {})[row.name] = row.number
+
+    def contacts_of(self, person: Person) -> Mapping[str, str]:
+        """A person's contacts: +E.164 or extension by name."""
+        return self._contacts.get(person.id, {})
+
+    async def save_contact(self, person: Person, name: str, number: str) -> None:
+        """Keep a number under a name, in the place of the one there was. Raises
+        `OperatorError`."""
+        name = " ".join(name.split())[:MAX_NAME]
+        mine = self._contacts.setdefault(person.id, {})
+        before = _same_name(mine, name)
+        if before is None and len(mine) >= MAX_CONTACTS:
+            raise OperatorError("contact.too_many", f"{MAX_CONTACTS} contacts are the most I keep")
+
+        async def save(session: AsyncSession) -> None:
+            key = name.casefold()[:MAX_NAME]
+            await session.merge(ContactRow(person_id=person.id, key=key, name=name, number=number))
+
+        await self._database.together(save)
+        if before is not None:
+            del mine[before]
+        mine[name] = number
+
+    async def remove_contact(self, person: Person, name: str) -> str:
+        """Forget a contact; the name as it was kept. Raises `OperatorError`."""
+        mine = self._contacts.get(person.id, {})
+        kept = _same_name(mine, name)
+        if kept is None:
+            raise OperatorError("contact.unknown", f"{name} is not among your contacts")
+
+        async def remove(session: AsyncSession) -> None:
+            row = await session.get(ContactRow, (person.id, kept.casefold()[:MAX_NAME]))
+            if row is not None:
+                await session.delete(row)
+
+        await self._database.together(remove)
+        del mine[kept]
+        return kept
+
     # ── messages, each once ─────────────────────────────────────────────────────────────
     async def take(self, account: Account, message_id: str) -> bool:
         key = (account.channel, message_id[:200])
@@ -206,6 +256,12 @@ class PeopleOfExchange:
                 row.talk, row.talked_at = dict(talk), datetime.now(UTC)
 
         await self._database.together(remember)
+
+
+def _same_name(contacts: Mapping[str, str], name: str) -> str | None:
+    """The name among `contacts` that is the same but for capitals and spaces."""
+    wanted = " ".join(name.split()).casefold()
+    return next((known for known in contacts if known.casefold() == wanted), None)
 
 
 def _hash(code: str) -> str:

@@ -2,13 +2,14 @@
 
 from store.tables.directory import ExtensionRow, RouteRow, TrunkRow
 from store.tables.journal import CallRow, LegRow, TraceRow
-from store.tables.people import AccountRow, InboxRow, InvitationRow, PersonRow
+from store.tables.people import AccountRow, ContactRow, InboxRow, InvitationRow, PersonRow
 from store.tables.registrations import BindingRow
 
 __all__ = [
     "AccountRow",
     "BindingRow",
     "CallRow",
+    "ContactRow",
     "ExtensionRow",
     "InboxRow",
     "InvitationRow",

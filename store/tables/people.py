@@ -38,6 +38,18 @@ class AccountRow(SQLModel, table=True):
     since: datetime = Field(sa_type=UtcDateTime)
 
 
+class ContactRow(SQLModel, table=True):
+    """Somebody a person calls by name; `key` is the name as it is compared."""
+
+    __tablename__ = "contact"
+
+    person_id: str = Field(primary_key=True, max_length=16)
+    key: str = Field(primary_key=True, max_length=80)
+    name: str = Field(max_length=80)
+    number: str = Field(max_length=20)
+    "+E.164, or an extension."
+
+
 class InvitationRow(SQLModel, table=True):
     """A code that lets one account in, once. Only its hash is kept."""
 

@@ -1,4 +1,4 @@
-"""people, their accounts, invitations, and messages taken up"""
+"""people, their accounts and contacts, invitations, and messages taken up"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -30,6 +30,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_account_person_id", "account", ["person_id"])
     op.create_table(
+        "contact",
+        sa.Column("person_id", sa.String(16), primary_key=True),
+        sa.Column("key", sa.String(80), primary_key=True),
+        sa.Column("name", sa.String(80), nullable=False),
+        sa.Column("number", sa.String(20), nullable=False),
+    )
+    op.create_table(
         "invitation",
         sa.Column("code_hash", sa.String(64), primary_key=True),
         sa.Column("person_id", sa.String(16), nullable=False),
@@ -49,5 +56,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("inbox", "invitation", "account", "person"):
+    for table in ("inbox", "invitation", "contact", "account", "person"):
         op.drop_table(table)
