@@ -21,6 +21,8 @@ MAX_WAITING = 50
 MAX_ADDRESSES = 10_000
 MAX_PAUSE = 60.0
 "Seconds between two tries at most."
+LAST_WORDS = 2.0
+"Seconds for what is still to be sent when we stop."
 
 
 class Later(Exception):  # it says what to do
@@ -33,7 +35,8 @@ class Later(Exception):  # it says what to do
 
 @dataclass(eq=False)
 class _Letter:
-    """A reply on its way; `gone` is done once it needs no more care."""
+    """A reply on its way; `gone` is done once it needs no more care, and cancelled if it was not
+    sent when we stopped."""
 
     reply: Reply
     gone: asyncio.Future[None]
@@ -48,7 +51,8 @@ class Outbox:
         self._workers: dict[str, asyncio.Task[None]] = {}
 
     def put(self, address: str, reply: Reply) -> asyncio.Future[None]:
-        """Send a reply as soon as those before it are sent; done when it is, or never will be."""
+        """Send a reply as soon as those before it are sent; what it gives is done when it is or
+        never will be, and cancelled when we stopped before."""
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if address not in self._waiting:
             if len(self._waiting) >= MAX_ADDRESSES:
@@ -71,20 +75,26 @@ class Outbox:
         return gone
 
     async def close(self) -> None:
-        """Stop; what was not sent is not sent."""
-        for worker in self._workers.values():
+        """Send what can be sent at once, then stop."""
+        workers = list(self._workers.values())
+        if workers:
+            await asyncio.wait(workers, timeout=LAST_WORDS)
+        for worker in workers:
             worker.cancel()
-        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+        await asyncio.gather(*workers, return_exceptions=True)
 
     async def _work(self, address: str) -> None:
         waiting, pause = self._waiting[address], 0.5
+        sending: list[_Letter] = []
         try:
             while waiting:
                 letter = waiting.popleft()
+                sending = [letter]
                 try:
                     await self._deliver(address, letter.reply)
                 except Later as later:
                     waiting.appendleft(letter)
+                    sending = []
                     await asyncio.sleep(later.seconds or pause)
                     pause = min(2 * pause, MAX_PAUSE)
                     continue
@@ -92,5 +102,10 @@ class Outbox:
                     log.exception("a reply could not be delivered and is dropped")
                 pause = 0.5
                 letter.gone.set_result(None)
+                sending = []
+        except asyncio.CancelledError:
+            for letter in (*sending, *waiting):
+                letter.gone.cancel()
+            raise
         finally:
             del self._waiting[address], self._workers[address]

@@ -161,7 +161,9 @@ class Reception:
     async def _finish(
         self, account: Account, message_id: str, sent: Sequence[Awaitable[object]]
     ) -> None:
-        await asyncio.gather(*sent, return_exceptions=True)
+        results = await asyncio.gather(*sent, return_exceptions=True)
+        if any(isinstance(result, BaseException) for result in results):
+            return  # we stopped before the answer was sent, and say so at the next start
         try:
             await self._people.finish(account, message_id)
         except Exception:  # at worst they are told once too often that they were interrupted

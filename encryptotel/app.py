@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from bot.dialogue import Dialogue, describe
 from bot.jabber import Jabber
 from bot.ports import Person, Role, Talk
@@ -69,6 +71,8 @@ RENEW_EVERY = 43_200.0
 "Seconds between looks whether our certificate needs to be renewed."
 CONNECT_WITHIN = 5.0
 "Seconds a chat network has before the way in is shown without its link."
+FORGET_EVERY = 43_200.0
+"Seconds between looks for conversations to be forgotten."
 REMEMBERED = timedelta(days=90)
 "How long a country called or a network called from is usual for an extension."
 MAX_NEWS = 50
@@ -187,6 +191,7 @@ class App:
         for number in config.demo.phones:
             await self._start_demo_phone(number)
         self._spawn(self._keep_certificate())
+        self._spawn(self._forget())
         await warming
         await self._open_chats()
         self.health.start()
@@ -476,6 +481,15 @@ class App:
                 self.certificates = shown
             except (OSError, UserError) as error:
                 self.tell_owner(f"The TLS certificate cannot be renewed: {error}.")
+
+    async def _forget(self) -> None:
+        """Forget what was talked about too long ago, twice a day."""
+        while True:
+            try:
+                await self.people.forget_old()
+            except DBAPIError as error:
+                log.warning("old conversations could not be forgotten: %s", error.orig)
+            await asyncio.sleep(FORGET_EVERY)
 
     async def _past_calls(self) -> list[PastCall]:
         """The trunk calls of the journal, for the limits and for what is usual."""

@@ -233,13 +233,21 @@ class PeopleOfExchange:
 
     async def unfinished(self) -> Sequence[Account]:
         async with self._database.writing() as session:
-            old = datetime.now(UTC) - KEPT_IN_INBOX
-            await session.execute(delete(InboxRow).where(col(InboxRow.at) < old))
             found = await session.execute(select(InboxRow).where(col(InboxRow.done).is_(False)))
             rows = found.scalars().all()
             for row in rows:
                 row.done = True
         return list(dict.fromkeys(Account(row.channel, row.address) for row in rows))
+
+    async def forget_old(self) -> None:
+        """Forget what was talked about with people who have not said a word for long enough."""
+        async with self._database.writing() as session:
+            old = datetime.now(UTC) - self._keep
+            stale = await session.execute(select(PersonRow).where(col(PersonRow.talked_at) < old))
+            for row in stale.scalars():
+                row.talk, row.talked_at = {}, None
+            noted = datetime.now(UTC) - KEPT_IN_INBOX
+            await session.execute(delete(InboxRow).where(col(InboxRow.at) < noted))
 
     # ── conversations ───────────────────────────────────────────────────────────────────
     async def recall(self, person: Person) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -95,22 +95,28 @@ async def by_phrase(text: str, person: Person, talk: Talk) -> Understanding:
 
 
 @asynccontextmanager
-async def on_telegram(folder: Path, *, language: bool = True) -> AsyncIterator[Stage]:
-    async with telegram.TelegramServer() as server:
+async def on_telegram(
+    folder: Path, *, language: bool = True, server: telegram.TelegramServer | None = None
+) -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as stack:
+        if server is None:
+            server = await stack.enter_async_context(telegram.TelegramServer())
         section = {"token": telegram.TOKEN, "api": server.url}
-        async with open_office(folder, language=language, telegram=section) as office:
-            if not language:
-                office.app.understand = by_phrase  # type: ignore[method-assign]
-            async with asyncio.timeout(10):
-                await office.app.chats[0].ready.wait()
+        opened = open_office(folder, language=language, telegram=section)
+        office = await stack.enter_async_context(opened)
+        if not language:
+            office.app.understand = by_phrase  # type: ignore[method-assign]
+        async with asyncio.timeout(10):
+            await office.app.chats[0].ready.wait()
+        users = server
 
-            async def meet(name: str) -> Talker:
-                return server.user(500 + len(server.users), name)
+        async def meet(name: str) -> Talker:
+            return users.user(500 + len(users.users), name)
 
-            stage = Stage(office, meet)
-            stage.server = server  # type: ignore[attr-defined]
-            yield stage
-            assert server.invalid == []
+        stage = Stage(office, meet)
+        stage.server = server  # type: ignore[attr-defined]
+        yield stage
+        assert server.invalid == []
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from bot.ports import Role
-from bot.reception import STRANGER
+from bot.reception import INTERRUPTED, STRANGER
 from bot.telegram import TOO_OLD, pieces
 from encryptotel import logs
 from encryptotel.people import OWNER
@@ -63,6 +64,26 @@ async def test_refusals_and_broken_connections_lose_nothing_and_repeat_nothing(
         await alice.sees(lambda _: len(alice.messages) == before + 3, 30)
         kinds = ["I place" if "I place" in m.text else "status" for m in alice.messages[before:]]
         assert kinds == ["I place", "status", "I place"]
+
+
+async def test_who_got_no_answer_before_we_stopped_is_told(tmp_path: Path) -> None:
+    async with TelegramServer() as server:
+        async with on_telegram(tmp_path, language=False, server=server) as stage:
+            alice = await joined(stage, "Alice")
+            server.trouble += [Refused(500, "Internal Server Error")] * 100
+            alice.says("help")
+            async with asyncio.timeout(10):
+                while len(server.trouble) == 100:  # noqa: ASYNC110  # a request tells nobody
+                    await asyncio.sleep(0.01)
+        server.trouble.clear()
+        async with on_telegram(tmp_path, language=False, server=server):
+            await alice.sees(lambda text: text == INTERRUPTED)
+            alice.says("help")
+            await alice.sees(lambda text: "I place calls" in text)
+        async with on_telegram(tmp_path, language=False, server=server):
+            alice.says("status")
+            await alice.sees(lambda text: "exchange is up" in text)
+        assert [seen.text for seen in alice.messages].count(INTERRUPTED) == 1
 
 
 async def test_an_update_that_comes_twice_is_done_once(tmp_path: Path) -> None:
