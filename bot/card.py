@@ -10,13 +10,13 @@ from bot.ports import Progress, Step
 from bot.replies import Button
 
 MAX_NOTICES = 3
-HANG_UP = Button(label="Hang up", says="hang up")
 
 
 @dataclass
 class Card:
     """What is known of a call so far. `clock` gives the person's time of day."""
 
+    call_id: str
     title: str
     clock: Callable[[], datetime]
     over: bool = False
@@ -43,7 +43,7 @@ class Card:
     @property
     def buttons(self) -> tuple[Button, ...]:
         """What can be done with the call now."""
-        return () if self.over else (HANG_UP,)
+        return () if self.over else (Button(label="Hang up", says=f"hang up #{self.call_id}"),)
 
 
 def told(progress: Progress) -> str:

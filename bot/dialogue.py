@@ -5,13 +5,16 @@ Front ends give it what was said and show what it answers; it acts through the o
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bot.card import HANG_UP, Card, clock, told
+from bot.card import Card, clock, told
 from bot.ports import (
     ActiveCall,
     Operator,
@@ -49,7 +52,33 @@ I place calls for you. For example:
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
 NOTHING_DONE = "All right, nothing done."
 NO_QUESTION = "There is nothing waiting for a yes."
+NO_LONGER_OPEN = "That is no longer open; please say again what you want."
 YES_OR_NO = (Button(label="Yes", says="yes"), Button(label="No", says="no"))
+CONFIRM_WITHIN = timedelta(minutes=10)
+"After that a yes may well be meant for something else."
+MAX_UNASKED = 12
+"Commands that wait to be completed."
+# What buttons say that are about one certain thing.
+_PRESSED = re.compile(r"(yes|no|hang up) #([0-9a-f]{6,16})")
+
+
+@dataclass(frozen=True)
+class _Awaited:
+    """A command that waits for a yes since `at`; its buttons carry the token."""
+
+    command: commands.Command
+    token: str
+    at: datetime
+
+    @property
+    def open(self) -> bool:
+        return datetime.now(UTC) - self.at < CONFIRM_WITHIN
+
+    @property
+    def buttons(self) -> tuple[Button, ...]:
+        return tuple(
+            Button(label=label, says=f"{label.lower()} #{self.token}") for label in ("Yes", "No")
+        )
 
 
 class Dialogue:
@@ -73,11 +102,12 @@ class Dialogue:
         "The message that made us ask."
         self._asked = ""
         "The slot a question of ours is about, as `intent.slot`: of the last command."
-        self._unasked = deque[tuple[commands.Command, str]]()
+        self._unasked = deque[tuple[commands.Command, str]](maxlen=MAX_UNASKED)
         "Commands that lack something as well, to be asked about one after another."
         self._choices: Sequence[ActiveCall] = ()
-        self._awaiting: commands.Command | None = None
-        "What waits for a yes."
+        self._awaiting: _Awaited | None = None
+        self._asked_yes_elsewhere = False
+        "Whether the latest question is one of the exchange, and a yes is for that."
         self._cards: dict[str, Card] = {}
         self._stop_following = operator.follow(person, self._on_progress)
 
@@ -93,7 +123,7 @@ class Dialogue:
             "asked": self._asked,
             "asked_by": self._asked_by,
             "unasked": [[command_to_json(command), slot] for command, slot in self._unasked],
-            "awaiting": command_to_json(self._awaiting) if self._awaiting else None,
+            "awaiting": _awaited_to_json(self._awaiting),
         }
 
     def resume(self, talk: Mapping[str, Any]) -> None:
@@ -101,11 +131,12 @@ class Dialogue:
         try:
             history = tuple(command_from_json(command) for command in talk["history"])
             unasked = [(command_from_json(command), str(slot)) for command, slot in talk["unasked"]]
-            awaiting = command_from_json(talk["awaiting"]) if talk["awaiting"] else None
+            awaiting = _awaited_from_json(talk["awaiting"])
             asked, asked_by = str(talk["asked"]), str(talk["asked_by"])
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             return
-        self._history, self._unasked, self._awaiting = history, deque(unasked), awaiting
+        self._history, self._awaiting = history, awaiting
+        self._unasked.extend(unasked)
         self._asked, self._asked_by = asked, asked_by
 
     async def hear(self, text: str, *, confirm: bool = False) -> list[Reply]:
@@ -115,6 +146,8 @@ class Dialogue:
             return []
         if len(text) > MAX_MESSAGE:
             return [Reply(text=f"That is too long for me: {MAX_MESSAGE} characters at most.")]
+        if pressed := _PRESSED.fullmatch(text):
+            return await self._press(*pressed.groups())
         chosen = self._choice(text)
         if chosen is not None:
             return await self._hang_up(chosen.call_id)
@@ -132,10 +165,11 @@ class Dialogue:
                 self._unasked.clear()
             elif self._learn:
                 self._learn(*lesson)
-        if awaiting is not None and understood.commands == (commands.Yes(),):
-            return await self._do(awaiting)
-        if awaiting is not None and understood.commands == (commands.No(),):
-            return [Reply(text=NOTHING_DONE)]
+        if awaiting is not None and awaiting.open and not self._asked_yes_elsewhere:
+            if understood.commands == (commands.Yes(),):
+                return await self._do(awaiting.command)
+            if understood.commands == (commands.No(),):
+                return [Reply(text=NOTHING_DONE)]
         replies: list[Reply] = []
         incomplete: list[tuple[commands.Command, str]] = []
         for command, lacks in zip(understood.commands, understood.lacks, strict=True):
@@ -151,6 +185,16 @@ class Dialogue:
             self._remember(command)
             replies.append(Reply(text=question_for(self._asked)))
         return replies
+
+    async def _press(self, what: str, token: str) -> list[Reply]:
+        """A button that is about one certain call or question."""
+        if what == "hang up":
+            return await self._hang_up(token)
+        awaiting = self._awaiting
+        if awaiting is None or awaiting.token != token or not awaiting.open:
+            return [Reply(text=NO_LONGER_OPEN)]
+        self._awaiting = None
+        return await self._do(awaiting.command) if what == "yes" else [Reply(text=NOTHING_DONE)]
 
     def _remember(self, command: commands.Command) -> None:
         self._history = (*self._history, command)[-MAX_HISTORY:]
@@ -201,8 +245,9 @@ class Dialogue:
             return await self._do(command)
         if self._awaiting is not None:
             return [Reply(text="One thing at a time, please: I have asked you something.")]
-        self._awaiting = command
-        return [Reply(text=question, buttons=YES_OR_NO)]
+        self._awaiting = _Awaited(command, secrets.token_hex(4), datetime.now(UTC))
+        self._asked_yes_elsewhere = False
+        return [Reply(text=question, buttons=self._awaiting.buttons)]
 
     async def _call(self, command: commands.Call) -> list[Reply]:
         placed = await self._operator.call(self.person, command)
@@ -210,9 +255,7 @@ class Dialogue:
         text = f"Calling {placed.to}{line}, then calling back {placed.back}."
         over = f" over the {placed.line} line" if placed.line else ""
         card = self._card(placed.call_id, f"{placed.to}{over} ↔ {placed.back}")
-        return [
-            Reply(text=text, call_id=placed.call_id, card=card.text, buttons=(HANG_UP,)),
-        ]
+        return [Reply(text=text, call_id=placed.call_id, card=card.text, buttons=card.buttons)]
 
     async def _invite(self, command: commands.Invite) -> list[Reply]:
         name = "" if command.name in ("me", "myself") else command.name or ""
@@ -269,7 +312,9 @@ class Dialogue:
         if not text:
             return
         if not progress.call_id:
-            buttons: tuple[Button, ...] = YES_OR_NO if progress.step is Step.QUESTION else ()
+            buttons: tuple[Button, ...] = ()
+            if progress.step is Step.QUESTION:
+                buttons, self._asked_yes_elsewhere = YES_OR_NO, True
             if progress.back:
                 buttons = (Button(label="Call back", says=f"call {progress.back}"),)
             self._push(Reply(text=text, buttons=buttons))
@@ -288,8 +333,23 @@ class Dialogue:
             if len(self._cards) >= MAX_CARDS:
                 self._cards.pop(next(iter(self._cards)))
             zone = ZoneInfo(self.person.timezone)
-            card = self._cards[call_id] = Card(title, lambda: datetime.now(zone))
+            card = self._cards[call_id] = Card(call_id, title, lambda: datetime.now(zone))
         return card
+
+
+def _awaited_to_json(awaited: _Awaited | None) -> dict[str, Any] | None:
+    if awaited is None:
+        return None
+    command = command_to_json(awaited.command)
+    return {"command": command, "token": awaited.token, "at": awaited.at.isoformat()}
+
+
+def _awaited_from_json(data: Mapping[str, Any] | None) -> _Awaited | None:
+    """Raises KeyError, TypeError or ValueError."""
+    if data is None:
+        return None
+    at = datetime.fromisoformat(data["at"])
+    return _Awaited(command_from_json(data["command"]), str(data["token"]), at)
 
 
 def _gives(slot: str, found: Sequence[commands.Command]) -> bool:

@@ -147,11 +147,11 @@ class Operator:
         return [
             _active(call)
             for call in self._exchange.calls.values()
-            if person.extension in (call.user, call.caller, call.callee)
+            if person.extension in _sides(call)
         ]
 
     def state(self, person: Person) -> State:
-        """How the exchange is doing."""
+        """How the exchange is doing; of calls members see their own."""
         exchange = self._exchange
         return State(
             addresses=self._addresses,
@@ -174,7 +174,11 @@ class Operator:
                 for extension in exchange.directory.extensions()
                 if not extension.script
             ],
-            calls=[_active(call) for call in exchange.calls.values()],
+            calls=[
+                _active(call)
+                for call in exchange.calls.values()
+                if person.role is Role.OWNER or person.extension in _sides(call)
+            ],
         )
 
     def follow(self, person: Person, tell: Callable[[Progress], None]) -> Callable[[], None]:
@@ -303,6 +307,10 @@ class Operator:
         if found is None and number != ECHO:
             raise OperatorError("party.no_such_extension", f"there is no extension {number}")
         return number
+
+
+def _sides(call: RunningCall) -> tuple[str, str, str]:
+    return call.user, call.caller, call.callee
 
 
 def _active(call: RunningCall) -> ActiveCall:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.dialogue import MAX_MESSAGE, NOT_UNDERSTOOD, Dialogue
+from bot.dialogue import MAX_MESSAGE, NO_LONGER_OPEN, NOT_UNDERSTOOD, Dialogue
 from bot.ports import (
     ActiveCall,
     LineState,
@@ -38,6 +39,14 @@ class Desk:
         self.calls: list[ActiveCall] = []
         self.refusal: OperatorError | None = None
         self.tell: Callable[[Progress], None] = lambda _: None
+        self.said: list[bool] = []
+
+    def answer(self, person: Person, *, yes: bool) -> str:
+        self.said.append(yes)
+        return ""
+
+    def quote(self, person: Person, command: Call) -> str:
+        return ""
 
     async def call(self, person: Person, command: Call) -> Placed:
         if self.refusal:
@@ -96,7 +105,7 @@ def chat(desk: Desk, language: Understander, pushed: list[Reply]) -> Dialogue:
 async def test_the_sentence_is_confirmed_in_one_line(chat: Dialogue, desk: Desk) -> None:
     (reply,) = await chat.hear("Call +1 202 555 0143 from the USA line, then call me back on 101")
     assert reply.text == "Calling +1 202-555-0143 from the US line, then calling back 101."
-    assert reply.buttons[0].says == "hang up"
+    assert reply.buttons[0].says == "hang up #c1"
     assert desk.placed[0].callback is not None
 
 
@@ -200,6 +209,70 @@ async def test_what_is_missing_is_asked_for_one_by_one(chat: Dialogue) -> None:
     assert second.text == "What shall I remind you of?"
     (done,) = await chat.hear("to call the vet")
     assert "reminders" in done.text
+
+
+class Costly(Desk):
+    """Everything costs."""
+
+    def quote(self, person: Person, command: Call) -> str:
+        return "somebody far away"
+
+
+async def costly(language: Understander, pushed: list[Reply]) -> tuple[Costly, Dialogue]:
+    desk = Costly()
+
+    async def understand(text: str, person: Person, talk: Talk) -> Understanding:
+        return language.understand(text, CONTEXT)
+
+    return desk, Dialogue(ME, desk, understand, pushed.append)
+
+
+async def test_a_yes_that_comes_too_late_is_for_something_else(
+    language: Understander, pushed: list[Reply], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, chat = await costly(language, pushed)
+    (asked,) = await chat.hear("call 102", confirm=True)
+    assert asked.text == "Call somebody far away?"
+    monkeypatch.setattr("bot.dialogue.CONFIRM_WITHIN", timedelta(0))
+    (late,) = await chat.hear(asked.buttons[0].says, confirm=True)
+    assert late.text == NO_LONGER_OPEN
+    await chat.hear("call 102", confirm=True)
+    await chat.hear("yes", confirm=True)
+    assert desk.placed == []
+
+
+async def test_a_yes_is_for_the_latest_question(
+    language: Understander, pushed: list[Reply]
+) -> None:
+    desk, chat = await costly(language, pushed)
+    (asked,) = await chat.hear("call 102", confirm=True)
+    desk.tell(Progress(call_id="", step=Step.QUESTION, text="Was this you?"))
+    await chat.hear("yes", confirm=True)
+    assert desk.placed == []
+    assert desk.said == [True]
+    (again,) = await chat.hear("call 102", confirm=True)
+    (old,) = await chat.hear(asked.buttons[0].says, confirm=True)
+    assert old.text == NO_LONGER_OPEN
+    await chat.hear(again.buttons[0].says, confirm=True)
+    assert len(desk.placed) == 1
+
+
+async def test_a_conversation_goes_on_after_a_restart(
+    language: Understander, pushed: list[Reply]
+) -> None:
+    desk, chat = await costly(language, pushed)
+    await chat.hear("call 102", confirm=True)
+    _, after = desk, Dialogue(ME, desk, chat._understand, pushed.append)
+    after.resume(json.loads(json.dumps(chat.talk())))
+    await after.hear("yes", confirm=True)
+    assert len(desk.placed) == 1
+    after.resume({"history": "rubbish"})
+    after.resume({})
+
+
+async def test_a_button_is_about_its_own_call(chat: Dialogue, desk: Desk) -> None:
+    await chat.hear("hang up #0123456789")
+    assert desk.ended == ["0123456789"]
 
 
 async def test_half_a_command_is_not_what_again_means(chat: Dialogue, desk: Desk) -> None:
