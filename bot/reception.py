@@ -39,7 +39,7 @@ WELCOME = (
     "Try: “call 600” (the echo test), “status” or “help”."
 )
 OWNED = "This is your telephone exchange now."
-BUSY = "One moment, please: I am still at what you wrote before."
+BUSY = "One moment, please: I am still at what you wrote before. Say the rest again then."
 INTERRUPTED = (
     "I was restarted while I was at your last message. It may not have been done: "
     "“status” shows what is going on; please say it again if it is not."
@@ -47,7 +47,8 @@ INTERRUPTED = (
 TROUBLE = "Something went wrong here, and I noted it as {id}. Please try again."
 _CODE = re.compile(r"(?:/start\s+|code:?\s+)?([A-Za-z0-9_-]{16})")
 
-Send = Callable[[str, Reply], Awaitable[object] | None]
+Sent = Awaitable[object] | None
+Send = Callable[[str, Reply], Sent]
 """To an address of a front end; it never blocks and never raises. What it gives is done when the
 reply is sent, or never will be."""
 
@@ -131,37 +132,38 @@ class Reception:
         if queue.waiting >= MAX_WAITING:
             if account in self._known and not queue.told_busy:
                 queue.told_busy = True
-                self._send(account, Reply(text=BUSY))
+                self._finish(account, message_id, [self._send(account, Reply(text=BUSY))])
             return
         queue.waiting += 1
         try:
             async with queue.turn:  # before anything else: what was written first is done first
-                await self._hear(account, text, message_id, name)
+                sent = await self._hear(account, text, name)
         except Exception:
             trouble = f"{time.time_ns() // 1_000_000 % 10**9:09d}"
             log.exception("trouble %s with a message on %s", trouble, account.channel)
-            self._send(account, Reply(text=TROUBLE.format(id=trouble)))
+            sent = [self._send(account, Reply(text=TROUBLE.format(id=trouble)))]
         finally:
             queue.waiting -= 1
             if not queue.waiting:
                 self._queues.pop(account, None)
+        self._finish(account, message_id, sent)
 
-    async def _hear(self, account: Account, text: str, message_id: str, name: str) -> None:
+    async def _hear(self, account: Account, text: str, name: str) -> list[Sent]:
         person = await self._people.person_of(account)
         if person is None:
-            await self._hear_stranger(account, text, name)
-            return
-        sent = await self._hear_person(person, account, text)
-        if message_id:
-            # Only what was answered is finished; the next message need not wait for that.
-            finishing = asyncio.ensure_future(self._finish(account, message_id, sent))
+            return await self._hear_stranger(account, text, name)
+        return await self._hear_person(person, account, text)
+
+    def _finish(self, account: Account, message_id: str, sent: Sequence[Sent]) -> None:
+        """A message is finished once its answers are sent; the next need not wait for that."""
+        if message_id and account in self._known:
+            finishing = asyncio.ensure_future(self._finish_when(account, message_id, sent))
             self._finishing.add(finishing)
             finishing.add_done_callback(self._finishing.discard)
 
-    async def _finish(
-        self, account: Account, message_id: str, sent: Sequence[Awaitable[object]]
-    ) -> None:
-        results = await asyncio.gather(*sent, return_exceptions=True)
+    async def _finish_when(self, account: Account, message_id: str, sent: Sequence[Sent]) -> None:
+        under_way = [one for one in sent if one is not None]
+        results = await asyncio.gather(*under_way, return_exceptions=True)
         if any(isinstance(result, BaseException) for result in results):
             return  # we stopped before the answer was sent, and say so at the next start
         try:
@@ -173,15 +175,13 @@ class Reception:
         """Whether that is somebody's account."""
         return await self._people.person_of(account) is not None
 
-    async def _hear_person(
-        self, person: Person, account: Account, text: str
-    ) -> list[Awaitable[object]]:
+    async def _hear_person(self, person: Person, account: Account, text: str) -> list[Sent]:
         room = await self._room(person, (account,))
         async with room.turn:
             replies = await room.dialogue.hear(text, confirm=self._confirm)
             sent = [self._send(account, reply) for reply in replies]
             await self._people.remember(person, room.dialogue.talk())
-        return [one for one in sent if one is not None]
+        return sent
 
     async def _room(self, person: Person, accounts: Sequence[Account]) -> _Room:
         room = self._rooms.get(person.id)
@@ -200,12 +200,12 @@ class Reception:
         for account in self._rooms[person_id].accounts:
             self._send(account, reply)
 
-    def _send(self, account: Account, reply: Reply) -> Awaitable[object] | None:
+    def _send(self, account: Account, reply: Reply) -> Sent:
         send = self._channels.get(account.channel)
         return send(account.address, reply) if send is not None else None
 
     # ── strangers ───────────────────────────────────────────────────────────────────────
-    async def _hear_stranger(self, account: Account, text: str, name: str) -> None:
+    async def _hear_stranger(self, account: Account, text: str, name: str) -> list[Sent]:
         stranger = self._stranger(account)
         code = _CODE.fullmatch(text.strip())
         if code is not None and stranger.tries < TRIES:
@@ -218,11 +218,11 @@ class Reception:
                 welcome = WELCOME.format(name=person.name, extension=person.extension)
                 if person.role is Role.OWNER:
                     welcome = f"{welcome}\n{OWNED}"
-                self._send(account, Reply(text=welcome))
-                return
-        if not stranger.told and self._may_tell():
-            stranger.told = True
-            self._send(account, Reply(text=STRANGER))
+                return [self._send(account, Reply(text=welcome))]
+        if stranger.told or not self._may_tell():
+            return []
+        stranger.told = True
+        return [self._send(account, Reply(text=STRANGER))]
 
     def _stranger(self, account: Account) -> _Stranger:
         now = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -84,6 +85,33 @@ async def test_who_got_no_answer_before_we_stopped_is_told(tmp_path: Path) -> No
             alice.says("status")
             await alice.sees(lambda text: "exchange is up" in text)
         assert [seen.text for seen in alice.messages].count(INTERRUPTED) == 1
+
+
+async def test_trouble_is_told_by_an_id_that_the_log_has(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with TelegramServer() as server:
+        async with on_telegram(tmp_path, language=False, server=server) as stage:
+            alice = await joined(stage, "Alice")
+
+            async def broken(text: str, person: Any, talk: Any) -> Any:
+                raise RuntimeError("the secret plan")
+
+            room = stage.office.app.reception._rooms[OWNER]
+            understand, room.dialogue._understand = room.dialogue._understand, broken
+            alice.says("help")
+            said = await alice.sees(lambda text: "went wrong" in text)
+            assert "secret plan" not in said
+            trouble = re.search(r"\d{9}", said)
+            assert trouble
+            assert trouble[0] in caplog.text
+            room.dialogue._understand = understand
+            alice.says("help")
+            await alice.sees(lambda text: "I place calls" in text)
+        async with on_telegram(tmp_path, language=False, server=server):
+            alice.says("status")
+            await alice.sees(lambda text: "exchange is up" in text)
+        assert INTERRUPTED not in [seen.text for seen in alice.messages]
 
 
 async def test_an_update_that_comes_twice_is_done_once(tmp_path: Path) -> None:
