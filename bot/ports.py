@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,6 +37,22 @@ class Account:
 
     channel: str
     address: str
+
+
+class FrontEnd(Protocol):
+    """A chat network, connected or not."""
+
+    ready: asyncio.Event
+    "Set while the network knows us."
+
+    def start(self) -> None:
+        """Begin to connect, for as long as that takes."""
+
+    async def stop(self) -> None:
+        """Answer what was asked, then leave."""
+
+    def link(self, code: str) -> str:
+        """How somebody comes in with a code."""
 
 
 class People(Protocol):

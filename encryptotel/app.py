@@ -19,11 +19,9 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from bot.dialogue import Dialogue, describe
-from bot.jabber import Jabber
-from bot.ports import Person, Role, Talk
+from bot.ports import FrontEnd, Person, Role, Talk
 from bot.reception import Reception
 from bot.replies import Reply
-from bot.telegram import Telegram
 from encryptotel import certificates
 from encryptotel.alerts import Alerts, failed_handshake, wrong_password
 from encryptotel.certificates import Certificates
@@ -109,7 +107,7 @@ class App:
         self.news: deque[str] = deque(maxlen=MAX_NEWS)
         "What the owner was told lately that is about no call."
         self.alerts = Alerts(self.tell_owner)
-        self.chats: list[Telegram | Jabber] = []
+        self.chats: list[FrontEnd] = []
         self.language = Language()
         self.lessons = Lessons(data, self.anonymous)
         self.exchange: Exchange
@@ -303,9 +301,14 @@ class App:
     async def _open_chats(self) -> None:
         """Begin to talk on the networks that are configured; none of them holds up the start."""
         telegram, xmpp = self.config.telegram, self.config.xmpp
+        # A network costs memory and time only where it is used.
         if telegram.token:
+            from bot.telegram import Telegram
+
             self.chats.append(Telegram(telegram.token, self.reception, api=telegram.api))
         if xmpp.jid:
+            from bot.jabber import Jabber
+
             self.chats.append(
                 Jabber(
                     xmpp.jid,
