@@ -25,7 +25,7 @@ LAST_WORDS = 2.0
 "Seconds for what is still to be sent when we stop."
 
 
-class Later(Exception):  # it says what to do
+class Later(Exception):
     """It cannot be sent now; `seconds` is how long to wait, if that is known."""
 
     def __init__(self, seconds: float | None = None) -> None:

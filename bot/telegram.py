@@ -230,8 +230,7 @@ class Telegram:
 
     # ── what goes out ───────────────────────────────────────────────────────────────────
     async def _deliver(self, address: str, reply: Reply) -> None:
-        if not self.ready.is_set():
-            await self.ready.wait()
+        await self.ready.wait()
         try:
             if reply.card:
                 await self._show(address, reply)
