@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 MIN_TICK, MAX_TICK = 0.001, 0.003
 "Seconds between two looks at busy sockets: the most that this delays a packet."
-BATCH = 48
+BATCH = 24
 "Packets a look should find: the busier, the sooner the next look."
 BUSY, CALM = 1500, 750
 "Packets a second from which on it is cheaper to look regularly, and below which it is not."
