@@ -20,35 +20,68 @@ class Card:
     title: str
     clock: Callable[[], datetime]
     over: bool = False
+    _step: Step = Step.RINGING
     _state: str = "Dialling …"
+    _held: bool = False
+    _muted: bool = False
+    _back: str = ""
     _notices: list[str] = field(default_factory=list)
 
     def take(self, progress: Progress) -> None:
         """The next step of the call."""
         match progress.step:
+            case Step.INCOMING:
+                self._step, self.title, self._state = progress.step, told(progress), ""
             case Step.RINGING | Step.ANSWERED:
                 self._state = told(progress)
             case Step.JOINED:
-                self._state = f"Connected since {self.clock():%H:%M}."
+                self._step, self._state = progress.step, f"Connected since {self.clock():%H:%M}."
+            case Step.HELD | Step.RESUMED:
+                self._held = progress.step is Step.HELD
+            case Step.MUTED | Step.UNMUTED:
+                self._muted = progress.step is Step.MUTED
             case Step.NOTICE | Step.QUESTION:
                 self._notices = [*self._notices, progress.text][-MAX_NOTICES:]
+            case Step.MISSED:
+                self.over, self.title, self._state = True, told(progress), ""
+                self._back = progress.back
             case Step.ENDED:
                 self.over, self._state = True, told(progress)
 
     @property
     def text(self) -> str:
         """The whole message."""
-        return "\n".join([self.title, self._state, *self._notices])
+        held = "On hold: they hear music." if self._held and not self.over else ""
+        muted = "Muted: they do not hear you." if self._muted and not self.over else ""
+        lines = [self.title, self._state, held, muted, *self._notices]
+        return "\n".join(line for line in lines if line)
 
     @property
     def buttons(self) -> tuple[Button, ...]:
         """What can be done with the call now."""
-        return () if self.over else (Button(label="Hang up", says=f"hang up #{self.call_id}"),)
+        if self.over:
+            back = f"call {self._back}"
+            return (Button(label="Call back", says=back),) if self._back else ()
+        if self._step is Step.INCOMING:
+            return (self._button("Reject"),)
+        if self._step is Step.RINGING:
+            return (self._button("Hang up"),)
+        return (
+            self._button("Hang up"),
+            self._button("Unmute" if self._muted else "Mute"),
+            self._button("Resume" if self._held else "Hold"),
+            self._button("Keypad"),
+        )
+
+    def _button(self, label: str) -> Button:
+        return Button(label=label, says=f"{label.lower()} #{self.call_id}")
 
 
 def told(progress: Progress) -> str:
-    """One step in words."""
+    """One step in words; what the person just did themselves needs none."""
     match progress.step:
+        case Step.INCOMING:
+            return f"{progress.peer} is calling you."
         case Step.RINGING:
             return f"{progress.peer} is ringing …"
         case Step.ANSWERED:
@@ -60,6 +93,8 @@ def told(progress: Progress) -> str:
         case Step.MISSED:
             return f"You missed a call from {progress.peer}."
         case Step.ENDED:
+            if progress.text == "declined":
+                return "The call was declined."
             if progress.seconds or progress.text in ("hung up", "hung up by command"):
                 return f"The call ended: {progress.text}, {clock(progress.seconds)}."
             return f"The call did not come about: {progress.text}."

@@ -27,6 +27,8 @@ class Console:
 
     def show(self, reply: Reply) -> None:
         """Print one reply; what the person is typing just now is put back below it."""
+        if not reply.text:
+            return
         text = "\n".join(f"bot> {line}" for line in reply.text.splitlines())
         if self._at_terminal and not self._closed:
             print(f"\r\x1b[K{text}\n{PROMPT}{readline.get_line_buffer()}", end="", flush=True)

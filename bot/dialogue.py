@@ -17,8 +17,10 @@ from zoneinfo import ZoneInfo
 from bot.card import Card, clock, told
 from bot.ports import (
     ActiveCall,
+    Control,
     Operator,
     OperatorError,
+    PastCall,
     Person,
     Progress,
     State,
@@ -31,11 +33,14 @@ from bot.replies import Button, Reply
 from nlp import commands
 from nlp.commands import command_from_json, command_to_json
 from nlp.context import MAX_CHARACTERS
+from nlp.periods import stretch
 
 MAX_HISTORY = 8
 "Commands that “him”, “again” and “the other one” may mean."
 MAX_LISTED = 100
 "Contacts shown at once."
+MAX_PAST = 15
+"Past calls shown at once."
 MAX_CARDS = 100
 "Calls whose message can still change."
 MAX_MESSAGE = MAX_CHARACTERS
@@ -59,7 +64,10 @@ CONFIRM_WITHIN = timedelta(minutes=10)
 MAX_UNASKED = 12
 "Commands that wait to be completed."
 # What buttons say that are about one certain thing.
-_PRESSED = re.compile(r"(yes|no|hang up) #([0-9a-f]{6,16})")
+_PRESSED = re.compile(
+    r"(yes|no|hang up|hold|resume|mute|unmute|reject|keypad|press [0-9*#]) #([0-9a-f]{6,16})"
+)
+_KEYS = re.compile(r"press\s+((?:[0-9*#]\s*){1,32})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,28 @@ class _Awaited:
         return tuple(
             Button(label=label, says=f"{label.lower()} #{self.token}") for label in ("Yes", "No")
         )
+
+
+_DONE = {
+    "hold": "They are on hold and hear music.",
+    "resume": "You hear each other again.",
+    "mute": "They do not hear you now.",
+    "unmute": "They hear you again.",
+    "reject": "Rejected.",
+    "press": "Pressed.",
+}
+_NO_KEYS = "There is no call to press keys in."
+_NOTHING_RINGS = "Nothing is ringing just now."
+_FITS: Mapping[str, tuple[Callable[[ActiveCall], bool], str]] = {
+    "hang": (lambda call: True, "There is no call of yours to hang up."),
+    "hold": (lambda call: call.joined and not call.held, "There is no call to put on hold."),
+    "resume": (lambda call: call.held, "No call is on hold."),
+    "mute": (lambda call: call.joined and not call.muted, "There is no call to mute."),
+    "unmute": (lambda call: call.muted, "No call is muted."),
+    "reject": (lambda call: call.incoming, _NOTHING_RINGS),
+    "press": (lambda call: call.joined, _NO_KEYS),
+    "keypad": (lambda call: call.joined, _NO_KEYS),
+}
 
 
 class Dialogue:
@@ -104,7 +134,8 @@ class Dialogue:
         "The slot a question of ours is about, as `intent.slot`: of the last command."
         self._unasked = deque[tuple[commands.Command, str]](maxlen=MAX_UNASKED)
         "Commands that lack something as well, to be asked about one after another."
-        self._choices: Sequence[ActiveCall] = ()
+        self._choices: tuple[str, Sequence[ActiveCall]] = ("", ())
+        "What is to be done with one of several calls."
         self._awaiting: _Awaited | None = None
         self._asked_yes_elsewhere = False
         "Whether the latest question is one of the exchange, and a yes is for that."
@@ -148,12 +179,16 @@ class Dialogue:
             return [Reply(text=f"That is too long for me: {MAX_MESSAGE} characters at most.")]
         if pressed := _PRESSED.fullmatch(text):
             return await self._press(*pressed.groups())
+        if keys := _KEYS.fullmatch(text):
+            return await self._to_call("press " + "".join(keys[1].split()))
+        if text.lower() == "keypad":
+            return await self._to_call("keypad")
         chosen = self._choice(text)
         if chosen is not None:
-            return await self._hang_up(chosen.call_id)
+            return await self._act(self._choices[0], chosen.call_id)
         talk = Talk(history=self._history, asked=self._asked)
         understood = await self._understand(text, self.person, talk)
-        self._choices, awaiting, self._awaiting = (), self._awaiting, None
+        self._choices, awaiting, self._awaiting = ("", ()), self._awaiting, None
         if not understood.commands:
             self._awaiting = awaiting
             return [Reply(text=NOT_UNDERSTOOD, buttons=(Button(label="Help", says="help"),))]
@@ -188,8 +223,10 @@ class Dialogue:
 
     async def _press(self, what: str, token: str) -> list[Reply]:
         """A button that is about one certain call or question."""
-        if what == "hang up":
-            return await self._hang_up(token)
+        if what not in ("yes", "no"):
+            replies = await self._act(what, token)
+            done = Reply(text=_DONE.get(what.partition(" ")[0], ""))
+            return [] if replies == [done] else replies  # the call's message shows it
         awaiting = self._awaiting
         if awaiting is None or awaiting.token != token or not awaiting.open:
             return [Reply(text=NO_LONGER_OPEN)]
@@ -205,7 +242,19 @@ class Dialogue:
                 case commands.Call():
                     return await self._call(command)
                 case commands.Hangup():
-                    return await self._hang_up_any()
+                    return await self._to_call("hang up")
+                case commands.Hold() | commands.Resume() | commands.Mute() | commands.Unmute():
+                    return await self._to_call(command.intent)
+                case commands.Reject():
+                    return await self._to_call("reject")
+                case commands.Answer():
+                    return [Reply(text=self._how_to_answer())]
+                case commands.Redial():
+                    return await self._ask_first(await self._operator.last_called(self.person))
+                case commands.History():
+                    return [await self._past(command)]
+                case commands.Devices():
+                    return [Reply(text=describe(self._operator.state(self.person)))]
                 case commands.Status():
                     return [Reply(text=describe(self._operator.state(self.person)))]
                 case commands.Help():
@@ -282,42 +331,75 @@ class Dialogue:
         cost = self._operator.quote(self.person, command)
         return f"Call {cost}?" if cost else ""
 
-    async def _hang_up_any(self) -> list[Reply]:
-        calls = self._operator.active_calls(self.person)
+    # ── calls going on ──────────────────────────────────────────────────────────────────
+    async def _to_call(self, what: str) -> list[Reply]:
+        """Do something with the call it can be done with; ask which where there are several."""
+        fits, none = _FITS[what.partition(" ")[0]]
+        calls = [call for call in self._operator.active_calls(self.person) if fits(call)]
         if not calls:
-            return [Reply(text="There is no call of yours to hang up.")]
+            return [Reply(text=none)]
         if len(calls) == 1:
-            return await self._hang_up(calls[0].call_id)
-        self._choices = calls
+            return await self._act(what, calls[0].call_id)
+        self._choices = (what, calls)
         lines = [f"  {n}. {_pair(c)}, {clock(c.seconds)}" for n, c in enumerate(calls, 1)]
         buttons = tuple(Button(label=str(n), says=str(n)) for n in range(1, len(calls) + 1))
         return [Reply(text="Which one?\n" + "\n".join(lines), buttons=buttons)]
 
-    async def _hang_up(self, call_id: str) -> list[Reply]:
-        self._choices = ()
+    async def _act(self, what: str, call_id: str) -> list[Reply]:
+        """Do something with a certain call."""
+        self._choices = ("", ())
+        verb, _, keys = what.partition(" ")
         try:
-            await self._operator.hang_up(self.person, call_id)
+            match verb:
+                case "hang":
+                    await self._operator.hang_up(self.person, call_id)
+                    return [Reply(text="Hanging up.", call_id=call_id)]
+                case "press":
+                    self._operator.press(self.person, call_id, keys)
+                case "keypad":
+                    return [_keypad(call_id)]
+                case _:
+                    await self._operator.control(self.person, call_id, Control(verb))
         except OperatorError as error:
             return [Reply(text=_sentence(error.message))]
-        return [Reply(text="Hanging up.", call_id=call_id)]
+        return [Reply(text=_DONE[verb])]
+
+    def _how_to_answer(self) -> str:
+        rings = any(call.incoming for call in self._operator.active_calls(self.person))
+        return "Pick up your phone: it is ringing." if rings else _NOTHING_RINGS
+
+    async def _past(self, command: commands.History) -> Reply:
+        """Who called, and whom the person called."""
+        zone = ZoneInfo(self.person.timezone)
+        period = command.period and stretch(command.period, datetime.now(zone))
+        since, until = period or (None, None)
+        calls = await self._operator.history(
+            self.person, since, until, missed=command.missed, party=command.party
+        )
+        when = f" {command.period}" if period else ""
+        if not calls:
+            return Reply(text=f"No {'missed ' if command.missed else ''}calls{when}.")
+        lines = [f"Your {'missed ' if command.missed else ''}calls{when}, the latest first:"]
+        lines += [_past_line(call, zone) for call in calls[:MAX_PAST]]
+        if len(calls) > MAX_PAST:
+            lines.append(f"… and {len(calls) - MAX_PAST} more")
+        who = {call.back: call.peer for call in calls if call.back}
+        buttons = [Button(label=f"Call {who[back]}", says=f"call {back}") for back in who]
+        return Reply(text="\n".join(lines), buttons=tuple(buttons[:3]))
 
     def _choice(self, text: str) -> ActiveCall | None:
         """The call meant by a bare number, while one is being asked for."""
-        if text.isdigit() and len(text) < 4 and 1 <= int(text) <= len(self._choices):
-            return self._choices[int(text) - 1]
+        _, calls = self._choices
+        if text.isdigit() and len(text) < 4 and 1 <= int(text) <= len(calls):
+            return calls[int(text) - 1]
         return None
 
     def _on_progress(self, progress: Progress) -> None:
         text = told(progress)
-        if not text:
-            return
         if not progress.call_id:
-            buttons: tuple[Button, ...] = ()
-            if progress.step is Step.QUESTION:
-                buttons, self._asked_yes_elsewhere = YES_OR_NO, True
-            if progress.back:
-                buttons = (Button(label="Call back", says=f"call {progress.back}"),)
-            self._push(Reply(text=text, buttons=buttons))
+            asks = progress.step is Step.QUESTION
+            self._asked_yes_elsewhere |= asks
+            self._push(Reply(text=text, buttons=YES_OR_NO if asks else ()))
             return
         card = self._card(progress.call_id, "A call of yours")
         card.take(progress)
@@ -335,6 +417,19 @@ class Dialogue:
             zone = ZoneInfo(self.person.timezone)
             card = self._cards[call_id] = Card(call_id, title, lambda: datetime.now(zone))
         return card
+
+
+def _keypad(call_id: str) -> Reply:
+    keys = tuple(Button(label=key, says=f"press {key} #{call_id}") for key in "123456789*0#")
+    return Reply(text="Tap keys, or type for instance “press 123#”.", buttons=keys, keypad=True)
+
+
+def _past_line(call: PastCall, zone: ZoneInfo) -> str:
+    at = call.at.astimezone(zone)
+    arrow = "←" if call.incoming else "→"
+    missed = "missed" if call.incoming else "no answer"
+    how = clock(call.seconds) if call.answered else missed
+    return f"  {at:%a %d %b %H:%M} {arrow} {call.peer}, {how}"
 
 
 def _awaited_to_json(awaited: _Awaited | None) -> dict[str, Any] | None:

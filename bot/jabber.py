@@ -181,10 +181,11 @@ class Jabber:
         if not self.ready.is_set():
             raise Later
         text = reply.card or reply.text
-        if reply.buttons:
-            options = " · ".join(f"{n} {b.label}" for n, b in enumerate(reply.buttons, 1))
+        buttons = () if reply.keypad else reply.buttons
+        if buttons:
+            options = " · ".join(f"{n} {b.label}" for n, b in enumerate(buttons, 1))
             text = f"{text}\n[ {options} ]"
-        _keep(self._offered, address, reply.buttons)
+        _keep(self._offered, address, buttons)
         key = (address, reply.call_id)
         shown = self._cards.get(key) if reply.card else None
         if shown is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -105,9 +106,14 @@ class Placed:
 class Step(StrEnum):
     """A step of a call, as people hear of it."""
 
+    INCOMING = "incoming"
     RINGING = "ringing"
     ANSWERED = "answered"
     JOINED = "joined"
+    HELD = "held"
+    RESUMED = "resumed"
+    MUTED = "muted"
+    UNMUTED = "unmuted"
     NOTICE = "notice"
     QUESTION = "question"
     MISSED = "missed"
@@ -117,8 +123,8 @@ class Step(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """One step of one call. `peer` for ringing and answered, `text` for a notice or how it
-    ended, `seconds` the time both sides were joined. Of a missed call `peer` is who it was from
-    and `back` what to dial to call back, if that is known."""
+    ended, `seconds` the time both sides were joined. Of an incoming and of a missed call `peer`
+    is who it is from, of the latter `back` what to dial to call back, if that is known."""
 
     call_id: str
     step: Step
@@ -137,6 +143,33 @@ class ActiveCall:
     callee: str
     seconds: int
     joined: bool
+    incoming: bool = False
+    "Whether it rings at the person's phone just now."
+    held: bool = False
+    muted: bool = False
+
+
+class Control(StrEnum):
+    """What can be done with a call going on."""
+
+    HOLD = "hold"
+    RESUME = "resume"
+    MUTE = "mute"
+    UNMUTE = "unmute"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastCall:
+    """A call of the person's, as it was. `peer` is the other side for people, `back` what to
+    dial to reach it, if that is known; `incoming` is seen from the person."""
+
+    at: datetime
+    peer: str
+    back: str
+    incoming: bool
+    answered: bool
+    seconds: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +213,26 @@ class Operator(Protocol):
 
     async def hang_up(self, person: Person, call_id: str) -> None:
         """End one of the person's calls."""
+
+    async def control(self, person: Person, call_id: str, what: Control) -> None:
+        """Do something with one of the person's calls; their chats are told when it is done."""
+
+    def press(self, person: Person, call_id: str, keys: str) -> None:
+        """Press keys for the other side of one of the person's calls."""
+
+    async def history(
+        self,
+        person: Person,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        missed: bool = False,
+        party: Party | None = None,
+    ) -> Sequence[PastCall]:
+        """The person's latest calls, newest first."""
+
+    async def last_called(self, person: Person) -> Call:
+        """The command that calls again whom the person called last."""
 
     async def save_contact(self, person: Person, name: str, party: Party) -> str:
         """Keep somebody's number under a name; the number for people."""

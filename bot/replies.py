@@ -18,10 +18,12 @@ class Reply:
     """One message to the person. `call_id` names the call it tells about, if any.
 
     `card` is all that is to be seen of that call now: a front end that can change what it sent
-    shows it in one message a call, any other shows `text`.
+    shows it in one message a call, any other shows `text`, if there is any. `keypad` says that
+    the buttons are those of a telephone, to be shown in rows of three if at all.
     """
 
     text: str
     buttons: tuple[Button, ...] = ()
     call_id: str = ""
     card: str = ""
+    keypad: bool = False

@@ -270,14 +270,17 @@ class Telegram:
     def _keyboard(self, address: str, reply: Reply) -> InlineKeyboardMarkup | None:
         if not reply.buttons:
             return None
-        row = []
+        shown = []
         for button in reply.buttons:
             data = secrets.token_urlsafe(9)
             self._buttons[data] = (button.says, address)
-            row.append(InlineKeyboardButton(button.label, callback_data=data))
+            shown.append(InlineKeyboardButton(button.label, callback_data=data))
         while len(self._buttons) > MAX_BUTTONS:
             self._buttons.popitem(last=False)
-        return InlineKeyboardMarkup([row])
+        columns = 3 if reply.keypad else 4
+        return InlineKeyboardMarkup(
+            [shown[at : at + columns] for at in range(0, len(shown), columns)]
+        )
 
 
 def pieces(text: str) -> list[str]:

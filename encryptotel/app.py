@@ -59,7 +59,8 @@ from pbx.sip.digest import Credentials
 from pbx.sip.message import split_commas
 from pbx.sip.transport import Address, Transport, bracketed
 from store.database import Database
-from store.journal import live_bindings, trunk_calls
+from store.journal import live_bindings, recent_calls, trunk_calls
+from store.tables import CallRow
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ REMEMBERED = timedelta(days=90)
 "How long a country called or a network called from is usual for an extension."
 MAX_NEWS = 50
 "Sentences kept for an owner who is not listening just now."
+MAX_HISTORY = 500
+"Calls of one person that are looked through for “who called yesterday”."
 DEMO_TONE = tone(1.0, 440.0)
 
 
@@ -180,7 +183,9 @@ class App:
             self.gatekeeper,
             self._take,
         )
-        self.operator = Operator(self.exchange, self.addresses, self.gatekeeper.answer, self.people)
+        self.operator = Operator(
+            self.exchange, self.addresses, self.gatekeeper.answer, self.people, self._past_of
+        )
         self.journal.start()
         await self._listen()
         if config.demo.carrier:
@@ -296,6 +301,11 @@ class App:
                 **self.people.contacts_of(person),
             },
         )
+
+    async def _past_of(self, extension: str) -> Sequence[CallRow]:
+        await self.journal.caught_up()
+        found = await recent_calls(self.database, limit=MAX_HISTORY, user=extension)
+        return [call for call, _ in found]
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     async def _open_chats(self) -> None:
@@ -578,6 +588,7 @@ def _texts(replies: Sequence[Reply]) -> list[dict[str, str]]:
     return [
         {"text": reply.text, **({"call": reply.call_id} if reply.call_id else {})}
         for reply in replies
+        if reply.text
     ]
 
 

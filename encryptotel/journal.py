@@ -94,6 +94,7 @@ class Journal:
         self._trace_bytes = 0
         self._news = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._caught_up = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._trouble = ""
@@ -123,6 +124,16 @@ class Journal:
         else:
             return
         self._news.set()
+
+    async def caught_up(self) -> None:
+        """Wait until what happened so far can be read; not long, and not while there is trouble."""
+        if not self.waiting or self._trouble:
+            return
+        self._caught_up.clear()
+        self._hurry.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._caught_up.wait()
 
     async def close(self) -> None:
         """Write what is waiting, within a few seconds."""
@@ -179,6 +190,7 @@ class Journal:
             while self.waiting:
                 if not await self._write():
                     await self._pause(RETRY_SECONDS)
+            self._caught_up.set()
             self._note_all_well()
             if self._now() >= self._clean_at and await self._attempt(self._forget):
                 self._clean_at = self._now() + CLEAN_EVERY
@@ -269,6 +281,7 @@ class Journal:
                 f"what happens in memory and write it as soon as I can."
             )
         self._trouble = reason
+        self._caught_up.set()
 
     def _note_all_well(self) -> None:
         if self._trouble:

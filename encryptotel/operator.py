@@ -3,14 +3,19 @@ it, so that a feature exists once."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from bot.ports import (
     ActiveCall,
+    Control,
     LineState,
     OperatorError,
+    PastCall,
     Person,
     PhoneState,
     Placed,
@@ -21,7 +26,9 @@ from bot.ports import (
 )
 from encryptotel.people import PeopleOfExchange
 from nlp.commands import Call, Party
+from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call as RunningCall
+from pbx.calls.leg import Leg
 from pbx.calls.numbers import spoken, to_e164
 from pbx.calls.router import ECHO
 from pbx.events import (
@@ -34,8 +41,10 @@ from pbx.events import (
     LegRinging,
 )
 from pbx.exchange import Exchange
+from pbx.media.music import hold_music
 from pbx.ports import CallRefused
 from pbx.vocabulary import CallState
+from store.tables import CallRow
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +56,31 @@ _NOT_YET = {
 }
 
 
+_STEPS = {
+    Control.HOLD: Step.HELD,
+    Control.RESUME: Step.RESUMED,
+    Control.MUTE: Step.MUTED,
+    Control.UNMUTE: Step.UNMUTED,
+}
+_DECLINED = "declined"
 _EMERGENCY = frozenset(("110", "111", "112", "118", "119", "911", "999", "000"))
+
+
+@dataclass
+class _Told:
+    """A call whose steps a person is told of; `caller` is set for one that came to them."""
+
+    extension: str
+    caller: str = ""
+    joined: datetime | None = None
+
+
+Past = Callable[[str], Awaitable[Sequence[CallRow]]]
+"The latest calls of an extension, newest first."
+
+
+async def _no_past(_: str) -> Sequence[CallRow]:
+    return ()
 
 
 class Operator:
@@ -59,18 +92,17 @@ class Operator:
         addresses: dict[str, str],
         answer: Callable[..., str] = lambda *, yes: "",
         people: PeopleOfExchange | None = None,
+        past: Past = _no_past,
     ) -> None:
         self._exchange = exchange
         self._answer = answer
         self._people = people
+        self._past = past
         self._ways: list[Callable[[str], str]] = []
         "How a code is given to somebody, by chat."
         self._addresses = addresses
         self._followers: dict[str, list[Callable[[Progress], None]]] = {}
-        self._users: dict[str, str] = {}
-        self._joined: dict[str, datetime] = {}
-        self._ringing: dict[str, tuple[str, str]] = {}
-        "Calls not answered yet: whom they are for, and from whom."
+        self._told: dict[str, _Told] = {}
 
     # ── commands ────────────────────────────────────────────────────────────────────────
     def quote(self, person: Person, command: Call) -> str:
@@ -137,18 +169,127 @@ class Operator:
 
     async def hang_up(self, person: Person, call_id: str) -> None:
         """End one of the person's calls."""
-        mine = [call.call_id for call in self.active_calls(person)]
-        if call_id not in mine or not self._exchange.hang_up(call_id):
-            raise OperatorError("hangup.no_such_call", "that call has ended already")
+        self._mine(person, call_id)
+        self._exchange.hang_up(call_id)
+
+    async def control(self, person: Person, call_id: str, what: Control) -> None:
+        """Hold, mute or reject one of the person's calls, or undo that; tells their chats."""
+        call = self._mine(person, call_id)
+        if what is Control.REJECT:
+            if not _rings_at(call, person):
+                raise OperatorError("reject.too_late", "that call rings no more")
+            call.hang_up(_DECLINED, 603)
+            return
+        if what is Control.HOLD:
+            await asyncio.to_thread(hold_music)  # made once
+        bridge, leg = self._bridge(person, call)
+        try:
+            match what:
+                case Control.HOLD:
+                    bridge.hold(leg)
+                case Control.RESUME:
+                    bridge.resume()
+                case Control.MUTE | Control.UNMUTE:
+                    bridge.mute(leg, on=what is Control.MUTE)
+        except CallRefused as refused:
+            raise OperatorError("call.refused", refused.reason) from refused
+        peer = spoken(bridge.other(leg).peer)
+        self._spread(person.extension, Progress(call_id=call.id, step=_STEPS[what], peer=peer))
+
+    def press(self, person: Person, call_id: str, keys: str) -> None:
+        """Press keys for the other side of one of the person's calls."""
+        bridge, leg = self._bridge(person, self._mine(person, call_id))
+        for key in keys:
+            bridge.press(leg, key)
+
+    def _mine(self, person: Person, call_id: str) -> RunningCall:
+        call = self._exchange.calls.get(call_id)
+        if call is None or call.ending is not None or person.extension not in _sides(call):
+            raise OperatorError("call.over", "that call has ended already")
+        return call
+
+    def _bridge(self, person: Person, call: RunningCall) -> tuple[Bridge, Leg]:
+        """Where a person's call is joined, and their side of it."""
+        bridge = call.bridge
+        if bridge is None:
+            raise OperatorError("call.not_joined", "nobody has answered that call yet")
+        mine = {person.extension}
+        if call.kind == "callback" and call.user == person.extension:
+            mine.add(call.caller)  # the phone they wanted to be called back on
+        leg = bridge.first if bridge.first.peer in mine else bridge.second
+        return bridge, leg
 
     # ── answers ─────────────────────────────────────────────────────────────────────────
     def active_calls(self, person: Person) -> Sequence[ActiveCall]:
         """The person's calls going on, the latest last."""
         return [
-            _active(call)
+            self._active(call, person)
             for call in self._exchange.calls.values()
             if person.extension in _sides(call)
         ]
+
+    def _active(self, call: RunningCall, person: Person) -> ActiveCall:
+        since = call.answered_at or call.started_at
+        bridge = call.bridge
+        return ActiveCall(
+            call_id=call.id,
+            caller=spoken(call.caller),
+            callee=spoken(call.callee),
+            seconds=round((datetime.now(UTC) - since).total_seconds()),
+            joined=call.state is CallState.ANSWERED,
+            incoming=_rings_at(call, person),
+            held=bridge is not None and bridge.waiting is not None,
+            muted=bridge is not None and self._bridge(person, call)[1] in bridge.muted,
+        )
+
+    async def history(
+        self,
+        person: Person,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        missed: bool = False,
+        party: Party | None = None,
+    ) -> Sequence[PastCall]:
+        """The person's latest calls, newest first. Raises `OperatorError`."""
+        wanted = self._resolve(party, person) if party else ""
+        rows = [
+            row
+            for row in await self._past(person.extension)
+            if (since is None or row.started_at >= since)
+            and (until is None or row.started_at < until)
+        ]
+        calls = [self._as_seen(row, person) for row in rows]
+        return [
+            call
+            for call in calls
+            if (not missed or (call.incoming and not call.answered))
+            and (not wanted or call.back == wanted)
+        ]
+
+    def _as_seen(self, row: CallRow, person: Person) -> PastCall:
+        incoming = row.kind != "callback" and row.caller != person.extension
+        if row.kind == "callback" and row.user != person.extension:
+            incoming = True  # somebody else had it placed
+        other = row.caller if incoming else row.callee
+        answered, ended = row.answered_at, row.ended_at
+        seconds = round((ended - answered).total_seconds()) if answered and ended else 0
+        return PastCall(
+            at=row.started_at,
+            peer=self._who(other),
+            back=self._number_of(other),
+            incoming=incoming,
+            answered=answered is not None,
+            seconds=seconds,
+        )
+
+    async def last_called(self, person: Person) -> Call:
+        """The command that calls again whom the person called last. Raises `OperatorError`."""
+        for past in await self.history(person):
+            if not past.incoming and past.back:
+                slot = "number" if past.back.startswith("+") else "extension"
+                return Call(to=(Party(**{slot: past.back}),))
+        raise OperatorError("redial.nobody", "you have called nobody yet")
 
     def state(self, person: Person) -> State:
         """How the exchange is doing; of calls members see their own."""
@@ -175,7 +316,7 @@ class Operator:
                 if not extension.script
             ],
             calls=[
-                _active(call)
+                self._active(call, person)
                 for call in exchange.calls.values()
                 if person.role is Role.OWNER or person.extension in _sides(call)
             ],
@@ -224,50 +365,57 @@ class Operator:
     # ── events ──────────────────────────────────────────────────────────────────────────
     def take(self, event: Event) -> None:
         """The event sink: turn what happens into news for those whom it concerns."""
+        told = self._told.get(getattr(event, "call_id", ""))
         match event:
-            case CallStarted(kind="callback"):  # calls from a phone are heard, not read
-                self._users[event.call_id] = event.user
-            case CallStarted(kind="inbound" | "internal"):
-                rung = event.user if event.kind == "inbound" else event.callee
-                if self._followers.get(rung):
-                    self._ringing[event.call_id] = (rung, event.caller)
-            case CallAnswered() if event.call_id in self._ringing:
-                del self._ringing[event.call_id]
-            case CallEnded() if event.call_id in self._ringing:
-                self._missed(*self._ringing.pop(event.call_id))
-            case _ if getattr(event, "call_id", "") not in self._users:
+            case CallStarted():
+                self._started(event)
+            case _ if told is None:
                 pass
-            case LegRinging():
-                self._tell(event.call_id, Step.RINGING, peer=spoken(event.peer))
-            case LegAnswered():
-                self._tell(event.call_id, Step.ANSWERED, peer=spoken(event.peer))
             case CallAnswered():
-                self._joined[event.call_id] = event.at
+                told.joined = event.at
                 self._tell(event.call_id, Step.JOINED)
             case CallNotice():
                 self._tell(event.call_id, Step.NOTICE, text=event.text)
+            case LegRinging() if not told.caller:  # else one hears one's own phone ring
+                self._tell(event.call_id, Step.RINGING, peer=spoken(event.peer))
+            case LegAnswered() if not told.caller:
+                self._tell(event.call_id, Step.ANSWERED, peer=spoken(event.peer))
             case CallEnded():
-                joined = self._joined.pop(event.call_id, None)
-                seconds = round((event.at - joined).total_seconds()) if joined else 0
-                self._tell(event.call_id, Step.ENDED, text=event.cause, seconds=seconds)
-                self._users.pop(event.call_id, None)
+                self._ended(event, told)
             case _:
                 pass
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
-    def _tell(
-        self, call_id: str, step: Step, *, peer: str = "", text: str = "", seconds: int = 0
-    ) -> None:
-        progress = Progress(call_id=call_id, step=step, peer=peer, text=text, seconds=seconds)
-        self._spread(self._users.get(call_id, ""), progress)
+    def _started(self, event: CallStarted) -> None:
+        if event.kind == "callback":  # calls one makes by phone are heard, not read
+            self._told[event.call_id] = _Told(event.user)
+            return
+        rung = event.user if event.kind == "inbound" else event.callee
+        if event.kind in ("inbound", "internal") and self._followers.get(rung):
+            self._told[event.call_id] = _Told(rung, event.caller)
+            self._tell(event.call_id, Step.INCOMING, peer=self._who(event.caller))
 
-    def _missed(self, rung: str, caller: str) -> None:
-        """Tell somebody whose call they missed."""
+    def _ended(self, event: CallEnded, told: _Told) -> None:
+        if told.caller and told.joined is None and event.status != 603:
+            who, back = self._who(told.caller), self._number_of(told.caller)
+            self._tell(event.call_id, Step.MISSED, peer=who, back=back)
+        else:
+            seconds = round((event.at - told.joined).total_seconds()) if told.joined else 0
+            self._tell(event.call_id, Step.ENDED, text=event.cause, seconds=seconds)
+        del self._told[event.call_id]
+
+    def _tell(self, call_id: str, step: Step, **details: Any) -> None:
+        progress = Progress(call_id=call_id, step=step, **details)
+        self._spread(self._told[call_id].extension, progress)
+
+    def _who(self, number: str) -> str:
+        known = self._exchange.directory.extension(number)
+        return f"{known.name} ({number})" if known and known.name else spoken(number)
+
+    def _number_of(self, caller: str) -> str:
+        """What to dial to reach somebody; empty if they hid it."""
         known = self._exchange.directory.extension(caller)
-        who = f"{known.name} ({caller})" if known and known.name else spoken(caller)
-        back = caller if known or caller.startswith("+") else ""
-        missed = Progress(call_id="", step=Step.MISSED, peer=who, back=back)
-        self._spread(rung, missed)
+        return caller if known or caller.startswith("+") else ""
 
     def _spread(self, extension: str, progress: Progress) -> None:
         """Tell everybody who follows a person; one who cannot be told is nobody's trouble."""
@@ -313,12 +461,7 @@ def _sides(call: RunningCall) -> tuple[str, str, str]:
     return call.user, call.caller, call.callee
 
 
-def _active(call: RunningCall) -> ActiveCall:
-    since = call.answered_at or call.started_at
-    return ActiveCall(
-        call_id=call.id,
-        caller=spoken(call.caller),
-        callee=spoken(call.callee),
-        seconds=round((datetime.now(UTC) - since).total_seconds()),
-        joined=call.state is CallState.ANSWERED,
-    )
+def _rings_at(call: RunningCall, person: Person) -> bool:
+    if call.state is not CallState.RINGING or call.kind == "callback":
+        return False
+    return person.extension == (call.user if call.kind == "inbound" else call.callee)

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pbx.calls.leg import Leg, Reoffer
 from pbx.media.codecs import RATE
 from pbx.media.keys import KeyInjector
+from pbx.media.music import hold_music
 from pbx.media.negotiate import renumbering, speak_alike
 from pbx.media.port import discard
 from pbx.media.relay import renumbered
 from pbx.media.sdp import NotAcceptable, SdpError
+from pbx.ports import CallRefused
 
 
 class Bridge:
@@ -27,13 +29,17 @@ class Bridge:
         self.first = first
         self.second = second
         self.transcoding = False
+        self.muted: set[Leg] = set()
+        self.waiting: Leg | None = None
+        "The side that hears music while the other is away."
         self._unlike = False
         self._injectors: dict[Leg, KeyInjector] = {}
 
     def connect(self) -> None:
         """Let sound flow. May be called again when the media of a leg changed."""
         alike = speak_alike(self.first.media.agreed_audio, self.second.media.agreed_audio)
-        self.transcoding = self._can_transcode and (self._unlike or not alike)
+        apart = self.waiting is not None or bool(self.muted)
+        self.transcoding = self._can_transcode and (self._unlike or apart or not alike)
         self._forget_injectors()
         for leg, other in self._both_ways():
             leg.reoffer = self._reoffer_from(leg, other)
@@ -45,6 +51,39 @@ class Bridge:
             self._relay(leg, other)
         if self.transcoding:
             self._transcode()
+
+    # ── what one side may ask for ────────────────────────────────────────────────────────
+    def mute(self, leg: Leg, *, on: bool) -> None:
+        """Let the other side hear nothing of `leg`, or hear it again. Raises `CallRefused`."""
+        self._must_transcode()
+        if on:
+            self.muted.add(leg)
+        else:
+            self.muted.discard(leg)
+        self.connect()
+
+    def hold(self, leg: Leg) -> None:
+        """Let the other side wait with music: neither hears the other. Raises `CallRefused`."""
+        self._must_transcode()
+        self.waiting = self.other(leg)
+        self.connect()
+
+    def resume(self) -> None:
+        """Let both hear each other again."""
+        self.waiting = None
+        self.connect()
+
+    def press(self, leg: Leg, key: str) -> None:
+        """Let the other side hear a key as if `leg` had pressed it."""
+        self._keys_from(leg, self.other(leg))(key)
+
+    def other(self, leg: Leg) -> Leg:
+        """The opposite side."""
+        return self.second if leg is self.first else self.first
+
+    def _must_transcode(self) -> None:
+        if not self._can_transcode:
+            raise CallRefused(488, "this call's sound passes through unread, so it must flow")
 
     async def over(self) -> None:
         """Wait until one side hangs up, then end the other."""
@@ -62,6 +101,9 @@ class Bridge:
             if self.transcoding and source is leg.media.audio_port:
                 source.rtcp_sink = discard
                 continue
+            if self.waiting is not None:
+                source.sink = source.rtcp_sink = discard
+                continue
             source.sink, source.rtcp_sink = target.send, target.send_rtcp
             ours, theirs = leg.media.described(index), other.media.described(index)
             if ours and theirs:
@@ -73,7 +115,10 @@ class Bridge:
     def _transcode(self) -> None:
         """Carry the sound as PCM, with all that wideband codecs have if both sides have one."""
         for leg, other in self._both_ways():
-            leg.audio_at(self._rate).on_frame = other.audio_at(self._rate).play_live
+            heard = self.waiting is None and leg not in self.muted
+            channel = leg.audio_at(self._rate)
+            channel.on_frame = other.audio_at(self._rate).play_live if heard else discard
+            channel.repeat(hold_music() if leg is self.waiting else b"")
 
     def _go_unlike(self) -> None:
         """A side sends what the other cannot take: decode from now on."""

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 
+from pbx.calls.bridge import Bridge
 from pbx.calls.cause import Ending
 from pbx.calls.leg import Leg, LegListener, LegOver, Target
 from pbx.events import (
@@ -66,6 +67,8 @@ class Call(LegListener):
         self.started_at = now()
         self.answered_at: datetime | None = None
         self.ending: Ending | None = None
+        self.bridge: Bridge | None = None
+        "Between the two sides, once they are joined."
         self.forwards = forwards
         "Hops the call may still make, through us and others (RFC 3261 §20.22)."
         self.on_end: list[Callable[[], None]] = []
@@ -152,10 +155,10 @@ class Call(LegListener):
             self._limit.cancel()
         self._limit = loop.call_at(due, self.hang_up, "the longest time for a call was reached")
 
-    def hang_up(self, reason: str = "hung up by command") -> None:
-        """End every leg."""
+    def hang_up(self, reason: str = "hung up by command", status: int = 200) -> None:
+        """End every leg; who still waits for an answer gets `status` when that is a failure."""
         if self.ending is None and self._task is not None:
-            self.ending = Ending(status=200, reason=reason)
+            self.ending = Ending(status=status, reason=reason)
             # Not at once: a task cancelled before its first step would never come to `_finish`.
             asyncio.get_running_loop().call_soon(self._task.cancel)
 
@@ -164,6 +167,14 @@ class Call(LegListener):
         await self._done.wait()
         assert self.ending is not None
         return self.ending
+
+    async def join(self, leg: Leg, other: Leg) -> Ending:
+        """Let two sides talk until one hangs up."""
+        self.bridge = Bridge(leg, other)
+        self.bridge.connect()
+        self.answered()
+        await self.bridge.over()
+        return Ending(status=200, reason="")
 
     def answered(self) -> None:
         """Two sides are joined now, or an app took the call."""
@@ -183,6 +194,7 @@ class Call(LegListener):
             leg.dissolve()
         self.legs.clear()
         self.on_end.clear()
+        self.bridge = None
         self._limit = self._task = None
 
     # ── legs ────────────────────────────────────────────────────────────────────────────

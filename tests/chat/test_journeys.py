@@ -16,6 +16,7 @@ from encryptotel.demo.phone import Phone, plays
 from encryptotel.people import OWNER
 from pbx.events import LegRinging, LegStarted
 from pbx.media.tones import tone
+from pbx.ports import CallRefused
 from tests.calls.test_callback import telephone_network
 from tests.chat.talkers import FRONT_ENDS, Stage
 from tests.office import NEVER, quiet
@@ -37,6 +38,8 @@ class Journey:
             (re.compile(r"Alice's phone is there"), self.phone),
             (re.compile(r"the telephone network is there"), self.network),
             (re.compile(r"Carol rings Alice and gives up"), self.rings),
+            (re.compile(r"Carol rings Alice"), self.keeps_ringing),
+            (re.compile(r"Carol's phone hears that it was declined"), self.declined),
             (re.compile(r"the telephone network was called (\d+) times"), self.called),
             (re.compile(r"(\w+) joins as the owner"), self.owns),
             (re.compile(r"(\w+) uses the invitation"), self.joins),
@@ -79,6 +82,16 @@ class Journey:
         await asyncio.gather(calling, return_exceptions=True)
         await office.ended()
         await alice.stop()
+
+    async def keeps_ringing(self) -> None:
+        await self.stage.office.phone("101", Phone(quiet, ring_seconds=NEVER))
+        carol = await self.stage.office.phone("103", Phone(quiet))
+        self.carols_call = asyncio.ensure_future(carol.call("101"))
+
+    async def declined(self) -> None:
+        with pytest.raises(CallRefused) as refused:
+            await self.carols_call
+        assert refused.value.status == 603
 
     async def called(self, times: str) -> None:
         calls = {leg.leg_id for leg in self.stage.office.of(LegStarted) if leg.trunk}

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call
 from pbx.calls.cause import Ending
 from pbx.calls.leg import Leg, Target
@@ -87,11 +86,7 @@ async def _join(
         words = _SORRY.get(refused.status)
         await _apologise(leg, await speaker.say(words) if words else sorry)
         return Ending(status=refused.status, reason=f"{other.label}: {refused.reason}")
-    call.answered()
-    bridge = Bridge(leg, partner)
-    bridge.connect()
-    await bridge.over()
-    return Ending(status=200, reason="")
+    return await call.join(leg, partner)
 
 
 async def _apologise(leg: Leg, pcm: bytes) -> None:

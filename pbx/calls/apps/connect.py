@@ -45,8 +45,4 @@ async def connect(
     finally:
         dialling.cancel()
     await leg.answer(other.media.remote)
-    bridge = Bridge(leg, other)
-    bridge.connect()
-    call.answered()
-    await bridge.over()
-    return Ending(status=200, reason="")
+    return await call.join(leg, other)
