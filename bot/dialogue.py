@@ -6,15 +6,16 @@ Front ends give it what was said and show what it answers; it acts through the o
 from __future__ import annotations
 
 import re
-import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from bot.awaited import Awaited, naming
 from bot.card import Card, clock, told
+from bot.heard import ContactFile, Heard, Place, SharedContact, VoiceNote
+from bot.personal import about_oneself, at_place
 from bot.ports import (
     ActiveCall,
     Control,
@@ -26,6 +27,7 @@ from bot.ports import (
     State,
     Step,
     Talk,
+    UnclearName,
     Understand,
 )
 from bot.questions import cannot_yet, question_for
@@ -39,6 +41,8 @@ MAX_HISTORY = 8
 "Commands that “him”, “again” and “the other one” may mean."
 MAX_LISTED = 100
 "Contacts shown at once."
+MAX_REFUSED = 10
+"Names told of contacts that could not be kept."
 MAX_PAST = 15
 "Past calls shown at once."
 MAX_CARDS = 100
@@ -55,38 +59,19 @@ I place calls for you. For example:
   Save Bob as +44 20 7946 0321
   Invite Bob"""
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
+NOT_HEARD = "I cannot listen to voice messages yet; please write what you want."
 NOTHING_DONE = "All right, nothing done."
 NO_QUESTION = "There is nothing waiting for a yes."
 NO_LONGER_OPEN = "That is no longer open; please say again what you want."
 YES_OR_NO = (Button(label="Yes", says="yes"), Button(label="No", says="no"))
-CONFIRM_WITHIN = timedelta(minutes=10)
-"After that a yes may well be meant for something else."
 MAX_UNASKED = 12
 "Commands that wait to be completed."
 # What buttons say that are about one certain thing.
 _PRESSED = re.compile(
-    r"(yes|no|hang up|hold|resume|mute|unmute|reject|keypad|press [0-9*#]) #([0-9a-f]{6,16})"
+    r"(yes|no|pick \d|hang up|hold|resume|mute|unmute|reject|keypad|press [0-9*#])"
+    r" #([0-9a-f]{6,16})"
 )
 _KEYS = re.compile(r"press\s+((?:[0-9*#]\s*){1,32})", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class _Awaited:
-    """A command that waits for a yes since `at`; its buttons carry the token."""
-
-    command: commands.Command
-    token: str
-    at: datetime
-
-    @property
-    def open(self) -> bool:
-        return datetime.now(UTC) - self.at < CONFIRM_WITHIN
-
-    @property
-    def buttons(self) -> tuple[Button, ...]:
-        return tuple(
-            Button(label=label, says=f"{label.lower()} #{self.token}") for label in ("Yes", "No")
-        )
 
 
 _DONE = {
@@ -121,6 +106,8 @@ class Dialogue:
         understand: Understand,
         push: Callable[[Reply], None],
         learn: Callable[[str, str, str], None] | None = None,
+        *,
+        trust_contacts: bool = False,
     ) -> None:
         self.person = person
         self._operator = operator
@@ -128,6 +115,7 @@ class Dialogue:
         self._push = push
         self._history: tuple[commands.Command, ...] = ()
         self._learn = learn
+        self._trust_contacts = trust_contacts
         self._asked_by = ""
         "The message that made us ask."
         self._asked = ""
@@ -136,7 +124,7 @@ class Dialogue:
         "Commands that lack something as well, to be asked about one after another."
         self._choices: tuple[str, Sequence[ActiveCall]] = ("", ())
         "What is to be done with one of several calls."
-        self._awaiting: _Awaited | None = None
+        self._awaiting: Awaited | None = None
         self._asked_yes_elsewhere = False
         "Whether the latest question is one of the exchange, and a yes is for that."
         self._cards: dict[str, Card] = {}
@@ -154,7 +142,7 @@ class Dialogue:
             "asked": self._asked,
             "asked_by": self._asked_by,
             "unasked": [[command_to_json(command), slot] for command, slot in self._unasked],
-            "awaiting": _awaited_to_json(self._awaiting),
+            "awaiting": self._awaiting and self._awaiting.to_json(),
         }
 
     def resume(self, talk: Mapping[str, Any]) -> None:
@@ -162,7 +150,7 @@ class Dialogue:
         try:
             history = tuple(command_from_json(command) for command in talk["history"])
             unasked = [(command_from_json(command), str(slot)) for command, slot in talk["unasked"]]
-            awaiting = _awaited_from_json(talk["awaiting"])
+            awaiting = talk["awaiting"] and Awaited.from_json(talk["awaiting"])
             asked, asked_by = str(talk["asked"]), str(talk["asked_by"])
         except (AttributeError, KeyError, TypeError, ValueError):
             return
@@ -170,9 +158,24 @@ class Dialogue:
         self._unasked.extend(unasked)
         self._asked, self._asked_by = asked, asked_by
 
-    async def hear(self, text: str, *, confirm: bool = False) -> list[Reply]:
+    async def hear(self, heard: Heard, *, confirm: bool = False) -> list[Reply]:
         """Answer one message. With `confirm` what costs money is done after a yes only."""
-        text = text.strip()
+        try:
+            match heard:
+                case str():
+                    return await self._read(heard.strip(), confirm=confirm)
+                case SharedContact():
+                    return [await self._keep([(heard.name, heard.number)])]
+                case ContactFile():
+                    return [await self._keep(await self._operator.read_contacts(heard.content))]
+                case Place():
+                    return [await at_place(self._operator, heard.latitude, heard.longitude)]
+                case VoiceNote():
+                    return [Reply(text=NOT_HEARD)]
+        except OperatorError as error:
+            return [Reply(text=_sentence(error.message))]
+
+    async def _read(self, text: str, *, confirm: bool) -> list[Reply]:
         if not text:
             return []
         if len(text) > MAX_MESSAGE:
@@ -183,9 +186,20 @@ class Dialogue:
             return await self._to_call("press " + "".join(keys[1].split()))
         if text.lower() == "keypad":
             return await self._to_call("keypad")
+        if personal := await about_oneself(self._operator, self.person, text):
+            self.person, reply = personal
+            return [reply]
         chosen = self._choice(text)
         if chosen is not None:
             return await self._act(self._choices[0], chosen.call_id)
+        picked = self._awaiting and self._awaiting.open and self._awaiting.chosen(text)
+        if picked and text.isdecimal():
+            self._awaiting = None
+            return await self._do(picked)
+        return await self._understood(text, confirm=confirm)
+
+    async def _understood(self, text: str, *, confirm: bool) -> list[Reply]:
+        """Do what a sentence means."""
         talk = Talk(history=self._history, asked=self._asked)
         understood = await self._understand(text, self.person, talk)
         self._choices, awaiting, self._awaiting = ("", ()), self._awaiting, None
@@ -201,8 +215,9 @@ class Dialogue:
             elif self._learn:
                 self._learn(*lesson)
         if awaiting is not None and awaiting.open and not self._asked_yes_elsewhere:
-            if understood.commands == (commands.Yes(),):
-                return await self._do(awaiting.command)
+            meant = awaiting.chosen("yes")
+            if understood.commands == (commands.Yes(),) and meant is not None:
+                return await self._do(meant)
             if understood.commands == (commands.No(),):
                 return [Reply(text=NOTHING_DONE)]
         replies: list[Reply] = []
@@ -212,7 +227,8 @@ class Dialogue:
                 incomplete.append((command, lacks[0]))
             else:
                 self._remember(command)
-                replies += await (self._ask_first(command) if confirm else self._do(command))
+                do = self._ask_first if confirm else self._do
+                replies += await do(command)
         self._unasked.extendleft(reversed(incomplete))
         if self._unasked:
             command, self._asked = self._unasked.popleft()
@@ -223,7 +239,8 @@ class Dialogue:
 
     async def _press(self, what: str, token: str) -> list[Reply]:
         """A button that is about one certain call or question."""
-        if what not in ("yes", "no"):
+        awaited = what in ("yes", "no") or what.startswith("pick ")
+        if not awaited:
             replies = await self._act(what, token)
             done = Reply(text=_DONE.get(what.partition(" ")[0], ""))
             return [] if replies == [done] else replies  # the call's message shows it
@@ -231,7 +248,8 @@ class Dialogue:
         if awaiting is None or awaiting.token != token or not awaiting.open:
             return [Reply(text=NO_LONGER_OPEN)]
         self._awaiting = None
-        return await self._do(awaiting.command) if what == "yes" else [Reply(text=NOTHING_DONE)]
+        command = awaiting.chosen(what)
+        return [Reply(text=NOTHING_DONE)] if command is None else await self._do(command)
 
     def _remember(self, command: commands.Command) -> None:
         self._history = (*self._history, command)[-MAX_HISTORY:]
@@ -281,22 +299,53 @@ class Dialogue:
                     return [Reply(text=self._operator.answer(self.person, yes=True) or NO_QUESTION)]
                 case _:
                     return [Reply(text=cannot_yet(command))]
+        except UnclearName as unclear:
+            return self._ask_who(command, unclear)
         except OperatorError as error:
             return [Reply(text=_sentence(error.message))]
 
+    def _ask_who(self, command: commands.Command, unclear: UnclearName) -> list[Reply]:
+        """Ask which of the people with such a name is meant."""
+        meant = tuple(naming(command, unclear.name, party) for party, _ in unclear.candidates)
+        known = [f"{party.name} ({number})" for party, number in unclear.candidates]
+        if len(known) == 1:
+            self._awaiting = Awaited(commands=meant)
+            text = f"I know no {unclear.name}. Did you mean {known[0]}?"
+        else:
+            labels = tuple(party.name or number for party, number in unclear.candidates)
+            self._awaiting = Awaited(commands=meant, labels=labels)
+            lines = [f"  {n}. {who}" for n, who in enumerate(known, 1)]
+            text = "\n".join([f"Which {unclear.name}?", *lines])
+        self._asked_yes_elsewhere = False
+        return [Reply(text=text, buttons=self._awaiting.buttons)]
+
+    async def _keep(self, contacts: Sequence[tuple[str, str]]) -> Reply:
+        kept = await self._operator.save_contacts(self.person, contacts)
+        text = f"I keep {kept.count} of {len(contacts)} contacts."
+        if kept.count == len(contacts) == 1:
+            text = f"I keep {contacts[0][0]} as {contacts[0][1]}."
+        if kept.refused:
+            names = ", ".join(kept.refused[:MAX_REFUSED])
+            text += f" These have no number I can call: {names}."
+        return Reply(text=text)
+
     async def _ask_first(self, command: commands.Command) -> list[Reply]:
         """Do a command, or ask for a yes if it costs money."""
+        if not isinstance(command, commands.Call):
+            return await self._do(command)
         try:
-            question = self._question(command)
+            cost = self._operator.quote(self.person, command)
+        except UnclearName as unclear:
+            return self._ask_who(command, unclear)
         except OperatorError as error:
             return [Reply(text=_sentence(error.message))]
-        if not question:
+        if not cost or (self._trust_contacts and command.to[0].name):
             return await self._do(command)
         if self._awaiting is not None:
             return [Reply(text="One thing at a time, please: I have asked you something.")]
-        self._awaiting = _Awaited(command, secrets.token_hex(4), datetime.now(UTC))
+        self._awaiting = Awaited(commands=(command,))
         self._asked_yes_elsewhere = False
-        return [Reply(text=question, buttons=self._awaiting.buttons)]
+        return [Reply(text=f"Call {cost}?", buttons=self._awaiting.buttons)]
 
     async def _call(self, command: commands.Call) -> list[Reply]:
         placed = await self._operator.call(self.person, command)
@@ -323,13 +372,6 @@ class Dialogue:
         lines = [f"{name}: {number}" for name, number in found[:MAX_LISTED]]
         left = len(found) - len(lines)
         return "\n".join([*lines, f"… and {left} more"] if left else lines)
-
-    def _question(self, command: commands.Command) -> str:
-        """What to ask before a command that costs money; empty when nothing."""
-        if not isinstance(command, commands.Call):
-            return ""
-        cost = self._operator.quote(self.person, command)
-        return f"Call {cost}?" if cost else ""
 
     # ── calls going on ──────────────────────────────────────────────────────────────────
     async def _to_call(self, what: str) -> list[Reply]:
@@ -430,21 +472,6 @@ def _past_line(call: PastCall, zone: ZoneInfo) -> str:
     missed = "missed" if call.incoming else "no answer"
     how = clock(call.seconds) if call.answered else missed
     return f"  {at:%a %d %b %H:%M} {arrow} {call.peer}, {how}"
-
-
-def _awaited_to_json(awaited: _Awaited | None) -> dict[str, Any] | None:
-    if awaited is None:
-        return None
-    command = command_to_json(awaited.command)
-    return {"command": command, "token": awaited.token, "at": awaited.at.isoformat()}
-
-
-def _awaited_from_json(data: Mapping[str, Any] | None) -> _Awaited | None:
-    """Raises KeyError, TypeError or ValueError."""
-    if data is None:
-        return None
-    at = datetime.fromisoformat(data["at"])
-    return _Awaited(command_from_json(data["command"]), str(data["token"]), at)
 
 
 def _gives(slot: str, found: Sequence[commands.Command]) -> bool:

@@ -93,6 +93,15 @@ class OperatorError(Exception):
         self.message = message
 
 
+class UnclearName(OperatorError):
+    """A name that is nobody's, but like some: `candidates`, with their numbers for people."""
+
+    def __init__(self, name: str, candidates: Sequence[tuple[Party, str]]) -> None:
+        super().__init__("party.unclear_name", f"I know no {name}, but somebody like it")
+        self.name = name
+        self.candidates = candidates
+
+
 @dataclass(frozen=True, kw_only=True)
 class Placed:
     """A call that was begun: who is called over which line, and who is called back."""
@@ -202,6 +211,14 @@ class State:
     calls: Sequence[ActiveCall]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What became of contacts: how many were kept, and those whose number is none."""
+
+    count: int
+    refused: Sequence[str]
+
+
 class Operator(Protocol):
     """One method a command: may they, do it, answer. Raises `OperatorError`."""
 
@@ -237,11 +254,29 @@ class Operator(Protocol):
     async def save_contact(self, person: Person, name: str, party: Party) -> str:
         """Keep somebody's number under a name; the number for people."""
 
+    async def save_contacts(self, person: Person, contacts: Sequence[tuple[str, str]]) -> Kept:
+        """Keep names with numbers as they were written elsewhere."""
+
     async def remove_contact(self, person: Person, name: str) -> str:
         """Forget a contact; the name as it was kept."""
 
     def contacts(self, person: Person) -> Sequence[tuple[str, str]]:
         """The person's contacts by name, with their numbers for people."""
+
+    async def zone_at(self, latitude: float, longitude: float) -> str:
+        """The time zone of a place."""
+
+    async def read_contacts(self, content: bytes) -> Sequence[tuple[str, str]]:
+        """The names and numbers of a file of contacts."""
+
+    async def set_timezone(self, person: Person, zone: str) -> Person:
+        """The person lives in another time zone from now on."""
+
+    async def export(self, person: Person) -> bytes:
+        """All that is known of a person, as JSON."""
+
+    async def forget(self, person: Person) -> None:
+        """Forget all of that, and their accounts."""
 
     async def invite(self, person: Person, name: str) -> Sequence[str]:
         """Ways in for somebody new, or with no name for a further account of the person."""

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from bot.dialogue import Dialogue
+from bot.heard import Heard
 from bot.ports import Account, People, Person, Role
 from bot.replies import Reply
 
@@ -124,35 +125,49 @@ class Reception:
         return await self._people.take(account, message_id)
 
     async def hear(
-        self, account: Account, text: str, *, message_id: str = "", name: str = ""
+        self,
+        account: Account,
+        heard: Heard,
+        *,
+        message_id: str = "",
+        name: str = "",
+        answer_to: str = "",
     ) -> None:
-        """Answer a message that was noted, by its `message_id`; answers are sent to the account.
-        Never raises."""
+        """Answer a message that was noted, by its `message_id`; answers are sent to the account,
+        or to another address of its network, such as a group. Never raises."""
+        to = Account(account.channel, answer_to or account.address)
         queue = self._queues.setdefault(account, _Queue())
         if queue.waiting >= MAX_WAITING:
             if account in self._known and not queue.told_busy:
                 queue.told_busy = True
-                self._finish(account, message_id, [self._send(account, Reply(text=BUSY))])
+                self._finish(account, message_id, [self._send(to, Reply(text=BUSY))])
             return
         queue.waiting += 1
         try:
             async with queue.turn:  # before anything else: what was written first is done first
-                sent = await self._hear(account, text, name)
+                sent = await self._hear(account, heard, name, to)
         except Exception:
             trouble = f"{time.time_ns() // 1_000_000 % 10**9:09d}"
             log.exception("trouble %s with a message on %s", trouble, account.channel)
-            sent = [self._send(account, Reply(text=TROUBLE.format(id=trouble)))]
+            sent = [self._send(to, Reply(text=TROUBLE.format(id=trouble)))]
         finally:
             queue.waiting -= 1
             if not queue.waiting:
                 self._queues.pop(account, None)
         self._finish(account, message_id, sent)
 
-    async def _hear(self, account: Account, text: str, name: str) -> list[Sent]:
+    async def decline(self, account: Account, reply: Reply, message_id: str) -> None:
+        """Answer somebody of ours whose message cannot be heard, without any thought."""
+        if await self.knows(account):
+            self._finish(account, message_id, [self._send(account, reply)])
+
+    async def _hear(self, account: Account, heard: Heard, name: str, to: Account) -> list[Sent]:
         person = await self._people.person_of(account)
-        if person is None:
-            return await self._hear_stranger(account, text, name)
-        return await self._hear_person(person, account, text)
+        if person is not None:
+            return await self._hear_person(person, account, heard, to)
+        if to == account and isinstance(heard, str):
+            return await self._hear_stranger(account, heard, name)
+        return []
 
     def _finish(self, account: Account, message_id: str, sent: Sequence[Sent]) -> None:
         """A message is finished once its answers are sent; the next need not wait for that."""
@@ -175,12 +190,18 @@ class Reception:
         """Whether that is somebody's account."""
         return await self._people.person_of(account) is not None
 
-    async def _hear_person(self, person: Person, account: Account, text: str) -> list[Sent]:
+    async def _hear_person(
+        self, person: Person, account: Account, heard: Heard, to: Account
+    ) -> list[Sent]:
         room = await self._room(person, (account,))
         async with room.turn:
-            replies = await room.dialogue.hear(text, confirm=self._confirm)
-            sent = [self._send(account, reply) for reply in replies]
+            replies = await room.dialogue.hear(heard, confirm=self._confirm)
+            sent = [self._send(to, reply) for reply in replies]
             await self._people.remember(person, room.dialogue.talk())
+        if await self._people.person_of(account) is None:  # they asked to be forgotten
+            self._known.difference_update(room.accounts)
+            del self._rooms[person.id]
+            room.dialogue.close()
         return sent
 
     async def _room(self, person: Person, accounts: Sequence[Account]) -> _Room:

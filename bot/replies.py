@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,6 +11,19 @@ class Button:
 
     label: str
     says: str
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file to keep, look at or listen to; a voice message is Opus in Ogg."""
+
+    name: str
+    media_type: str
+    content: bytes = field(repr=False)
+
+    @property
+    def is_voice(self) -> bool:
+        return self.media_type == "audio/ogg"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,3 +40,4 @@ class Reply:
     call_id: str = ""
     card: str = ""
     keypad: bool = False
+    file: Attachment | None = None

@@ -1,6 +1,7 @@
-"""The Telegram front end: private chats with the bot, over polling.
+"""The Telegram front end: private chats with the bot, and groups where it is mentioned.
 
-Bot API (https://core.telegram.org/bots/api) through python-telegram-bot.
+Bot API (https://core.telegram.org/bots/api) through python-telegram-bot, which polls, or is
+called by Telegram where a public address is configured.
 """
 
 from __future__ import annotations
@@ -8,13 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
-from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
+from telegram import (
+    Document,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    Message,
+    Update,
+    Voice,
+)
+from telegram.constants import ChatType
 from telegram.error import (
     BadRequest,
     Conflict,
@@ -30,10 +42,21 @@ from telegram.ext import (
     CallbackQueryHandler,
     ContextTypes,
     MessageHandler,
+    Updater,
     filters,
 )
 from telegram.request import HTTPXRequest
 
+from bot.heard import (
+    MAX_CARDS_BYTES,
+    MAX_VOICE_BYTES,
+    MAX_VOICE_SECONDS,
+    ContactFile,
+    Heard,
+    Place,
+    SharedContact,
+    VoiceNote,
+)
 from bot.outbox import Later, Outbox
 from bot.ports import Account
 from bot.reception import Reception
@@ -44,6 +67,8 @@ log = logging.getLogger(__name__)
 CHANNEL = "telegram"
 MAX_TEXT = 4096
 "UTF-16 units of one message."
+MAX_CAPTION = 1024
+"Characters below a file."
 MAX_BUTTONS = 5_000
 "Buttons that still do something; the oldest go."
 MAX_CARDS = 1_000
@@ -51,18 +76,22 @@ PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)
 "Seconds between tries to reach Telegram at the start."
 MENU = (("help", "What I can do"), ("status", "Phones, lines and calls"))
 TOO_OLD = "That button is too old; please write what you want."
-NOT_TEXT = "I read text only so far; please write what you want."
+NOT_READ = "I cannot do anything with that; please write what you want."
+TOO_LARGE = "That file is too large for me: 1 MB at most."
 
+FETCH_AGAIN = "I could not fetch that from Telegram; please send it again."
 RETRY = 2.0
 "Seconds until it is tried again to note a message."
 
 
 class _Noted(asyncio.Queue[object]):
-    """Updates between polling and handling, each noted on disk first, in their order."""
+    """Updates between their coming and being handled, each noted on disk first, in their order.
+    With `each` its coming is confirmed by itself, so it is noted when `put` returns."""
 
-    def __init__(self, note: Callable[[Update], Awaitable[bool]]) -> None:
+    def __init__(self, note: Callable[[Update], Awaitable[bool]], *, each: bool) -> None:
         super().__init__()
         self._note = note
+        self._each = each
         self._noting: deque[tuple[object, asyncio.Future[bool]]] = deque()
 
     async def put(self, item: object) -> None:
@@ -72,6 +101,8 @@ class _Noted(asyncio.Queue[object]):
         noting = asyncio.ensure_future(self._note(item))
         self._noting.append((item, noting))
         noting.add_done_callback(self._hand_on)
+        if self._each:
+            await asyncio.wait((noting,))
 
     def _hand_on(self, _: object) -> None:
         while self._noting and self._noting[0][1].done():
@@ -99,12 +130,27 @@ class _Polling(HTTPXRequest):
 _App = Application[Any, Any, Any, Any, Any, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """Where Telegram calls us: the public address, and where we listen for it. Without a
+    certificate a proxy in front does the TLS that Telegram asks for."""
+
+    url: str
+    host: str
+    port: int
+    certificate: str = ""
+    key: str = ""
+
+
 class Telegram:
     """One bot. `api` is the address of a Bot API server of one's own, if any."""
 
-    def __init__(self, token: str, reception: Reception, *, api: str = "") -> None:
+    def __init__(
+        self, token: str, reception: Reception, *, api: str = "", webhook: Webhook | None = None
+    ) -> None:
         self._reception = reception
-        updates = _Noted(self._note)
+        self._webhook = webhook
+        updates = _Noted(self._note, each=webhook is not None)
         builder = (
             Application.builder()
             .token(token)
@@ -116,10 +162,8 @@ class Telegram:
         if api:
             builder = builder.base_url(f"{api}/bot").base_file_url(f"{api}/file/bot")
         self._app: _App = builder.build()
-        private = filters.ChatType.PRIVATE
         new = filters.UpdateType.MESSAGE
-        self._app.add_handler(MessageHandler(private & new & filters.TEXT, self._on_text))
-        self._app.add_handler(MessageHandler(private & new & ~filters.TEXT, self._on_other))
+        self._app.add_handler(MessageHandler(new, self._on_message))
         self._app.add_handler(CallbackQueryHandler(self._on_button))
         self._outbox = Outbox(self._deliver)
         self._buttons: OrderedDict[str, tuple[str, str]] = OrderedDict()
@@ -177,18 +221,33 @@ class Telegram:
             await self._app.bot.set_my_commands(MENU)
         await self._app.start()
         assert self._app.updater is not None
-        await self._app.updater.start_polling(
-            allowed_updates=[Update.MESSAGE, Update.CALLBACK_QUERY],
-            bootstrap_retries=-1,
-            error_callback=_polling_trouble,
-        )
+        await self._begin_to_receive(self._app.updater)
         self.ready.set()
         log.info("Telegram: connected as %s", self._app.bot.username)
+
+    async def _begin_to_receive(self, updater: Updater) -> None:
+        kinds = [Update.MESSAGE, Update.CALLBACK_QUERY]
+        if self._webhook is None:
+            await updater.start_polling(
+                allowed_updates=kinds, bootstrap_retries=-1, error_callback=_polling_trouble
+            )
+            return
+        await updater.start_webhook(
+            listen=self._webhook.host,
+            port=self._webhook.port,
+            url_path=urlsplit(self._webhook.url).path.lstrip("/"),
+            webhook_url=self._webhook.url,
+            cert=self._webhook.certificate or None,
+            key=self._webhook.key or None,
+            secret_token=secrets.token_urlsafe(32),
+            allowed_updates=kinds,
+            bootstrap_retries=-1,
+        )
 
     # ── what comes in ───────────────────────────────────────────────────────────────────
     async def _note(self, update: Update) -> bool:
         """Whether an update is to be dealt with: one that was before is not."""
-        if update.effective_user is None:
+        if update.effective_user is None or not self._is_for_us(update):
             return False
         account = Account(CHANNEL, str(update.effective_user.id))
         while True:
@@ -198,34 +257,91 @@ class Telegram:
                 log.exception("a message on Telegram waits until it can be noted")
                 await asyncio.sleep(RETRY)
 
-    async def _on_text(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
-        if update.message is None or update.message.from_user is None:
+    def _is_for_us(self, update: Update) -> bool:
+        """In groups only what mentions us, or answers us, is: the rest is not even noted."""
+        message = update.message
+        if message is None:
+            return update.callback_query is not None
+        if message.chat.type == ChatType.PRIVATE:
+            return True
+        answers = message.reply_to_message
+        ours = answers is not None and answers.from_user == self._app.bot.bot
+        text = (message.text or "").lower()
+        return bool(text) and (ours or self._mention in text)
+
+    @property
+    def _mention(self) -> str:
+        return f"@{self._app.bot.username}".lower()
+
+    async def _on_message(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
+        message = update.message
+        if message is None or message.from_user is None:
+            return
+        account = Account(CHANNEL, str(message.from_user.id))
+        address = account.address
+        if message.chat.type != ChatType.PRIVATE:
+            address = f"{message.chat.id}/{address}"
+        elif message.text is None and not await self._reception.knows(account):
+            return  # nothing of a stranger is fetched
+        try:
+            heard = await self._heard(message)
+        except (NetworkError, BadRequest) as error:
+            log.warning("a file on Telegram could not be fetched: %s", type(error).__name__)
+            heard = Reply(text=FETCH_AGAIN)
+        if isinstance(heard, Reply):
+            await self._reception.decline(account, heard, str(update.update_id))
             return
         await self._reception.hear(
-            Account(CHANNEL, str(update.message.from_user.id)),
-            update.message.text or "",
+            account,
+            heard,
             message_id=str(update.update_id),
-            name=update.message.from_user.first_name,
+            name=message.from_user.first_name,
+            answer_to=address,
         )
 
-    async def _on_other(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
-        if update.message is not None and update.message.from_user is not None:
-            address = str(update.message.from_user.id)
-            if await self._reception.knows(Account(CHANNEL, address)):
-                self.send(address, Reply(text=NOT_TEXT))
+    async def _heard(self, message: Message) -> Heard | Reply:
+        """What a message is to us, or what to say to it."""
+        if message.text is not None:
+            if message.chat.type == ChatType.PRIVATE:
+                return message.text
+            return re.sub(re.escape(self._mention), " ", message.text, flags=re.I).strip()
+        if message.contact is not None:
+            name = f"{message.contact.first_name} {message.contact.last_name or ''}".strip()
+            number = message.contact.phone_number  # with its country, with and without a plus
+            return SharedContact(name=name, number="+" + number.lstrip("+"))
+        if message.location is not None:
+            place = message.location
+            return Place(latitude=place.latitude, longitude=place.longitude)
+        if (file := message.document) is not None and _is_vcard(file):
+            if (file.file_size or 0) > MAX_CARDS_BYTES:
+                return Reply(text=TOO_LARGE)
+            return ContactFile(content=await self._fetch(file, MAX_CARDS_BYTES))
+        if (note := message.voice) is not None:
+            length = note.duration
+            seconds = length.total_seconds() if isinstance(length, timedelta) else length
+            if seconds > MAX_VOICE_SECONDS or (note.file_size or 0) > MAX_VOICE_BYTES:
+                return Reply(text=TOO_LARGE)
+            return VoiceNote(content=await self._fetch(note, MAX_VOICE_BYTES))
+        return Reply(text=NOT_READ)
+
+    async def _fetch(self, file: Document | Voice, limit: int) -> bytes:
+        found = await file.get_file()
+        if (found.file_size or 0) > limit:
+            raise BadRequest("it is larger than it said")
+        return bytes(await found.download_as_bytearray())
 
     async def _on_button(self, update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
         query = update.callback_query
         if query is None:
             return
-        address = str(query.from_user.id)
-        says, owner = self._buttons.get(query.data or "", ("", ""))
-        known = says and owner == address
+        account = Account(CHANNEL, str(query.from_user.id))
+        says, shown_to = self._buttons.get(query.data or "", ("", ""))
+        known = says and shown_to.rpartition("/")[2] == account.address
         with contextlib.suppress(TelegramError):  # too late to answer is no reason not to act
             await query.answer("" if known else TOO_OLD)
         if known:
             await self._reception.hear(
-                Account(CHANNEL, address), says, message_id=str(update.update_id)
+                account, says, message_id=str(update.update_id), answer_to=shown_to
             )
 
     # ── what goes out ───────────────────────────────────────────────────────────────────
@@ -235,8 +351,7 @@ class Telegram:
             if reply.card:
                 await self._show(address, reply)
             else:
-                keyboard = self._keyboard(address, reply)
-                await self._app.bot.send_message(int(address), reply.text, reply_markup=keyboard)
+                await self._say(address, reply)
         except RetryAfter as error:
             wait = error.retry_after
             raise Later(wait.total_seconds() if hasattr(wait, "total_seconds") else wait) from error
@@ -247,6 +362,22 @@ class Telegram:
         except NetworkError as error:
             raise Later from error
 
+    async def _say(self, address: str, reply: Reply) -> None:
+        bot, chat, keyboard = self._app.bot, _chat_of(address), self._keyboard(address, reply)
+        if reply.file is None:
+            await bot.send_message(chat, reply.text, reply_markup=keyboard)
+        elif reply.file.is_voice:
+            caption = reply.text[:MAX_CAPTION]
+            await bot.send_voice(chat, reply.file.content, caption=caption, reply_markup=keyboard)
+        else:
+            await bot.send_document(
+                chat,
+                reply.file.content,
+                filename=reply.file.name,
+                caption=reply.text[:MAX_CAPTION],
+                reply_markup=keyboard,
+            )
+
     async def _show(self, address: str, reply: Reply) -> None:
         """The one message about a call: sent once, then changed."""
         key = (address, reply.call_id)
@@ -254,14 +385,15 @@ class Telegram:
         keyboard = self._keyboard(address, reply)
         text = pieces(reply.card)[0]
         if message_id is None:
-            sent = await self._app.bot.send_message(int(address), text, reply_markup=keyboard)
+            chat = _chat_of(address)
+            sent = await self._app.bot.send_message(chat, text, reply_markup=keyboard)
             self._cards[key] = sent.message_id
             if len(self._cards) > MAX_CARDS:
                 self._cards.popitem(last=False)
             return
         try:
             await self._app.bot.edit_message_text(
-                text, chat_id=int(address), message_id=message_id, reply_markup=keyboard
+                text, chat_id=_chat_of(address), message_id=message_id, reply_markup=keyboard
             )
         except BadRequest as error:
             if "not modified" not in error.message.lower():
@@ -281,6 +413,16 @@ class Telegram:
         return InlineKeyboardMarkup(
             [shown[at : at + columns] for at in range(0, len(shown), columns)]
         )
+
+
+def _chat_of(address: str) -> int:
+    """The chat of an address: a person's id is that of their chat, and behind a group's."""
+    return int(address.partition("/")[0])
+
+
+def _is_vcard(file: Document) -> bool:
+    name = (file.file_name or "").lower()
+    return name.endswith(".vcf") or file.mime_type in ("text/vcard", "text/x-vcard")
 
 
 def pieces(text: str) -> list[str]:

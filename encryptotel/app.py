@@ -26,6 +26,7 @@ from encryptotel import certificates
 from encryptotel.alerts import Alerts, failed_handshake, wrong_password
 from encryptotel.certificates import Certificates
 from encryptotel.config import Config, load
+from encryptotel.contacts import Contacts
 from encryptotel.control import Control
 from encryptotel.demo import carrier
 from encryptotel.demo.phone import DEMO_AGENT, Behaviour, Phone, plays
@@ -59,7 +60,7 @@ from pbx.sip.digest import Credentials
 from pbx.sip.message import split_commas
 from pbx.sip.transport import Address, Transport, bracketed
 from store.database import Database
-from store.journal import live_bindings, recent_calls, trunk_calls
+from store.journal import forget_calls, live_bindings, recent_calls, trunk_calls
 from store.tables import CallRow
 
 log = logging.getLogger(__name__)
@@ -125,6 +126,7 @@ class App:
         self.people = PeopleOfExchange(
             self.database, self.directory, self.person, timedelta(days=config.chat.keep_days)
         )
+        self.contacts = Contacts(self.database)
         self.reception = Reception(self.people, self._converse, confirm=config.chat.confirm)
         self._control = Control(
             data / SOCKET,
@@ -167,7 +169,7 @@ class App:
         )
         self._heartbeat.start()
         await self.directory.load()
-        await self.people.load_contacts()
+        await self.contacts.load()
         self.gatekeeper = Gatekeeper(
             config.limits,
             config.calls.max_duration,
@@ -184,7 +186,13 @@ class App:
             self._take,
         )
         self.operator = Operator(
-            self.exchange, self.addresses, self.gatekeeper.answer, self.people, self._past_of
+            self.exchange,
+            self.addresses,
+            self.gatekeeper.answer,
+            self.people,
+            self.contacts,
+            past=self._past_of,
+            forget_calls=self._forget_calls_of,
         )
         self.journal.start()
         await self._listen()
@@ -267,7 +275,8 @@ class App:
 
     def _converse(self, person: Person, push: Callable[[Reply], None]) -> Dialogue:
         learn = self.lessons.keep if self.config.language.learn else None
-        return Dialogue(person, self.operator, self.understand, push, learn)
+        trust = not self.config.chat.confirm_contacts
+        return Dialogue(person, self.operator, self.understand, push, learn, trust_contacts=trust)
 
     async def ways_in(self) -> list[str]:
         """How the owner takes possession by chat; none when that was done, or there is no chat."""
@@ -298,7 +307,7 @@ class App:
             lines=[trunk.zone for trunk in self.directory.trunks()],
             contacts={
                 **{e.name: e.number for e in self.directory.extensions() if e.name},
-                **self.people.contacts_of(person),
+                **self.contacts.of(person),
             },
         )
 
@@ -307,15 +316,29 @@ class App:
         found = await recent_calls(self.database, limit=MAX_HISTORY, user=extension)
         return [call for call, _ in found]
 
+    async def _forget_calls_of(self, extension: str) -> None:
+        await self.journal.caught_up()
+        async with self.database.writing() as session:
+            await forget_calls(session, extension)
+
     # ── parts ───────────────────────────────────────────────────────────────────────────
     async def _open_chats(self) -> None:
         """Begin to talk on the networks that are configured; none of them holds up the start."""
         telegram, xmpp = self.config.telegram, self.config.xmpp
         # A network costs memory and time only where it is used.
         if telegram.token:
-            from bot.telegram import Telegram
+            from bot.telegram import Telegram, Webhook
 
-            self.chats.append(Telegram(telegram.token, self.reception, api=telegram.api))
+            webhook = telegram.webhook and Webhook(
+                url=telegram.webhook,
+                host=telegram.webhook_host,
+                port=telegram.webhook_port,
+                certificate=telegram.webhook_certificate,
+                key=telegram.webhook_key,
+            )
+            self.chats.append(
+                Telegram(telegram.token, self.reception, api=telegram.api, webhook=webhook or None)
+            )
         if xmpp.jid:
             from bot.jabber import Jabber
 

@@ -164,6 +164,11 @@ class TelegramSection(Section):
 
     token: str = Field("", pattern=r"^(\d+:[\w-]{30,})?$", repr=False)
     api: str = Field("", pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")
+    webhook: str = Field("", pattern=r"^(https://[^\s/]+/[\w./-]+)?$")
+    webhook_host: str = "127.0.0.1"
+    webhook_port: Port = 8088
+    webhook_certificate: str = ""
+    webhook_key: str = ""
 
 
 class XmppSection(Section):
@@ -181,6 +186,7 @@ class ChatSection(Section):
     """Conversations, on whatever network."""
 
     confirm: bool = True
+    confirm_contacts: bool = True
     keep_days: float = Field(30, gt=0, le=36_500)
 
 

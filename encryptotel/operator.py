@@ -4,15 +4,18 @@ it, so that a feature exists once."""
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import available_timezones
 
 from bot.ports import (
     ActiveCall,
     Control,
+    Kept,
     LineState,
     OperatorError,
     PastCall,
@@ -23,14 +26,16 @@ from bot.ports import (
     Role,
     State,
     Step,
+    UnclearName,
 )
+from encryptotel.contacts import Contacts, similar
 from encryptotel.people import PeopleOfExchange
 from nlp.commands import Call, Party
 from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call as RunningCall
 from pbx.calls.leg import Leg
 from pbx.calls.numbers import spoken, to_e164
-from pbx.calls.router import ECHO
+from pbx.calls.router import ECHO, DialTrunk, dial_out
 from pbx.events import (
     CallAnswered,
     CallEnded,
@@ -79,10 +84,6 @@ Past = Callable[[str], Awaitable[Sequence[CallRow]]]
 "The latest calls of an extension, newest first."
 
 
-async def _no_past(_: str) -> Sequence[CallRow]:
-    return ()
-
-
 class Operator:
     """Implements `bot.ports.Operator` on an exchange."""
 
@@ -90,14 +91,18 @@ class Operator:
         self,
         exchange: Exchange,
         addresses: dict[str, str],
-        answer: Callable[..., str] = lambda *, yes: "",
-        people: PeopleOfExchange | None = None,
-        past: Past = _no_past,
+        answer: Callable[..., str],
+        people: PeopleOfExchange,
+        contacts: Contacts,
+        past: Past,
+        forget_calls: Callable[[str], Awaitable[None]],
     ) -> None:
         self._exchange = exchange
         self._answer = answer
         self._people = people
+        self._contacts = contacts
         self._past = past
+        self._forget_calls = forget_calls
         self._ways: list[Callable[[str], str]] = []
         "How a code is given to somebody, by chat."
         self._addresses = addresses
@@ -113,9 +118,18 @@ class Operator:
         if not outside:
             return ""
         line = f" over the {command.line} line" if command.line else ""
-        name = command.to[0].name
-        who = f"{name} ({spoken(number)})" if name else spoken(number)
-        return f"{who}{line}, then call {spoken(back)} back"
+        who = _named(command.to[0], number)
+        down = self._down(number, command.line) or self._down(back, None)
+        anyway = f" anyway (the {down} line is down just now)" if down else ""
+        return f"{who}{line}, then call {spoken(back)} back{anyway}"
+
+    def _down(self, number: str, line: str | None) -> str:
+        """The line that a number would be called over, if it is known to be down."""
+        plan = dial_out(number, self._exchange.directory.trunks(), line)
+        if not number.startswith("+") or not isinstance(plan, DialTrunk):
+            return ""
+        link = self._exchange.trunks.get(plan.trunk.name)
+        return plan.trunk.zone if link is not None and link.up is False else ""
 
     async def call(self, person: Person, command: Call) -> Placed:
         """Call the party of a command and call the person, or whom they named, back."""
@@ -127,7 +141,10 @@ class Operator:
         except CallRefused as refused:
             raise OperatorError("call.refused", refused.reason) from refused
         return Placed(
-            call_id=call.id, to=spoken(number), line=command.line or "", back=spoken(back)
+            call_id=call.id,
+            to=_named(command.to[0], number),
+            line=command.line or "",
+            back=spoken(back),
         )
 
     def _parties(self, person: Person, command: Call) -> tuple[str, str]:
@@ -157,7 +174,7 @@ class Operator:
         """Ways in for somebody new, or with no name for a further account of the person."""
         if name and person.role is not Role.OWNER:
             raise OperatorError("role.owner_only", "only the owner of the exchange can invite")
-        if not self._ways or self._people is None:
+        if not self._ways:
             raise OperatorError(
                 "invite.no_chat",
                 "no chat is set up; fill in [telegram] or [xmpp] in the configuration first",
@@ -287,8 +304,7 @@ class Operator:
         """The command that calls again whom the person called last. Raises `OperatorError`."""
         for past in await self.history(person):
             if not past.incoming and past.back:
-                slot = "number" if past.back.startswith("+") else "extension"
-                return Call(to=(Party(**{slot: past.back}),))
+                return Call(to=(_party(None, past.back),))
         raise OperatorError("redial.nobody", "you have called nobody yet")
 
     def state(self, person: Person) -> State:
@@ -328,26 +344,68 @@ class Operator:
         followers.append(tell)
         return lambda: followers.remove(tell)
 
+    # ── contacts ────────────────────────────────────────────────────────────────────────
     async def save_contact(self, person: Person, name: str, party: Party) -> str:
         """Keep somebody's number under a name; the number for people."""
         number = self._resolve(party, person)
-        await self._book.save_contact(person, name, number)
+        await self._contacts.save(person, {name: number})
         return spoken(number)
+
+    async def save_contacts(self, person: Person, contacts: Sequence[tuple[str, str]]) -> Kept:
+        """Keep names with numbers as they were written elsewhere."""
+        numbers = {name: to_e164(written, person.region) for name, written in contacts}
+        good = {name: number for name, number in numbers.items() if number}
+        await self._contacts.save(person, good)
+        return Kept(count=len(good), refused=[name for name in numbers if not numbers[name]])
+
+    async def read_contacts(self, content: bytes) -> Sequence[tuple[str, str]]:
+        """The names and numbers of a file of vCards."""
+        from encryptotel.vcards import VCardError, read_vcards
+
+        try:
+            return await asyncio.to_thread(read_vcards, content)
+        except VCardError as error:
+            raise OperatorError("contact.bad_file", str(error)) from error
 
     async def remove_contact(self, person: Person, name: str) -> str:
         """Forget a contact; the name as it was kept."""
-        return await self._book.remove_contact(person, name)
+        return await self._contacts.remove(person, name)
 
     def contacts(self, person: Person) -> Sequence[tuple[str, str]]:
         """The person's contacts by name, with their numbers for people."""
-        mine = self._book.contacts_of(person)
+        mine = self._contacts.of(person)
         return [(name, spoken(mine[name])) for name in sorted(mine, key=str.casefold)]
 
-    @property
-    def _book(self) -> PeopleOfExchange:
-        if self._people is None:
-            raise OperatorError("contact.not_here", "there are no contacts here")
-        return self._people
+    # ── the person ──────────────────────────────────────────────────────────────────────
+    async def zone_at(self, latitude: float, longitude: float) -> str:
+        """The time zone of a place."""
+        import tzfpy  # its map takes 20 MB, and not everybody moves
+
+        return await asyncio.to_thread(tzfpy.get_tz, longitude, latitude)
+
+    async def set_timezone(self, person: Person, zone: str) -> Person:
+        """The person lives in another time zone from now on."""
+        if zone not in available_timezones():
+            raise OperatorError("timezone.unknown", f"I know no time zone {zone}")
+        return await self._people.set_timezone(person, zone)
+
+    async def export(self, person: Person) -> bytes:
+        """All that is known of a person, as JSON."""
+        calls = await self._past(person.extension)
+        known = {
+            **await self._people.everything_of(person),
+            "contacts": dict(self._contacts.of(person)),
+            "calls": [call.model_dump(mode="json") for call in calls],
+        }
+        return json.dumps(known, indent=2, ensure_ascii=False).encode()
+
+    async def forget(self, person: Person) -> None:
+        """Forget a person: accounts, conversation, contacts and calls."""
+        for call in self.active_calls(person):
+            self._exchange.hang_up(call.call_id)
+        await self._contacts.forget(person)
+        await self._forget_calls(person.extension)
+        await self._people.forget(person)
 
     def answer(self, person: Person, *, yes: bool) -> str:
         """The person's word on what they were asked first; empty when nothing was."""
@@ -436,9 +494,17 @@ class Operator:
             if number is None:
                 raise OperatorError("party.bad_number", f"{party.number} is not a phone number")
             return number
+        name = party.name or ""
+        if candidates := similar(self._names(person), name):
+            raise UnclearName(name, [(_party(known, n), spoken(n)) for known, n in candidates])
         raise OperatorError(
-            "party.unknown_name", f"I have no number for {party.name}; tell me the number itself"
+            "party.unknown_name", f"I have no number for {name}; tell me the number itself"
         )
+
+    def _names(self, person: Person) -> Mapping[str, str]:
+        """Everybody whom the person may call by name."""
+        extensions = {one.name: one.number for one in self._exchange.directory.extensions()}
+        return {name: n for name, n in {**extensions, **self._contacts.of(person)}.items() if name}
 
     def _known_extension(self, number: str) -> str:
         """Raises `OperatorError` for one that does not exist or cannot be called from here."""
@@ -459,6 +525,18 @@ class Operator:
 
 def _sides(call: RunningCall) -> tuple[str, str, str]:
     return call.user, call.caller, call.callee
+
+
+def _party(name: str | None, number: str) -> Party:
+    """Somebody by +E.164 or extension."""
+    if number.startswith("+"):
+        return Party(name=name, number=number)
+    return Party(name=name, extension=number)
+
+
+def _named(party: Party, number: str) -> str:
+    """Somebody for people: with the name they were called by."""
+    return f"{party.name} ({spoken(number)})" if party.name else spoken(number)
 
 
 def _rings_at(call: RunningCall, person: Person) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,14 +17,11 @@ from bot.ports import Account, OperatorError, Person, Role
 from encryptotel.directory import Directory, DirectoryError
 from pbx.media.srtp import SrtpPolicy
 from store.database import Database
-from store.tables import AccountRow, ContactRow, InboxRow, InvitationRow, PersonRow
+from store.tables import AccountRow, InboxRow, InvitationRow, PersonRow
 
 OWNER = "owner"
 "The id of the one who runs the exchange."
 INVITED_FOR = timedelta(days=7)
-MAX_CONTACTS = 2_000
-"Of one person."
-MAX_NAME = 80
 KEPT_IN_INBOX = timedelta(days=2)
 MAX_INVITATIONS = 50
 MAX_ACCOUNTS = 10
@@ -40,7 +39,6 @@ class PeopleOfExchange:
         self._directory = directory
         self._owner = owner
         self._keep = keep
-        self._contacts: dict[str, dict[str, str]] = {}
         self._known: dict[Account, Person] | None = None
         "Whose account is whose; read once, because it is asked for every message."
 
@@ -64,7 +62,7 @@ class PeopleOfExchange:
 
     def _person(self, row: PersonRow) -> Person:
         if row.id == OWNER:
-            return self._owner
+            return replace(self._owner, timezone=row.timezone or self._owner.timezone)
         return Person(
             id=row.id,
             name=row.name,
@@ -73,6 +71,54 @@ class PeopleOfExchange:
             region=row.region,
             timezone=row.timezone,
         )
+
+    async def set_timezone(self, person: Person, zone: str) -> Person:
+        """Somebody lives in another time zone from now on."""
+        async with self._database.writing() as session:
+            row = await session.get(PersonRow, person.id)
+            if row is not None:
+                row.timezone = zone
+        self._known = None
+        return replace(person, timezone=zone)
+
+    async def everything_of(self, person: Person) -> Mapping[str, Any]:
+        """Who a person is here, where they write from, and where the conversation stands."""
+        async with self._database.reading() as session:
+            found = await session.execute(
+                select(AccountRow).where(col(AccountRow.person_id) == person.id)
+            )
+            row = await session.get(PersonRow, person.id)
+            accounts = [
+                {"channel": one.channel, "address": one.address, "since": one.since.isoformat()}
+                for one in found.scalars()
+            ]
+        who = {name: getattr(person, name) for name in ("name", "extension", "region", "timezone")}
+        talk = row.talk if row else {}
+        return {**who, "role": person.role.value, "accounts": accounts, "conversation": talk}
+
+    async def forget(self, person: Person) -> None:
+        """Forget somebody: their accounts, conversation and messages, and the extension that
+        was made for them."""
+        async with self._database.writing() as session:
+            found = await session.execute(
+                select(AccountRow).where(col(AccountRow.person_id) == person.id)
+            )
+            for account in found.scalars().all():
+                await session.execute(
+                    delete(InboxRow).where(
+                        col(InboxRow.channel) == account.channel,
+                        col(InboxRow.address) == account.address,
+                    )
+                )
+                await session.delete(account)
+            await session.flush()
+            row = await session.get(PersonRow, person.id)
+            if row is not None:
+                await session.delete(row)
+        self._known = None
+        if person.id != OWNER and person.extension:
+            with contextlib.suppress(DirectoryError):  # it is in the configuration, and stays
+                await self._directory.remove_extension(person.extension)
 
     # ── ways in ─────────────────────────────────────────────────────────────────────────
     async def invite(self, name: str, *, role: Role, person_id: str = "") -> str:
@@ -117,7 +163,7 @@ class PeopleOfExchange:
                     name=(invitation.name or name)[:80],
                     role=invitation.role,
                     region=self._owner.region,
-                    timezone=self._owner.timezone,
+                    timezone="" if person_id == OWNER else self._owner.timezone,
                 )
                 session.add(row)
                 await session.flush()
@@ -157,52 +203,6 @@ class PeopleOfExchange:
                     kept.extension = number
             return number
         return ""
-
-    # ── contacts ────────────────────────────────────────────────────────────────────────
-    async def load_contacts(self) -> None:
-        """Read everybody's contacts; the language wants them with each message."""
-        async with self._database.reading() as session:
-            rows = (await session.execute(select(ContactRow))).scalars().all()
-        for row in rows:
-            self._contacts.setdefault(row.person_id, {})[row.name] = row.number
-
-    def contacts_of(self, person: Person) -> Mapping[str, str]:
-        """A person's contacts: +E.164 or extension by name."""
-        return self._contacts.get(person.id, {})
-
-    async def save_contact(self, person: Person, name: str, number: str) -> None:
-        """Keep a number under a name, in the place of the one there was. Raises
-        `OperatorError`."""
-        name = " ".join(name.split())[:MAX_NAME]
-        mine = self._contacts.setdefault(person.id, {})
-        before = _same_name(mine, name)
-        if before is None and len(mine) >= MAX_CONTACTS:
-            raise OperatorError("contact.too_many", f"{MAX_CONTACTS} contacts are the most I keep")
-
-        async def save(session: AsyncSession) -> None:
-            key = name.casefold()[:MAX_NAME]
-            await session.merge(ContactRow(person_id=person.id, key=key, name=name, number=number))
-
-        await self._database.together(save)
-        if before is not None:
-            del mine[before]
-        mine[name] = number
-
-    async def remove_contact(self, person: Person, name: str) -> str:
-        """Forget a contact; the name as it was kept. Raises `OperatorError`."""
-        mine = self._contacts.get(person.id, {})
-        kept = _same_name(mine, name)
-        if kept is None:
-            raise OperatorError("contact.unknown", f"{name} is not among your contacts")
-
-        async def remove(session: AsyncSession) -> None:
-            row = await session.get(ContactRow, (person.id, kept.casefold()[:MAX_NAME]))
-            if row is not None:
-                await session.delete(row)
-
-        await self._database.together(remove)
-        del mine[kept]
-        return kept
 
     # ── messages, each once ─────────────────────────────────────────────────────────────
     async def take(self, account: Account, message_id: str) -> bool:
@@ -264,12 +264,6 @@ class PeopleOfExchange:
                 row.talk, row.talked_at = dict(talk), datetime.now(UTC)
 
         await self._database.together(remember)
-
-
-def _same_name(contacts: Mapping[str, str], name: str) -> str | None:
-    """The name among `contacts` that is the same but for capitals and spaces."""
-    wanted = " ".join(name.split()).casefold()
-    return next((known for known in contacts if known.casefold() == wanted), None)
 
 
 def _hash(code: str) -> str:

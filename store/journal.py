@@ -54,6 +54,14 @@ async def recent_calls(
     return [(call, legs[call.id]) for call in calls]
 
 
+async def forget_calls(session: AsyncSession, user: str) -> None:
+    """Forget the calls charged to an extension, with all that was written about them."""
+    theirs = select(CallRow.id).where(col(CallRow.user) == user)
+    for table in (LegRow, TraceRow):
+        await session.execute(delete(table).where(col(table.call_id).in_(theirs)))
+    await session.execute(delete(CallRow).where(col(CallRow.user) == user))
+
+
 async def find_call(database: Database, prefix: str) -> CallRow | None:
     """A call by the beginning of its id; "last" is the latest one."""
     query: SelectOfScalar[CallRow] = select(CallRow).order_by(col(CallRow.started_at).desc())

@@ -15,6 +15,7 @@ from nlp.commands import COMMANDS, Understanding
 from nlp.phrases import label_of_phrase
 from tests.office import Office, open_office
 from tests.peers import certs, prosody, telegram
+from tests.peers.ports import free_port
 from tests.peers.proc import Feed, PeerError
 
 
@@ -96,12 +97,20 @@ async def by_phrase(text: str, person: Person, talk: Talk) -> Understanding:
 
 @asynccontextmanager
 async def on_telegram(
-    folder: Path, *, language: bool = True, server: telegram.TelegramServer | None = None
+    folder: Path,
+    *,
+    language: bool = True,
+    server: telegram.TelegramServer | None = None,
+    webhook: bool = False,
 ) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
         if server is None:
             server = await stack.enter_async_context(telegram.TelegramServer())
-        section = {"token": telegram.TOKEN, "api": server.url}
+        section: dict[str, Any] = {"token": telegram.TOKEN, "api": server.url}
+        if webhook:
+            port = free_port()
+            section |= {"webhook": "https://pbx.example.org/tg", "webhook_port": port}
+            server.webhook_at = f"http://127.0.0.1:{port}/tg"
         opened = open_office(folder, language=language, telegram=section)
         office = await stack.enter_async_context(opened)
         if not language:
@@ -156,4 +165,14 @@ async def on_jabber(folder: Path, *, language: bool = True) -> AsyncIterator[Sta
                 await talker.disconnect()
 
 
-FRONT_ENDS = {"console": on_console, "telegram": on_telegram, "jabber": on_jabber}
+@asynccontextmanager
+async def on_webhook(folder: Path) -> AsyncIterator[Stage]:
+    async with on_telegram(folder, webhook=True) as stage:
+        yield stage
+
+
+FRONT_ENDS = {
+    "console": on_console,
+    "telegram": on_telegram,
+    "jabber": on_jabber,
+}

@@ -18,7 +18,7 @@ from pbx.events import LegRinging, LegStarted
 from pbx.media.tones import tone
 from pbx.ports import CallRefused
 from tests.calls.test_callback import telephone_network
-from tests.chat.talkers import FRONT_ENDS, Stage
+from tests.chat.talkers import FRONT_ENDS, Stage, on_webhook
 from tests.office import NEVER, quiet
 from tests.peers.proc import missing
 
@@ -159,6 +159,11 @@ async def test_journey(front_end: str, file: str, tmp_path: Path) -> None:
         pytest.skip(f"not installed: {', '.join(gone)}")
     async with FRONT_ENDS[front_end](tmp_path) as stage:
         await Journey(stage).play(JOURNEYS[file])
+
+
+async def test_a_journey_over_a_webhook(tmp_path: Path) -> None:
+    async with on_webhook(tmp_path) as stage:
+        await Journey(stage).play(JOURNEYS["first_call"])
 
 
 def test_there_are_journeys() -> None:

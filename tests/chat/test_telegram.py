@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiogram import types
+from aiohttp import ClientSession
 
+from bot.personal import EXPORTED
 from bot.ports import Role
 from bot.reception import INTERRUPTED, STRANGER
-from bot.telegram import TOO_OLD, pieces
+from bot.telegram import FETCH_AGAIN, NOT_READ, TOO_LARGE, TOO_OLD, pieces
 from encryptotel import logs
 from encryptotel.people import OWNER
 from tests.chat.talkers import Stage, on_telegram
 from tests.office import Office
-from tests.peers.telegram import Refused, TelegramServer, User
+from tests.peers.telegram import BOT, Refused, TelegramServer, User
+
+VCARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:{name}\r\nTEL;TYPE=CELL:{number}\r\nEND:VCARD\r\n"
 
 
 @asynccontextmanager
@@ -119,9 +126,9 @@ async def test_an_update_that_comes_twice_is_done_once(tmp_path: Path) -> None:
         done: list[str] = []
         hear = office.app.reception._hear_person
 
-        async def counted(person: Any, account: Any, text: str) -> None:
+        async def counted(person: Any, account: Any, text: Any, to: Any) -> list[Any]:
             done.append(text)
-            await hear(person, account, text)
+            return await hear(person, account, text, to)
 
         office.app.reception._hear_person = counted  # type: ignore[method-assign]
         server.again = 3
@@ -171,12 +178,122 @@ async def test_strangers_cost_a_line_each_and_the_owner_nothing(tmp_path: Path, 
         assert office.app.operator.active_calls(office.app.person) == []
 
 
-async def test_a_photo_is_answered_politely(tmp_path: Path) -> None:
-    async with owned(tmp_path) as (_, server, alice):
-        message = alice.message("x").model_dump()
-        message.pop("text")
-        server.deliver(message={**message, "dice": {"emoji": "🎲", "value": 3}})
-        await alice.sees(lambda text: "text only" in text)
+async def test_what_cannot_be_read_is_answered_politely(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (_, _server, alice):
+        alice.sends(dice={"emoji": "🎲", "value": 3})
+        await alice.sees(lambda text: text == NOT_READ)
+
+
+async def test_contacts_are_taken_from_telegram_and_from_files(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (office, server, alice):
+        alice.sends(contact={"phone_number": "442079460321", "first_name": "Dave"})
+        await alice.sees(lambda text: text == "I keep Dave as +442079460321.")
+        cards = "".join(
+            VCARD.format(name=f"Friend {n}", number=f"+1 202 555 01{n:02}") for n in range(20)
+        )
+        card = VCARD.format(name="Broken", number="call me") + cards
+        alice.sends(document={**server.file(card.encode()), "file_name": "all.vcf"})
+        told = await alice.sees(lambda text: "20 of 21 contacts" in text)
+        assert told.endswith("These have no number I can call: Broken.")
+        kept = dict(office.app.operator.contacts(office.app.person))
+        assert kept["Friend 7"] == "+1 202-555-0107"
+        assert len(kept) == 21
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00" * 10_000, b"BEGIN:VCARD\r\n" * 20_000, b"{}", "\u202e".encode() * 999]
+)
+async def test_files_that_are_no_contacts_are_answered(tmp_path: Path, content: bytes) -> None:
+    async with owned(tmp_path) as (office, server, alice):
+        alice.sends(document={**server.file(content), "file_name": "all.vcf"})
+        await alice.sees(lambda text: "vCard" in text or "no telephone numbers" in text)
+        large = {**server.file(b""), "file_size": 5_000_000, "file_name": "all.vcf"}
+        alice.sends(document=large)
+        await alice.sees(lambda text: text == TOO_LARGE)
+        alice.sends(document={"file_id": "gone", "file_unique_id": "gone", "file_name": "a.vcf"})
+        await alice.sees(lambda text: text == FETCH_AGAIN)
+        assert list(office.app.operator.contacts(office.app.person)) == []
+
+
+async def test_a_place_offers_its_time_zone(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (_, _server, alice):
+        alice.sends(location={"latitude": 52.52, "longitude": 13.4})
+        await alice.sees(lambda text: "The time zone there is Europe/Berlin" in text)
+        alice.taps("Use Europe/Berlin")
+        await alice.sees(lambda text: text == "Your time zone is Europe/Berlin from now on.")
+
+
+async def test_in_a_group_only_who_mentions_the_bot_is_answered(tmp_path: Path) -> None:
+    async with TelegramServer() as server:
+        await _in_a_group(tmp_path, server)
+        async with on_telegram(tmp_path, language=False, server=server):
+            (alice,) = [user for user in server.users.values() if user.name == "Alice"]
+            alice.says("help")
+            await alice.sees(lambda text: "I place calls" in text)
+        assert INTERRUPTED not in [seen.text for seen in alice.messages]
+
+
+async def _in_a_group(folder: Path, server: TelegramServer) -> None:
+    async with on_telegram(folder, language=False, server=server) as stage:
+        alice = await joined(stage, "Alice")
+        mallory = server.user(666, "Mallory")
+        alice.says_in(-100, "who wants help")
+        mallory.says_in(-100, "@encryptotel_test_bot help")
+        alice.says_in(-100, "@encryptotel_test_bot make tea")
+        await server.group_feed.wait(lambda text: "did not understand" in text, 10)
+        assert len(server.groups[-100]) == 1
+        seen = server.groups[-100][0]
+        mallory.presses(seen, seen.buttons[0][1])
+        alice.presses(seen, seen.buttons[0][1])
+        await server.group_feed.wait(lambda text: "I place calls" in text, 10)
+        assert mallory.toasts == [TOO_OLD]
+        assert mallory.messages == []
+        assert len(server.groups[-100]) == 2
+        answer = types.Message(
+            message_id=seen.id, date=datetime.now(UTC), text=seen.text,
+            chat=types.Chat(id=-100, type="supergroup"), from_user=BOT,
+        )  # fmt: skip
+        alice.says_in(-100, "status", reply_to_message=answer)
+        await server.group_feed.wait(lambda text: "exchange is up" in text, 10)
+
+
+async def test_what_is_known_of_a_person_comes_as_a_file(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (_, _server, alice):
+        alice.sends(contact={"phone_number": "442079460321", "first_name": "Dave"})
+        await alice.sees(lambda text: "I keep Dave" in text)
+        alice.says("export my data")
+        await alice.sees(lambda text: text == EXPORTED)
+        known = json.loads(alice.messages[-1].file)
+        assert known["contacts"] == {"Dave": "+442079460321"}
+        assert known["accounts"][0]["channel"] == "telegram"
+
+
+async def test_a_webhook_is_told_that_a_message_came_when_it_is_noted(tmp_path: Path) -> None:
+    async with on_telegram(tmp_path, language=False, webhook=True) as stage:
+        server: TelegramServer = stage.server  # type: ignore[attr-defined]
+        alice = await joined(stage, "Alice")
+        people = stage.office.app.people
+        take, failed = people.take, []
+
+        async def locked_once(account: Any, message_id: str) -> bool:
+            if not failed:
+                failed.append(message_id)
+                raise OSError("the disk is full")
+            return await take(account, message_id)
+
+        people.take = locked_once  # type: ignore[method-assign]
+        server.again = 2
+        before = len(alice.messages)
+        for text in ("help", "status", "help"):
+            alice.says(text)
+        await alice.sees(lambda _: len(alice.messages) == before + 3)
+        assert failed
+        async with ClientSession() as session:
+            forged = {"update_id": 9_999, "message": alice.message("help").model_dump(mode="json")}
+            for headers in ({}, {"X-Telegram-Bot-Api-Secret-Token": "guess"}):
+                async with session.post(server.webhook_at, json=forged, headers=headers) as got:
+                    assert got.status == 403
+        assert len(alice.messages) == before + 3
 
 
 async def test_secrets_are_in_no_log(

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from aiogram import methods, types
 from aiogram.methods.base import TelegramMethod
-from aiohttp import web
+from aiohttp import ClientError, ClientSession, web
 from pydantic import ValidationError
 
 from .ports import HOST
@@ -31,8 +31,12 @@ BOT = types.User(id=123456789, is_bot=True, first_name="PBX", username="encrypto
 _METHODS: dict[str, type[TelegramMethod[Any]]] = {
     "getme": methods.GetMe,
     "getupdates": methods.GetUpdates,
+    "setwebhook": methods.SetWebhook,
     "deletewebhook": methods.DeleteWebhook,
+    "getfile": methods.GetFile,
     "sendmessage": methods.SendMessage,
+    "senddocument": methods.SendDocument,
+    "sendvoice": methods.SendVoice,
     "editmessagetext": methods.EditMessageText,
     "answercallbackquery": methods.AnswerCallbackQuery,
     "setmycommands": methods.SetMyCommands,
@@ -56,6 +60,7 @@ class Seen:
     text: str
     buttons: list[tuple[str, str]]
     edits: int = 0
+    file: bytes = b""
 
 
 @dataclass
@@ -76,13 +81,25 @@ class User:
         self.started = True
         self.server.deliver(message=self.message(text))
 
-    def message(self, text: str) -> types.Message:
+    def sends(self, **content: Any) -> None:
+        """Send something else than words: a contact, a place, a file."""
+        self.started = True
+        self.server.deliver(message=self.message(None, **content))
+
+    def says_in(self, group: int, text: str, **more: Any) -> None:
+        """Write in a group; the bot sees it all, as one whose privacy mode is off."""
+        chat = types.Chat(id=group, type="supergroup", title="Family")
+        self.server.groups.setdefault(group, [])
+        self.server.deliver(message=self.message(text, chat=chat, **more))
+
+    def message(self, text: str | None, **content: Any) -> types.Message:
+        chat = types.Chat(id=self.id, type="private", first_name=self.name)
         return types.Message(
             message_id=self.server.next_id(),
             date=datetime.now(UTC),
-            chat=types.Chat(id=self.id, type="private", first_name=self.name),
             from_user=types.User(id=self.id, is_bot=False, first_name=self.name),
             text=text,
+            **{"chat": chat, **content},
         )
 
     def taps(self, label: str) -> None:
@@ -129,6 +146,16 @@ class TelegramServer:
         "What the bot asked that Telegram would not understand; must stay empty."
         self.trouble: deque[Refused | None] = deque()
         "What the next requests that send get instead of an answer; None breaks the connection."
+        self.groups: dict[int, list[Seen]] = {}
+        self.group_feed: Feed[str] = Feed("group")
+        self.files: dict[str, bytes] = {}
+        "What can be fetched, by file id."
+        self.refused_calls = 0
+        "Times that our call of the webhook was not answered with success."
+        self._webhook: methods.SetWebhook | None = None
+        self._calling: asyncio.Task[None] | None = None
+        self.webhook_at = ""
+        "Where the proxy in front of the bot hands calls on to."
         self.again = 0
         "So many confirmed updates are delivered once more."
         self._ids = itertools.count(1000)
@@ -143,6 +170,7 @@ class TelegramServer:
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_route("*", "/bot{token}/{method}", self._answer)
+        app.router.add_get("/file/bot{token}/{path}", self._file)
         self._runner = web.AppRunner(app, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, 0)
@@ -155,6 +183,8 @@ class TelegramServer:
     async def __aexit__(self, *_: object) -> None:
         self._closing = True
         self._new.set()
+        if self._calling is not None:
+            self._calling.cancel()
         await self._runner.cleanup()
 
     def user(self, id: int, name: str) -> User:
@@ -167,6 +197,42 @@ class TelegramServer:
         """Put an update in the bot's queue."""
         self._updates.append(types.Update(update_id=next(self._update_ids), **content))
         self._new.set()
+
+    def file(self, content: bytes) -> dict[str, Any]:
+        """Keep a file that the bot can fetch; its ids and size."""
+        file_id = f"file-{self.next_id()}"
+        self.files[file_id] = content
+        return {"file_id": file_id, "file_unique_id": file_id, "file_size": len(content)}
+
+    async def _call_webhook(self) -> None:
+        """Deliver one update after the other, each until it is answered with success."""
+        assert self._webhook is not None
+        headers = {"X-Telegram-Bot-Api-Secret-Token": self._webhook.secret_token or ""}
+        async with ClientSession() as session:
+            while True:
+                while not self._updates:
+                    self._new.clear()
+                    await self._new.wait()
+                body = _plain(self._updates[0])
+                try:
+                    async with session.post(self.webhook_at, json=body, headers=headers) as got:
+                        good = got.status == 200
+                except ClientError:
+                    good = False
+                if not good:
+                    self.refused_calls += 1
+                    await asyncio.sleep(0.1)
+                    continue
+                done = self._updates.pop(0)
+                if self.again:
+                    self.again -= 1
+                    self._updates.insert(0, done)
+
+    async def _file(self, request: web.Request) -> web.Response:
+        content = self.files.get(request.match_info["path"])
+        if request.match_info["token"] != TOKEN or content is None:
+            return web.Response(status=404)
+        return web.Response(body=content)
 
     # ── requests ────────────────────────────────────────────────────────────────────────
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -198,11 +264,21 @@ class TelegramServer:
         if request.content_type == "application/json":
             values = await request.json()
         else:
+            posted = await request.post()
+            files = {
+                key: types.BufferedInputFile(value.file.read(), value.filename)
+                for key, value in posted.items()
+                if isinstance(value, web.FileField)
+            }
             values = {
                 key: json.loads(value) if key in _JSON else value
-                for key, value in (await request.post()).items()
+                for key, value in posted.items()
                 if isinstance(value, str)
             }
+            for key, value in values.items():  # "attach://name" stands for a part of that name
+                if isinstance(value, str) and value.startswith("attach://"):
+                    values[key] = files.pop(value.removeprefix("attach://"))
+            values |= files
         self.calls.append((name, values))
         unknown = set(values) - set(model.model_fields)
         try:
@@ -216,8 +292,32 @@ class TelegramServer:
     async def _getme(self, call: methods.GetMe) -> types.User:
         return BOT
 
-    async def _deletewebhook(self, call: methods.DeleteWebhook) -> bool:
+    async def _setwebhook(self, call: methods.SetWebhook) -> bool:
+        if not call.url.startswith("https://"):
+            raise Refused(400, "Bad Request: bad webhook: An HTTPS URL must be provided")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", call.secret_token or ""):
+            raise Refused(400, "Bad Request: secret token contains unallowed characters")
+        self._webhook = call
+        self._calling = self._calling or asyncio.ensure_future(self._call_webhook())
         return True
+
+    async def _deletewebhook(self, call: methods.DeleteWebhook) -> bool:
+        self._webhook = None
+        if self._calling is not None:
+            self._calling.cancel()
+            self._calling = None
+        return True
+
+    async def _getfile(self, call: methods.GetFile) -> types.File:
+        content = self.files.get(call.file_id)
+        if content is None:
+            raise Refused(400, "Bad Request: wrong file_id")
+        return types.File(
+            file_id=call.file_id,
+            file_unique_id=call.file_id,
+            file_size=len(content),
+            file_path=call.file_id,
+        )
 
     async def _setmycommands(self, call: methods.SetMyCommands) -> bool:
         for command in call.commands:
@@ -226,6 +326,8 @@ class TelegramServer:
         return True
 
     async def _getupdates(self, call: methods.GetUpdates) -> list[types.Update]:
+        if self._webhook is not None:
+            raise Refused(409, "Conflict: can't use getUpdates method while webhook is active")
         if self._polling is not None:
             self._polling.set()  # the newer one wins, as at Telegram
         ended = self._polling = asyncio.Event()
@@ -253,9 +355,27 @@ class TelegramServer:
         return found[: call.limit or 100]
 
     async def _sendmessage(self, call: methods.SendMessage) -> types.Message:
-        user = self._reader(call.chat_id)
-        buttons = self._checked(call.text, call.reply_markup)
-        seen = Seen(self.next_id(), call.text, buttons)
+        return self._take(call.chat_id, call.text, call.reply_markup)
+
+    async def _senddocument(self, call: methods.SendDocument) -> types.Message:
+        return self._take_file(call.chat_id, call.document, call)
+
+    async def _sendvoice(self, call: methods.SendVoice) -> types.Message:
+        return self._take_file(call.chat_id, call.voice, call)
+
+    def _take_file(self, chat_id: int | str, file: Any, call: Any) -> types.Message:
+        caption = call.caption or ""
+        if len(caption) > 1024:
+            raise Refused(400, "Bad Request: message caption is too long")
+        return self._take(chat_id, caption or "(a file)", call.reply_markup, file.data)
+
+    def _take(self, chat_id: int | str, text: str, markup: Any, file: bytes = b"") -> types.Message:
+        seen = Seen(self.next_id(), text, self._checked(text, markup), file=file)
+        if int(chat_id) in self.groups:
+            self.groups[int(chat_id)].append(seen)
+            self.group_feed.push(text)
+            return self._shown(User(self, int(chat_id), "group"), seen)
+        user = self._reader(chat_id)
         user.messages.append(seen)
         user.feed.push(seen.text)
         return self._shown(user, seen)

@@ -233,7 +233,7 @@ async def test_a_yes_that_comes_too_late_is_for_something_else(
     desk, chat = await costly(language, pushed)
     (asked,) = await chat.hear("call 102", confirm=True)
     assert asked.text == "Call somebody far away?"
-    monkeypatch.setattr("bot.dialogue.CONFIRM_WITHIN", timedelta(0))
+    monkeypatch.setattr("bot.awaited.CONFIRM_WITHIN", timedelta(0))
     (late,) = await chat.hear(asked.buttons[0].says, confirm=True)
     assert late.text == NO_LONGER_OPEN
     await chat.hear("call 102", confirm=True)

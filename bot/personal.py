@@ -1,0 +1,55 @@
+"""What people say about themselves rather than about calls: their time zone, what is known of
+them, and that it be forgotten. Set phrases, because a guess would be worse than none."""
+
+from __future__ import annotations
+
+import re
+
+from bot.ports import Operator, Person
+from bot.replies import Attachment, Button, Reply
+
+_ZONE = re.compile(r"(?:(?:set )?my )?time ?zone (?:is |to )?([A-Za-z_+/-]{3,40}\d{0,2})", re.I)
+_EXPORT = re.compile(
+    r"(?:export|send|give|show)(?: me)? (?:all )?my (?:personal )?data|/export", re.I
+)
+_FORGET = re.compile(r"(?:please )?forget (?:about )?me|delete my (?:account|data)|/forget", re.I)
+_FORGET_REALLY = "forget me for good"
+SURE = (
+    "That deletes your contacts, our conversation, the list of your calls and your accounts "
+    "here{extension}. It cannot be undone. To go on, tap the button or write "
+    f"“{_FORGET_REALLY}”."
+)
+FORGOTTEN = "I have forgotten you. Goodbye."
+EXPORTED = "This is all I know about you."
+
+
+async def about_oneself(
+    operator: Operator, person: Person, text: str
+) -> tuple[Person, Reply] | None:
+    """The person as they are then, and the answer; None when the text is about something else.
+    Raises `OperatorError`."""
+    words = " ".join(text.split()).rstrip(".!")
+    if zone := _ZONE.fullmatch(words):
+        person = await operator.set_timezone(person, zone[1])
+        return person, Reply(text=f"Your time zone is {person.timezone} from now on.")
+    if _EXPORT.fullmatch(words):
+        content = await operator.export(person)
+        file = Attachment("my-data.json", "application/json", content)
+        return person, Reply(text=EXPORTED, file=file)
+    if words.lower() == _FORGET_REALLY:
+        await operator.forget(person)
+        return person, Reply(text=FORGOTTEN)
+    if _FORGET.fullmatch(words):
+        extension = f", and your extension {person.extension}" if person.id != "owner" else ""
+        button = Button(label="Forget me", says=_FORGET_REALLY)
+        return person, Reply(text=SURE.format(extension=extension), buttons=(button,))
+    return None
+
+
+async def at_place(operator: Operator, latitude: float, longitude: float) -> Reply:
+    """Offer the time zone of a place."""
+    zone = await operator.zone_at(latitude, longitude)
+    if not zone:
+        return Reply(text="I do not know the time zone of that place.")
+    button = Button(label=f"Use {zone}", says=f"time zone {zone}")
+    return Reply(text=f"The time zone there is {zone}. Shall I use it for you?", buttons=(button,))

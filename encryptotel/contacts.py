@@ -1,0 +1,109 @@
+"""Everybody's address book: in the database, and in memory for the language."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, delete, select
+
+from bot.ports import OperatorError, Person
+from store.database import Database
+from store.tables import ContactRow
+
+MAX_CONTACTS = 2_000
+"Of one person."
+MAX_NAME = 80
+_LIKE = 0.75
+"How alike two names are, of 1, when one may be the other with a typo or another ending."
+_MOST_LIKE = 5
+
+
+class Contacts:
+    """Names are the same whatever their capitals and spaces."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._by_person: dict[str, dict[str, str]] = {}
+
+    async def load(self) -> None:
+        """Read everybody's; the language wants them with each message."""
+        async with self._database.reading() as session:
+            rows = (await session.execute(select(ContactRow))).scalars().all()
+        for row in rows:
+            self._by_person.setdefault(row.person_id, {})[row.name] = row.number
+
+    def of(self, person: Person) -> Mapping[str, str]:
+        """A person's: +E.164 or extension by name."""
+        return self._by_person.get(person.id, {})
+
+    async def save(self, person: Person, contacts: Mapping[str, str]) -> None:
+        """Keep numbers under names, in the place of those there were. Raises `OperatorError`
+        when they are too many, and then keeps none."""
+        mine = self._by_person.setdefault(person.id, {})
+        tidy = {" ".join(name.split())[:MAX_NAME]: number for name, number in contacts.items()}
+        replaced = {name: _same(mine, name) for name in tidy}
+        if len(mine) + sum(before is None for before in replaced.values()) > MAX_CONTACTS:
+            raise OperatorError("contact.too_many", f"{MAX_CONTACTS} contacts are the most I keep")
+
+        async def save(session: AsyncSession) -> None:
+            for name, number in tidy.items():
+                key = name.casefold()[:MAX_NAME]
+                row = ContactRow(person_id=person.id, key=key, name=name, number=number)
+                await session.merge(row)
+
+        await self._database.together(save)
+        for name, number in tidy.items():
+            before = replaced[name]
+            if before is not None:
+                mine.pop(before, None)
+            mine[name] = number
+
+    async def remove(self, person: Person, name: str) -> str:
+        """Forget one; the name as it was kept. Raises `OperatorError`."""
+        mine = self._by_person.get(person.id, {})
+        kept = _same(mine, name)
+        if kept is None:
+            raise OperatorError("contact.unknown", f"{name} is not among your contacts")
+
+        async def remove(session: AsyncSession) -> None:
+            row = await session.get(ContactRow, (person.id, kept.casefold()[:MAX_NAME]))
+            if row is not None:
+                await session.delete(row)
+
+        await self._database.together(remove)
+        del mine[kept]
+        return kept
+
+    async def forget(self, person: Person) -> None:
+        """Forget all of a person's."""
+
+        async def forget(session: AsyncSession) -> None:
+            await session.execute(delete(ContactRow).where(col(ContactRow.person_id) == person.id))
+
+        await self._database.together(forget)
+        self._by_person.pop(person.id, None)
+
+
+def similar(names: Mapping[str, str], wanted: str) -> list[tuple[str, str]]:
+    """Whom a name that is nobody's may mean: people with that first or last name, else those
+    whose name, or a part of it, is nearly that. The likeliest first, with their numbers."""
+    said = " ".join(wanted.split()).casefold()
+    if not said:
+        return []
+    parts = {name: (name.casefold(), *name.casefold().split()) for name in names}
+    found = [name for name, known in parts.items() if said in known]
+    if not found:
+        scored = {
+            name: max(difflib.SequenceMatcher(None, said, part).ratio() for part in known)
+            for name, known in parts.items()
+        }
+        found = sorted((n for n in scored if scored[n] >= _LIKE), key=lambda n: -scored[n])
+    return [(name, names[name]) for name in found[:_MOST_LIKE]]
+
+
+def _same(contacts: Mapping[str, str], name: str) -> str | None:
+    """The name among `contacts` that is the same but for capitals and spaces."""
+    wanted = " ".join(name.split()).casefold()
+    return next((known for known in contacts if known.casefold() == wanted), None)
