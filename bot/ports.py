@@ -40,6 +40,14 @@ class Account:
     address: str
 
 
+class Shelf(Protocol):
+    """Where a front end keeps what must outlast a restart, by key, as JSON objects."""
+
+    async def get(self, key: str) -> dict[str, Any] | None: ...
+    async def put(self, key: str, value: Mapping[str, Any]) -> None: ...
+    async def drop(self, key: str) -> None: ...
+
+
 class FrontEnd(Protocol):
     """A chat network, connected or not."""
 

@@ -10,10 +10,10 @@ import asyncio
 import logging
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from bot.bounded import Bounded
 from bot.dialogue import Dialogue
 from bot.heard import Heard
 from bot.ports import Account, People, Person, Role
@@ -97,7 +97,7 @@ class Reception:
         self._queues: dict[Account, _Queue] = {}
         self._finishing: set[asyncio.Task[None]] = set()
         self._channels: dict[str, Send] = {}
-        self._strangers: OrderedDict[Account, _Stranger] = OrderedDict()
+        self._strangers: Bounded[Account, _Stranger] = Bounded(MAX_STRANGERS)
         self._hour, self._told_this_hour = 0, 0
 
     def open_channel(self, channel: str, send: Send) -> None:
@@ -249,10 +249,8 @@ class Reception:
         now = time.monotonic()
         known = self._strangers.get(account)
         if known is None or now - known.since > DAY:
-            known = self._strangers[account] = _Stranger(now)
-        self._strangers.move_to_end(account)
-        if len(self._strangers) > MAX_STRANGERS:
-            self._strangers.popitem(last=False)
+            known = _Stranger(now)
+        self._strangers[account] = known
         return known
 
     def _may_tell(self) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 import secrets
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -47,6 +47,7 @@ from telegram.ext import (
 )
 from telegram.request import HTTPXRequest
 
+from bot.bounded import Bounded
 from bot.heard import (
     MAX_CARDS_BYTES,
     MAX_VOICE_BYTES,
@@ -166,9 +167,9 @@ class Telegram:
         self._app.add_handler(MessageHandler(new, self._on_message))
         self._app.add_handler(CallbackQueryHandler(self._on_button))
         self._outbox = Outbox(self._deliver)
-        self._buttons: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._buttons: Bounded[str, tuple[str, str]] = Bounded(MAX_BUTTONS)
         "What a button says, and who may press it."
-        self._cards: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._cards: Bounded[tuple[str, str], int] = Bounded(MAX_CARDS)
         "The message that shows a call, by chat and call."
         self._starting: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
@@ -388,8 +389,6 @@ class Telegram:
             chat = _chat_of(address)
             sent = await self._app.bot.send_message(chat, text, reply_markup=keyboard)
             self._cards[key] = sent.message_id
-            if len(self._cards) > MAX_CARDS:
-                self._cards.popitem(last=False)
             return
         try:
             await self._app.bot.edit_message_text(
@@ -407,8 +406,6 @@ class Telegram:
             data = secrets.token_urlsafe(9)
             self._buttons[data] = (button.says, address)
             shown.append(InlineKeyboardButton(button.label, callback_data=data))
-        while len(self._buttons) > MAX_BUTTONS:
-            self._buttons.popitem(last=False)
         columns = 3 if reply.keypad else 4
         return InlineKeyboardMarkup(
             [shown[at : at + columns] for at in range(0, len(shown), columns)]

@@ -61,6 +61,7 @@ from pbx.sip.message import split_commas
 from pbx.sip.transport import Address, Transport, bracketed
 from store.database import Database
 from store.journal import forget_calls, live_bindings, recent_calls, trunk_calls
+from store.shelf import Shelf
 from store.tables import CallRow
 
 log = logging.getLogger(__name__)
@@ -347,6 +348,7 @@ class App:
                     xmpp.jid,
                     xmpp.password,
                     self.reception,
+                    Shelf(self.database, "xmpp"),
                     host=xmpp.host,
                     port=xmpp.port,
                     direct_tls=xmpp.direct_tls,

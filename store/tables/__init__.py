@@ -2,7 +2,14 @@
 
 from store.tables.directory import ExtensionRow, RouteRow, TrunkRow
 from store.tables.journal import CallRow, LegRow, TraceRow
-from store.tables.people import AccountRow, ContactRow, InboxRow, InvitationRow, PersonRow
+from store.tables.people import (
+    AccountRow,
+    ContactRow,
+    InboxRow,
+    InvitationRow,
+    PersonRow,
+    ShelfRow,
+)
 from store.tables.registrations import BindingRow
 
 __all__ = [
@@ -16,6 +23,7 @@ __all__ = [
     "LegRow",
     "PersonRow",
     "RouteRow",
+    "ShelfRow",
     "TraceRow",
     "TrunkRow",
 ]

@@ -73,3 +73,13 @@ class InboxRow(SQLModel, table=True):
     address: str = Field(max_length=320)
     at: datetime = Field(sa_type=UtcDateTime, index=True)
     done: bool = False
+
+
+class ShelfRow(SQLModel, table=True):
+    """What a front end keeps for itself, such as the keys of its encryption."""
+
+    __tablename__ = "shelf"
+
+    shelf: str = Field(primary_key=True, max_length=16)
+    key: str = Field(primary_key=True, max_length=400)
+    value: dict[str, Any] = Field(sa_type=JSON)

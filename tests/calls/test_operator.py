@@ -72,7 +72,7 @@ async def test_people_are_called_by_the_names_of_their_extensions(tmp_path: Path
         await office.phone("101", Phone(quiet, ring_seconds=0.1))
         bob = await office.phone("102", Phone(quiet, ring_seconds=0.1))
         (reply,) = await office.dialogue().hear("call bob")
-        assert reply.text == "Calling 102, then calling back 101."
+        assert reply.text == "Calling Bob (102), then calling back 101."
         await office.until(lambda: "You are connected." in office.told)
         assert len(bob.called) == 1
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
+from slixmpp import JID
+from slixmpp.exceptions import IqError
 
-from bot.jabber import CORRECTED, Jabber
+from bot.jabber import Jabber
+from bot.jabber.client import CORRECTED
+from bot.jabber.menu import MENU, sentence_of
 from bot.ports import Role
+from encryptotel.demo.phone import Phone, plays
 from encryptotel.people import OWNER
+from pbx.media.tones import tone
+from store.database import Database
+from store.shelf import Shelf
+from tests.calls.test_callback import telephone_network
 from tests.chat.talkers import Stage, on_jabber
 from tests.office import Office
 from tests.peers import certs, prosody
@@ -30,11 +41,15 @@ pytestmark = [
 async def owned(folder: Path) -> AsyncIterator[tuple[Office, Stage, prosody.Talker]]:
     """An office whose owner has joined on Jabber."""
     async with on_jabber(folder, language=False) as stage:
-        alice: Any = await stage.person("Alice")
-        code = await stage.office.app.people.invite("Alice", role=Role.OWNER, person_id=OWNER)
-        alice.says(code)
-        await alice.sees(lambda text: "Welcome" in text)
-        yield stage.office, stage, alice
+        yield stage.office, stage, await _owner(stage)
+
+
+async def _owner(stage: Stage) -> Any:
+    alice: Any = await stage.person("Alice")
+    code = await stage.office.app.people.invite("Alice", role=Role.OWNER, person_id=OWNER)
+    alice.says(code)
+    await alice.sees(lambda text: "Welcome" in text)
+    return alice
 
 
 async def test_a_server_that_restarts_is_found_again(tmp_path: Path) -> None:
@@ -52,6 +67,95 @@ async def test_a_server_that_restarts_is_found_again(tmp_path: Path) -> None:
         await alice.sees(lambda text: text == "The line us is down.", 60)
         alice.says("help")
         await alice.sees(lambda text: "I place calls" in text, 30)
+
+
+async def _friends(alice: Any) -> None:
+    """Alice and the bot see each other's presence."""
+    alice.send_presence_subscription(pto=alice.bot, ptype="subscribe")
+    async with asyncio.timeout(10):
+        while not alice.client_roster[alice.bot].resources:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_the_whole_menu_is_there_as_commands(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (office, stage, alice):
+        await _friends(alice)
+        items = await alice.plugin["xep_0050"].get_commands(alice.bot_jid)
+        nodes = {node for _, node, _ in items["disco_items"]["items"]}
+        assert nodes == {item.node for item in MENU}
+        said, _ = await alice.executes("status")
+        assert "The exchange is up." in said
+        with pytest.raises(IqError) as refused:
+            await alice.executes("contact-add", name="Dave", number="")
+        assert refused.value.text == "Please fill in: Number"
+        mallory: Any = await stage.person("Mallory")
+        with pytest.raises(IqError) as refused:
+            await mallory.plugin["xep_0050"].send_command(alice.bot_jid, "status")
+        assert refused.value.condition == "forbidden"
+        assert office.app.operator.active_calls(office.app.person) == []
+
+
+async def test_forms_say_what_could_be_typed(tmp_path: Path) -> None:
+    async with on_jabber(tmp_path) as stage:
+        alice = await _owner(stage)
+        await _friends(alice)
+        await telephone_network(stage.office, Phone(plays(tone(1, 620.0))))
+        await stage.office.phone("101", Phone(plays(tone(1, 440.0)), ring_seconds=0.1))
+        said, _ = await alice.executes("contact-add", name="Dave Miller", number="+12025550143")
+        assert said == "I keep Dave Miller as +1 202-555-0143."
+        said, _ = await alice.executes("contacts")
+        assert said == "Dave Miller: +1 202-555-0143"
+        said, choices = await alice.executes("call", to="Dave Miller", line="USA", back="")
+        assert said.startswith("Call Dave Miller (+1 202-555-0143) over the US line")
+        assert [label for label, _ in choices] == ["Yes", "No"]
+        said, _ = await alice.fills_in(alice.last_form, answer=choices[0][1])
+        await alice.sees(lambda text: "Connected since" in text)
+        said, _ = await alice.executes("hang-up")
+        assert said == "Hanging up."
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"to": "Bob"}, "call Bob"),
+        ({"to": "Bob", "line": "UK"}, "call Bob from the UK line"),
+        ({"to": "1", "back": "101"}, "call 1, then call me back on 101"),
+        ({"to": "{line}", "line": "|"}, "call {line} from the | line"),
+    ],
+)
+def test_what_is_left_empty_is_not_said(values: dict[str, str], said: str) -> None:
+    (call,) = [item for item in MENU if item.node == "call"]
+    assert sentence_of(call, values) == said
+
+
+async def test_a_room_is_joined_for_people_and_answers_them_when_mentioned(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (_, stage, alice):
+        mallory: Any = await stage.person("Mallory")
+        room = f"family@rooms.{prosody.DOMAIN}"
+        for talker, nick in ((alice, "alice"), (mallory, "mallory")):
+            await talker.plugin["xep_0045"].join_muc_wait(JID(room), nick, timeout=10)
+        mallory.plugin["xep_0045"].invite(room, alice.bot)
+        mallory.send_message(JID(room), "pbx: help", mtype="groupchat")
+        alice.plugin["xep_0045"].invite(room, alice.bot)
+        async with asyncio.timeout(10):
+            while "pbx" not in alice.plugin["xep_0045"].get_roster(room):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        alice.send_message(JID(room), "who wants help", mtype="groupchat")
+        mallory.send_message(JID(room), "pbx: help", mtype="groupchat")
+        alice.send_message(JID(room), "pbx: status", mtype="groupchat")
+        said = await alice.room.wait(lambda _: True, 10)
+        assert said.startswith("alice: The exchange is up.")
+        assert len(alice.room.items) == 1
+
+
+async def test_what_is_known_of_a_person_comes_as_an_uploaded_file(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (_, _stage, alice):
+        alice.says("export my data")
+        await alice.sees(lambda text: text.startswith("https://localhost:"))
+        trusting = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+        async with ClientSession() as session, session.get(alice.files[0], ssl=trusting) as got:
+            known = await got.json()
+        assert known["accounts"][0]["address"] == f"alice@{prosody.DOMAIN}"
 
 
 async def test_messages_are_acknowledged_and_presence_is_for_friends(tmp_path: Path) -> None:
@@ -94,6 +198,7 @@ async def test_a_server_with_another_certificate_gets_no_password(tmp_path: Path
             "pbx@xmpp.test",
             "bot-secret",
             reception,
+            Shelf(Database(tmp_path / "unused.db"), "xmpp"),
             host="127.0.0.1",
             port=server.port,
             ca_file=str(trusted.ca),

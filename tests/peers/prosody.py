@@ -26,6 +26,10 @@ interfaces = {{ "{host}" }}
 c2s_ports = {{ {port} }}
 c2s_direct_tls_ports = {{ {direct} }}
 s2s_ports = {{}}
+http_ports = {{}}
+https_interfaces = {{ "{host}" }}
+https_ports = {{ {https} }}
+https_ssl = {{ certificate = "{certificate}", key = "{key}" }}
 modules_enabled = {{
     "roster", "saslauth", "tls", "disco", "ping", "smacks", "carbons", "pep", "offline",
 }}
@@ -35,6 +39,14 @@ smacks_hibernation_time = 30
 authentication = "internal_hashed"
 VirtualHost "{domain}"
     ssl = {{ certificate = "{certificate}", key = "{key}" }}
+Component "upload.{domain}" "http_file_share"
+    http_external_url = "https://localhost:{https}/"
+    http_host = "localhost"
+Component "rooms.{domain}" "muc"
+    modules_enabled = {{ }}
+    restrict_room_creation = false
+    muc_room_locking = false
+    muc_room_default_public_jids = true
 """
 
 
@@ -44,7 +56,7 @@ class Prosody:
     def __init__(self, certificate: Certificate) -> None:
         self._certificate = certificate
         self._folder = tempfile.TemporaryDirectory(prefix="prosody-")
-        self.port, self.direct_port = free_port(), free_port()
+        self.port, self.direct_port, self.https = free_port(), free_port(), free_port()
         self._process: Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -57,6 +69,7 @@ class Prosody:
                 host=HOST,
                 port=self.port,
                 direct=self.direct_port,
+                https=self.https,
                 domain=DOMAIN,
                 certificate=self._certificate.certificate,
                 key=self._certificate.key,
@@ -99,7 +112,10 @@ class Talker(ClientXMPP):
         self.bot = bot
         self.ca_certs = ca
         self.enable_direct_tls = False
-        for plugin in ("xep_0030", "xep_0184", "xep_0199", "xep_0308"):
+        for plugin in (
+            "xep_0004", "xep_0030", "xep_0045", "xep_0050", "xep_0066", "xep_0184", "xep_0199",
+            "xep_0249", "xep_0308",
+        ):  # fmt: skip
             self.register_plugin(plugin)
         self.feed: Feed[str] = Feed("jabber")
         "Every text as it came or was corrected."
@@ -107,9 +123,14 @@ class Talker(ClientXMPP):
         "Messages of the bot by id, as they read now."
         self.corrections = 0
         self.receipts: list[str] = []
+        self.room: Feed[str] = Feed("room")
+        "What the bot says in rooms."
+        self.files: list[str] = []
+        "Addresses of files that the bot sent."
         self.online = asyncio.Event()
         self.add_event_handler("session_start", self._on_session)
         self.add_event_handler("message", self._on_message)
+        self.add_event_handler("groupchat_message", self._on_room_message)
         self.add_event_handler("receipt_received", lambda m: self.receipts.append(m["receipt"]))
 
     async def _on_session(self, _: Any) -> None:
@@ -120,11 +141,21 @@ class Talker(ClientXMPP):
     def _on_message(self, message: Any) -> None:
         if message["from"].bare != self.bot or not message["body"]:
             return
+        self.take(message)
+
+    def _on_room_message(self, message: Any) -> None:
+        if message["from"].resource == "pbx":
+            self.room.push(message["body"])
+
+    def take(self, message: Any) -> None:
+        """Show a message that is not encrypted, or no more."""
         replaced = message["replace"]["id"]
         if replaced:
             if replaced not in self.shown:
                 raise PeerError(f"a correction of {replaced}, which was never sent")
             self.corrections += 1
+        if message["oob"]["url"] or message["body"].startswith("aesgcm://"):
+            self.files.append(message["body"])
         self.shown[replaced or message["id"]] = message["body"]
         self.feed.push(message["body"])
 
@@ -144,3 +175,42 @@ class Talker(ClientXMPP):
 
     async def sees(self, wanted: Callable[[str], bool], within: float = 20) -> str:
         return await self.feed.wait(wanted, within)
+
+    async def executes(self, node: str, **fields: str) -> tuple[str, list[tuple[str, str]]]:
+        """Use one of the bot's ad-hoc commands, filling in its form: what it says, and what can
+        be chosen then, as labels and values."""
+        iq = await self.plugin["xep_0050"].send_command(self.bot_jid, node)
+        if iq["command"]["form"]["fields"] and fields:
+            return await self.fills_in(iq, **fields)
+        return _shown_in(iq)
+
+    async def fills_in(self, iq: Any, **fields: str) -> tuple[str, list[tuple[str, str]]]:
+        """Send a form's values."""
+        form = self.plugin["xep_0004"].make_form("submit")
+        for name, value in fields.items():
+            form.add_field(var=name, value=value)
+        self.last_form = await self.plugin["xep_0050"].send_command(
+            self.bot_jid,
+            iq["command"]["node"],
+            action="next",
+            sessionid=iq["command"]["sessionid"],
+            payload=form,
+        )
+        return _shown_in(self.last_form)
+
+    @property
+    def bot_jid(self) -> str:
+        """Where the bot is online."""
+        (resource,) = self.client_roster[self.bot].resources
+        return f"{self.bot}/{resource}"
+
+
+def _shown_in(iq: Any) -> tuple[str, list[tuple[str, str]]]:
+    command = iq["command"]
+    notes = "\n".join(text for _, text in command["notes"])
+    options = [
+        (option["label"], option["value"])
+        for field in command["form"]["fields"]
+        for option in field["options"] or ()
+    ]
+    return notes, options

@@ -1,0 +1,336 @@
+"""Chats with the bot on any XMPP server.
+
+RFC 6120/6121 through slixmpp; STARTTLS or direct TLS with the server's certificate checked.
+Buttons are short typed replies, a call is one message that is corrected (XEP-0308), messages are
+acknowledged (XEP-0184), files are uploaded (XEP-0363), and a broken stream is resumed (XEP-0198).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slixmpp import JID, ClientXMPP, Message
+from slixmpp.exceptions import XMPPError
+
+from bot.bounded import Bounded
+from bot.heard import MAX_CARDS_BYTES, ContactFile, Heard
+from bot.jabber.files import Files, UploadError
+from bot.jabber.menu import Menu
+from bot.jabber.privacy import IN_THE_CLEAR, Privacy
+from bot.jabber.rooms import Rooms
+from bot.outbox import Later, Outbox
+from bot.ports import Account, Shelf
+from bot.reception import Reception
+from bot.replies import Attachment, Button, Reply
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "xmpp"
+MAX_BODY = 16_384
+"Characters of a message that are looked at; the conversation reads far fewer."
+STRANGERS_OPENED = 200
+"Encrypted messages of strangers that are opened in an hour."
+MAX_PEOPLE = 10_000
+"People whose last buttons and cards are remembered."
+PLUGINS = (
+    "xep_0004",  # forms
+    "xep_0030",  # what we are
+    "xep_0045",  # rooms
+    "xep_0050",  # ad-hoc commands
+    "xep_0066",  # a file's address
+    "xep_0085",  # typing
+    "xep_0184",  # received
+    "xep_0198",  # resumed streams
+    "xep_0199",  # ping
+    "xep_0203",  # what is late
+    "xep_0249",  # invitations to rooms
+    "xep_0308",  # corrections
+    "xep_0363",  # uploads
+    "xep_0454",  # encrypted ones
+)
+NICK = "pbx"
+"What the bot is called in rooms."
+NO_UPLOAD = "I could not upload a file for you: the Jabber server does not take it."
+NOT_OPENED = (
+    "I could not open an encrypted message of yours (OMEMO). Please send it again; if that does "
+    "not help, have your client set up a new session with me."
+)
+CORRECTED = "I cannot undo what you corrected; please write it anew."
+PAUSE, MAX_PAUSE = 1.0, 60.0
+"Seconds before a lost connection is made again, at first and at most."
+KEEPALIVE = 60
+"Seconds between pings that find a dead connection."
+
+
+class Jabber:
+    """One account on an XMPP server."""
+
+    def __init__(
+        self,
+        jid: str,
+        password: str,
+        reception: Reception,
+        shelf: Shelf,
+        *,
+        host: str = "",
+        port: int = 5222,
+        direct_tls: bool = False,
+        ca_file: str = "",
+    ) -> None:
+        self._reception = reception
+        self._where = (host, port) if host else (None, None)
+        self._client = ClientXMPP(jid, password)
+        self._client.enable_plaintext = False
+        if host:
+            self._client.enable_direct_tls = direct_tls
+            self._client.enable_starttls = not direct_tls
+        if ca_file:
+            self._client.ca_certs = Path(ca_file)
+        for plugin in PLUGINS:
+            self._client.register_plugin(plugin)
+        self._client.plugin["xep_0199"].keepalive = True
+        self._client.plugin["xep_0199"].interval = KEEPALIVE
+        self._client.plugin["xep_0184"].auto_request = False
+        self._outbox = Outbox(self._deliver)
+        self._files = Files(self._client, ca_file)
+        self._privacy = Privacy(self._client, shelf, self._tell)
+        self._rooms = Rooms(self._client, NICK, self._knows, self._on_said_in_room)
+        self._menu = Menu(self._client, self._knows, self._ask)
+        self._client.auto_authorize = None  # decided by `_on_subscribe`
+        self._client.auto_subscribe = False
+        for event, handler in (
+            ("session_start", self._on_session),
+            ("session_resumed", self._on_resumed),
+            ("disconnected", self._on_disconnected),
+            ("failed_all_auth", self._on_refused),
+            ("message", self._on_message),
+            ("presence_subscribe", self._on_subscribe),
+        ):
+            self._client.add_event_handler(event, handler)
+        self._offered: Bounded[str, tuple[Button, ...]] = Bounded(MAX_PEOPLE)
+        "What the digits mean that somebody may type."
+        self._cards: Bounded[tuple[str, str], str] = Bounded(MAX_PEOPLE)
+        "The message that shows a call, by person and call."
+        self._forms: dict[str, list[Reply]] = {}
+        "What is answered to forms being filled in."
+        self._hour, self._opened = 0, 0
+        self._hearing: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._pause = PAUSE
+        self.ready = asyncio.Event()
+        "Set while we are connected."
+        reception.open_channel(CHANNEL, self._put)
+
+    # ── life ────────────────────────────────────────────────────────────────────────────
+    def start(self) -> None:
+        """Begin to connect, for as long as that takes."""
+        self._connect()
+
+    async def stop(self) -> None:
+        """Answer what was asked, then leave."""
+        self._stopping = True
+        await asyncio.gather(*self._hearing, return_exceptions=True)
+        await self._outbox.close()
+        self._client.cancel_connection_attempt()
+        if self.ready.is_set():
+            await self._client.disconnect()
+
+    def link(self, code: str) -> str:
+        """How somebody comes in with a code."""
+        return f"Jabber: xmpp:{self._client.boundjid.bare}?message;body={code}"
+
+    async def _on_session(self, _: Any) -> None:
+        self._client.send_presence()
+        try:
+            await self._client.get_roster()
+        except XMPPError as error:
+            log.warning("the Jabber roster cannot be read: %s", error.condition)
+        self._menu.offer()
+        self._rooms.again()
+        self.ready.set()
+        self._pause = PAUSE
+        log.info("Jabber: connected as %s", self._client.boundjid.bare)
+
+    def _on_resumed(self, _: Any) -> None:
+        self.ready.set()
+
+    def _on_disconnected(self, _: Any) -> None:
+        self.ready.clear()
+        if not self._stopping:
+            log.warning("the Jabber server is gone; connecting again in %.0f s", self._pause)
+            asyncio.get_running_loop().call_later(self._pause, self._connect)
+            self._pause = min(2 * self._pause, MAX_PAUSE)
+
+    def _connect(self) -> None:
+        if not self._stopping:
+            self._client.connect(*self._where)
+
+    def _on_refused(self, _: Any) -> None:
+        log.error("the Jabber server refuses the password; see [xmpp] in the configuration")
+
+    # ── what comes in ───────────────────────────────────────────────────────────────────
+    def _on_message(self, message: Message) -> None:
+        if message["type"] not in ("chat", "normal"):
+            return
+        encrypted = self._privacy.is_encrypted(message)
+        if not encrypted and not message["body"]:
+            return
+        if message["replace"]["id"]:  # what it corrects was done already
+            self._put(message["from"].bare, Reply(text=CORRECTED))
+            return
+        take = self._open if encrypted else self._take
+        self._spawn(take(message))
+
+    def _on_said_in_room(self, message: Message, real: JID, words: str) -> None:
+        to = f"{message['from'].bare}/{message['from'].resource}"
+        self._spawn(self._hear(message, Account(CHANNEL, real.bare), words[:MAX_BODY], to))
+
+    async def _take(self, message: Message) -> None:
+        """A message in the clear."""
+        sender = message["from"]
+        if await self._privacy.refuses_clear(sender.bare):
+            self._client.send_message(sender, IN_THE_CLEAR, mtype="chat")
+            return
+        body = message["body"]
+        await self._read(message, body)
+
+    async def _open(self, message: Message) -> None:
+        """A message that only we can read."""
+        sender = message["from"]
+        if not await self._knows(sender) and not self._may_open():
+            return
+        try:
+            body, refused = await self._privacy.opened(message)
+        except Exception as error:  # the library raises what its parts raise
+            log.warning("a message on Jabber cannot be opened: %s", type(error).__name__)
+            self._tell(sender.bare, NOT_OPENED)
+            return
+        if refused:
+            self._tell(sender.bare, refused)
+        else:
+            await self._read(message, body)
+
+    async def _read(self, message: Message, body: str) -> None:
+        account = Account(CHANNEL, message["from"].bare)
+        if await self._reception.knows(account):
+            answer = await self._privacy.about(account.address, body[:MAX_BODY])
+            if answer:
+                self._tell(account.address, answer)
+                return
+        if body.lstrip()[:11].upper() == "BEGIN:VCARD":
+            cards = ContactFile(content=body.encode()[:MAX_CARDS_BYTES])
+            await self._hear(message, account, cards, account.address)
+        else:
+            await self._hear(message, account, body[:MAX_BODY], account.address)
+
+    async def _hear(self, message: Message, account: Account, heard: Heard, to: str) -> None:
+        offered = self._offered.get(to, ())
+        if isinstance(heard, str):
+            digits = heard.strip()[:4]
+            if digits.isdigit() and 1 <= int(digits) <= len(offered):
+                heard = offered[int(digits) - 1].says
+        message_id = f"{message['from']} {message['id']}" if message["id"] else ""
+        name = (JID(account.address).user or "").capitalize()
+        try:
+            fresh = await self._reception.note(account, message_id)
+        except Exception:  # the database is away: better answered than noted
+            log.exception("a message on Jabber could not be noted")
+            fresh, message_id = True, ""
+        if fresh:
+            await self._reception.hear(
+                account, heard, message_id=message_id, name=name, answer_to=to
+            )
+
+    async def _ask(self, who: JID, sentence: str) -> Sequence[Reply]:
+        """What the conversation answers to a sentence from a form."""
+        form = f"form:{self._client.new_id()}"
+        replies = self._forms[form] = []
+        await self._reception.hear(Account(CHANNEL, who.bare), sentence, answer_to=form)
+        del self._forms[form]
+        return replies
+
+    async def _knows(self, who: JID) -> bool:
+        return await self._reception.knows(Account(CHANNEL, who.bare))
+
+    def _may_open(self) -> bool:
+        hour = int(asyncio.get_running_loop().time() // 3600)
+        if hour != self._hour:
+            self._hour, self._opened = hour, 0
+        self._opened += 1
+        return self._opened <= STRANGERS_OPENED
+
+    def _spawn(self, job: Any) -> None:
+        task = asyncio.ensure_future(job)
+        self._hearing.add(task)
+        task.add_done_callback(self._hearing.discard)
+
+    async def _on_subscribe(self, presence: Any) -> None:
+        """People of ours may see that we are there, and we ask the same of them."""
+        who: JID = presence["from"]
+        if await self._reception.knows(Account(CHANNEL, who.bare)):
+            self._client.send_presence_subscription(pto=who.bare, ptype="subscribed")
+            self._client.send_presence_subscription(pto=who.bare, ptype="subscribe")
+        else:
+            self._client.send_presence_subscription(pto=who.bare, ptype="unsubscribed")
+
+    # ── what goes out ───────────────────────────────────────────────────────────────────
+    def _put(self, address: str, reply: Reply) -> asyncio.Future[None] | None:
+        if address in self._forms:
+            self._forms[address].append(reply)
+            return None
+        return self._outbox.put(address, reply)
+
+    def _tell(self, bare: str, text: str) -> None:
+        self._put(bare, Reply(text=text))
+
+    async def _deliver(self, address: str, reply: Reply) -> None:
+        if not self.ready.is_set():
+            raise Later
+        text = reply.card or reply.text
+        buttons = () if reply.keypad else reply.buttons
+        if buttons:
+            options = " · ".join(f"{n} {b.label}" for n, b in enumerate(buttons, 1))
+            text = f"{text}\n[ {options} ]"
+        self._offered[address] = buttons
+        to = JID(address)
+        if to.resource:  # somebody in a room
+            text = f"{to.resource}: {text}"
+            self._client.send_message(JID(to.bare), text, mtype="groupchat")
+            return
+        key = (address, reply.call_id)
+        shown = self._cards.get(key) if reply.card else None
+        if shown is None:
+            message = self._client.make_message(mto=to, mbody=text, mtype="chat")
+        else:
+            message = self._client.plugin["xep_0308"].build_correction(shown, to, mbody=text)
+        message["id"] = message["id"] or self._client.new_id()
+        await self._send(message)
+        if reply.card and shown is None:
+            self._cards[key] = message["id"]
+        if reply.file is not None:
+            await self._send_file(to, reply.file)
+
+    async def _send(self, message: Message) -> None:
+        sealed: Message | None = message
+        if await self._privacy.encrypts_for(message["to"].bare):
+            sealed = await self._privacy.sealed(message)
+        if sealed is not None:
+            sealed.send()
+
+    async def _send_file(self, to: JID, file: Attachment) -> None:
+        """Upload a file and tell its address."""
+        secret = await self._privacy.encrypts_for(to.bare)
+        try:
+            address = await self._files.upload(file, secret=secret)
+        except UploadError as error:
+            log.warning("a file could not be uploaded: %s", error)
+            message = self._client.make_message(mto=to, mbody=NO_UPLOAD, mtype="chat")
+        else:
+            message = self._client.make_message(mto=to, mbody=address, mtype="chat")
+            if not secret:
+                message["oob"]["url"] = address  # clients show or play it then
+        await self._send(message)
