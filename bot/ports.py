@@ -43,9 +43,11 @@ class Account:
 class Shelf(Protocol):
     """Where a front end keeps what must outlast a restart, by key, as JSON objects."""
 
-    async def get(self, key: str) -> dict[str, Any] | None: ...
-    async def put(self, key: str, value: Mapping[str, Any]) -> None: ...
-    async def drop(self, key: str) -> None: ...
+    async def all(self) -> dict[str, dict[str, Any]]:
+        """Everything by its key."""
+
+    async def keep(self, changes: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Keep things under their keys, all of them or, when it fails, none; None drops one."""
 
 
 class FrontEnd(Protocol):

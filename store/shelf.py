@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, select
 
 from store.database import Database
 from store.tables import ShelfRow
@@ -18,26 +19,20 @@ class Shelf:
         self._database = database
         self._name = name
 
-    async def get(self, key: str) -> dict[str, Any] | None:
-        """What is kept under a key; None if nothing is."""
+    async def all(self) -> dict[str, dict[str, Any]]:
+        """Everything by its key."""
         async with self._database.reading() as session:
-            row = await session.get(ShelfRow, (self._name, key))
-        return row.value if row is not None else None
+            found = await session.execute(select(ShelfRow).where(col(ShelfRow.shelf) == self._name))
+            return {row.key: row.value for row in found.scalars()}
 
-    async def put(self, key: str, value: Mapping[str, Any]) -> None:
-        """Keep something, in the place of what there was."""
+    async def keep(self, changes: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Keep things under their keys, all of them or, when it fails, none; None drops one."""
 
-        async def put(session: AsyncSession) -> None:
-            await session.merge(ShelfRow(shelf=self._name, key=key, value=dict(value)))
+        async def keep(session: AsyncSession) -> None:
+            for key, value in changes.items():
+                if value is not None:
+                    await session.merge(ShelfRow(shelf=self._name, key=key, value=dict(value)))
+                elif (row := await session.get(ShelfRow, (self._name, key))) is not None:
+                    await session.delete(row)
 
-        await self._database.together(put)
-
-    async def drop(self, key: str) -> None:
-        """Keep nothing there any more."""
-
-        async def drop(session: AsyncSession) -> None:
-            row = await session.get(ShelfRow, (self._name, key))
-            if row is not None:
-                await session.delete(row)
-
-        await self._database.together(drop)
+        await self._database.together(keep)

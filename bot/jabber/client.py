@@ -128,6 +128,10 @@ class Jabber:
     # ── life ────────────────────────────────────────────────────────────────────────────
     def start(self) -> None:
         """Begin to connect, for as long as that takes."""
+        self._spawn(self._start())
+
+    async def _start(self) -> None:
+        await self._privacy.load()
         self._connect()
 
     async def stop(self) -> None:
@@ -192,7 +196,7 @@ class Jabber:
     async def _take(self, message: Message) -> None:
         """A message in the clear."""
         sender = message["from"]
-        if await self._privacy.refuses_clear(sender.bare):
+        if self._privacy.refuses_clear(sender.bare):
             self._client.send_message(sender, IN_THE_CLEAR, mtype="chat")
             return
         body = message["body"]
@@ -316,14 +320,14 @@ class Jabber:
 
     async def _send(self, message: Message) -> None:
         sealed: Message | None = message
-        if await self._privacy.encrypts_for(message["to"].bare):
+        if self._privacy.encrypts_for(message["to"].bare):
             sealed = await self._privacy.sealed(message)
         if sealed is not None:
             sealed.send()
 
     async def _send_file(self, to: JID, file: Attachment) -> None:
         """Upload a file and tell its address."""
-        secret = await self._privacy.encrypts_for(to.bare)
+        secret = self._privacy.encrypts_for(to.bare)
         try:
             address = await self._files.upload(file, secret=secret)
         except UploadError as error:

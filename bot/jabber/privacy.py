@@ -32,26 +32,59 @@ UNKNOWN_DEVICE = (
     "That came from a device of yours that I do not trust yet, so I did nothing. From one that I "
     "trust, say “trust {short}” if it is yours."
 )
+NEW_DEVICE = (
+    "A new device of yours appeared, and I do not encrypt for it yet. If it is yours, say "
+    "“trust {short}”."
+)
 CANNOT_ENCRYPT = "an answer could not be encrypted and was not sent"
 _TRUST = re.compile(r"(trust|distrust) ([0-9a-f]{8})", re.IGNORECASE)
 
 
-class OmemoStorage(Storage):
-    """python-omemo's keys and sessions, on a shelf of ours."""
+class _Kept(Storage):
+    """python-omemo's keys and sessions, and what people wish. In memory, because the library
+    reads, changes and writes as if nobody else did meanwhile; `flush` before anything leaves that
+    depends on it, so that no key is used twice after a crash."""
 
     def __init__(self, shelf: Shelf) -> None:
-        super().__init__()
+        super().__init__(True)
         self._shelf = shelf
+        self._kept: dict[str, dict[str, Any]] = {}
+        self._changed: dict[str, dict[str, Any] | None] = {}
+
+    async def load_all(self) -> None:
+        """Read what the last run left."""
+        self._kept = await self._shelf.all()
+
+    async def flush(self) -> None:
+        """Write what changed; returns when it is on the disk."""
+        changed, self._changed = self._changed, {}
+        try:
+            await self._shelf.keep(changed)
+        except Exception:
+            self._changed = {**changed, **self._changed}
+            raise
+
+    def wishes(self, bare: str) -> dict[str, Any]:
+        """How somebody wants to be written to."""
+        return self._kept.get(f"person {bare}", {})
+
+    def wish(self, bare: str, **wishes: bool) -> None:
+        """Somebody wants to be written to otherwise."""
+        self._set(f"person {bare}", {**self.wishes(bare), **wishes})
+
+    def _set(self, key: str, value: dict[str, Any]) -> None:
+        self._kept[key] = self._changed[key] = value
 
     async def _load(self, key: str) -> Maybe[JSONType]:
-        found = await self._shelf.get(key)
+        found = self._kept.get(key)
         return Just(found["value"]) if found is not None else Nothing()
 
     async def _store(self, key: str, value: JSONType) -> None:
-        await self._shelf.put(key, {"value": value})
+        self._set(key, {"value": value})
 
     async def _delete(self, key: str) -> None:
-        await self._shelf.drop(key)
+        self._kept.pop(key, None)
+        self._changed[key] = None
 
 
 class _Omemo(XEP_0384):
@@ -59,17 +92,14 @@ class _Omemo(XEP_0384):
 
     default_config = {  # noqa: RUF012
         "fallback_message": "This message is encrypted with OMEMO.",
-        "shelf": None,
+        "kept": None,
         "tell": None,
     }
 
-    def plugin_init(self) -> None:
-        self._own_storage = OmemoStorage(self.shelf)
-        super().plugin_init()
-
     @property
     def storage(self) -> Storage:
-        return self._own_storage
+        kept: Storage = self.kept
+        return kept
 
     @property
     def _btbv_enabled(self) -> bool:
@@ -79,7 +109,8 @@ class _Omemo(XEP_0384):
         self, manually_trusted: frozenset[DeviceInformation], identifier: str | None
     ) -> None:
         for device in manually_trusted:
-            await self.meet(device)
+            if not await self.meet(device):
+                self.tell(device.bare_jid, NEW_DEVICE.format(short=_short(device)))
 
     async def meet(self, device: DeviceInformation) -> bool:
         """Whether a device is trusted; one met for the first time is if no other is yet."""
@@ -93,12 +124,7 @@ class _Omemo(XEP_0384):
         first = TrustLevel.TRUSTED.value not in decided
         chosen = TrustLevel.TRUSTED if first or ours else TrustLevel.DISTRUSTED
         await manager.set_trust(device.bare_jid, device.identity_key, chosen.value)
-        if not (first or ours):
-            self.tell(device.bare_jid, UNKNOWN_DEVICE.format(short=_short(device)))
         return first or ours
-
-
-register_plugin(_Omemo)
 
 
 class Privacy:
@@ -106,9 +132,14 @@ class Privacy:
 
     def __init__(self, client: ClientXMPP, shelf: Shelf, tell: Callable[[str, str], None]) -> None:
         self._client = client
-        self._shelf = shelf
-        client.register_plugin("xep_0384", {"shelf": shelf, "tell": tell}, module=None)
+        self._kept = _Kept(shelf)
+        register_plugin(_Omemo)
+        client.register_plugin("xep_0384", {"kept": self._kept, "tell": tell})
         self._omemo: _Omemo = client.plugin["xep_0384"]  # type: ignore[typeddict-item]
+
+    async def load(self) -> None:
+        """Read what the last run left; before the client connects."""
+        await self._kept.load_all()
 
     # ── in ──────────────────────────────────────────────────────────────────────────────
     def is_encrypted(self, message: Message) -> bool:
@@ -119,20 +150,22 @@ class Privacy:
         """The words of an encrypted message, and why they must not be obeyed, or ""."""
         bare = message["from"].bare
         plain, device = await self._omemo.decrypt_message(message)
-        await self._shelf.put(f"person {bare}", {"encrypted": True, **await self._wishes(bare)})
-        if not await self._omemo.meet(device):
+        self._kept.wish(bare, encrypted=True)
+        trusted = await self._omemo.meet(device)
+        await self._kept.flush()
+        if not trusted:
             return "", UNKNOWN_DEVICE.format(short=_short(device))
         return str(plain["body"]), ""
 
-    async def refuses_clear(self, bare: str) -> bool:
+    def refuses_clear(self, bare: str) -> bool:
         """Whether words in the clear from somebody must not be obeyed."""
-        wishes = await self._wishes(bare)
+        wishes = self._kept.wishes(bare)
         return bool(wishes.get("encrypted")) and not wishes.get("clear")
 
     # ── out ─────────────────────────────────────────────────────────────────────────────
-    async def encrypts_for(self, bare: str) -> bool:
+    def encrypts_for(self, bare: str) -> bool:
         """Whether somebody is written to encrypted."""
-        return bool((await self._wishes(bare)).get("encrypted"))
+        return bool(self._kept.wishes(bare).get("encrypted"))
 
     async def sealed(self, message: Message) -> Message | None:
         """A message as its reader alone can read it; None when that cannot be done."""
@@ -141,11 +174,12 @@ class Privacy:
             closed, errors = await self._omemo.encrypt_message(message, JID(bare))
         except Exception as error:  # the library raises what its parts raise
             log.warning("%s: %s", CANNOT_ENCRYPT, type(error).__name__)
-            return message if (await self._wishes(bare)).get("clear") else None
+            return message if self._kept.wishes(bare).get("clear") else None
         for trouble in errors:
             log.info("a device of somebody on Jabber is left out: %s", type(trouble).__name__)
         if closed is not None and replaces:
             closed["replace"]["id"] = replaces
+        await self._kept.flush()
         return closed
 
     # ── words ───────────────────────────────────────────────────────────────────────────
@@ -156,8 +190,8 @@ class Privacy:
             return await self._described(bare)
         if words in ("plain text is fine", "encrypt always"):
             clear = words == "plain text is fine"
-            wishes = {**await self._wishes(bare), "clear": clear}
-            await self._shelf.put(f"person {bare}", wishes)
+            self._kept.wish(bare, clear=clear)
+            await self._kept.flush()
             if clear:
                 return (
                     "From now on I also read what comes in the clear. “encrypt always” ends that."
@@ -173,6 +207,7 @@ class Privacy:
             if _short(device) == short:
                 level = TrustLevel.TRUSTED if trusted else TrustLevel.DISTRUSTED
                 await manager.set_trust(bare, device.identity_key, level.value)
+                await self._kept.flush()
                 return f"Device {short} is {'trusted' if trusted else 'not trusted'} from now on."
         return f"I know no device {short} of yours; “omemo” lists them."
 
@@ -189,9 +224,6 @@ class Privacy:
             lines.append("  none that encrypts")
         lines.append("Say “trust 1a2b3c4d” or “distrust 1a2b3c4d” to change that.")
         return "\n".join(lines)
-
-    async def _wishes(self, bare: str) -> dict[str, Any]:
-        return await self._shelf.get(f"person {bare}") or {}
 
 
 def _short(device: DeviceInformation) -> str:

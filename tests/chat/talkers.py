@@ -29,6 +29,15 @@ class Talker(Protocol):
     async def sees(self, wanted: Callable[[str], bool], within: float = 20) -> str: ...
 
 
+class JabberServer(Protocol):
+    """An XMPP server for `prosody.DOMAIN`."""
+
+    port: int
+    ca: Path
+
+    async def register(self, name: str, password: str) -> str: ...
+
+
 class ConsoleTalker:
     """Somebody at a terminal: what the console prints is what they read."""
 
@@ -129,20 +138,26 @@ async def on_telegram(
 
 
 @asynccontextmanager
-async def on_jabber(folder: Path, *, language: bool = True) -> AsyncIterator[Stage]:
-    certificate = await certs.make(folder, prosody.DOMAIN)
-    async with prosody.Prosody(certificate) as server:
-        bot = await server.register("pbx", "bot-secret")
+async def on_jabber(
+    folder: Path, *, language: bool = True, server: JabberServer | None = None
+) -> AsyncIterator[Stage]:
+    """With a server of one's own the bot's account on it has to be there."""
+    async with AsyncExitStack() as stack:
+        if server is None:
+            certificate = await certs.make(folder, prosody.DOMAIN)
+            server = await stack.enter_async_context(prosody.Prosody(certificate))
+            await server.register("pbx", "bot-secret")
         section = {
-            "jid": bot,
+            "jid": f"pbx@{prosody.DOMAIN}",
             "password": "bot-secret",
             "host": "127.0.0.1",
             "port": server.port,
-            "ca_file": str(certificate.ca),
+            "ca_file": str(server.ca),
         }
         talkers: list[prosody.Talker] = []
         data = folder / "data"
-        data.mkdir()
+        data.mkdir(exist_ok=True)
+        here = server
         async with open_office(data, language=language, xmpp=section) as office:
             if not language:
                 office.app.understand = by_phrase  # type: ignore[method-assign]
@@ -150,16 +165,16 @@ async def on_jabber(folder: Path, *, language: bool = True) -> AsyncIterator[Sta
                 await office.app.chats[0].ready.wait()
 
             async def meet(name: str) -> Talker:
-                jid = await server.register(name.lower(), "secret")
-                talker = prosody.Talker(jid, "secret", bot, certificate.ca)
-                talker.connect("127.0.0.1", server.port)
+                jid = await here.register(name.lower(), "secret")
+                talker = prosody.Talker(jid, "secret", section["jid"], here.ca)
+                talker.connect("127.0.0.1", here.port)
                 async with asyncio.timeout(10):
                     await talker.online.wait()
                 talkers.append(talker)
                 return talker
 
             stage = Stage(office, meet)
-            stage.server = server  # type: ignore[attr-defined]
+            stage.server = here  # type: ignore[attr-defined]
             yield stage
             for talker in talkers:
                 await talker.disconnect()

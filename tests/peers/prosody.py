@@ -9,7 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from slixmpp import ClientXMPP
+from omemo.session_manager import MessageNotForUs
+from omemo.storage import Just, Maybe, Nothing, Storage
+from slixmpp import JID, ClientXMPP
+from slixmpp.plugins import register_plugin
+from slixmpp_omemo import XEP_0384
 
 from .certs import Certificate
 from .ports import HOST, free_port, wait_bound
@@ -55,6 +59,7 @@ class Prosody:
 
     def __init__(self, certificate: Certificate) -> None:
         self._certificate = certificate
+        self.ca = certificate.ca
         self._folder = tempfile.TemporaryDirectory(prefix="prosody-")
         self.port, self.direct_port, self.https = free_port(), free_port(), free_port()
         self._process: Process | None = None
@@ -214,3 +219,89 @@ def _shown_in(iq: Any) -> tuple[str, list[tuple[str, str]]]:
         for option in field["options"] or ()
     ]
     return notes, options
+
+
+class InMemory(Storage):
+    """A client's keys."""
+
+    def __init__(self) -> None:
+        super().__init__(True)
+        self._kept: dict[str, Any] = {}
+
+    async def _load(self, key: str) -> Maybe[Any]:
+        return Just(self._kept[key]) if key in self._kept else Nothing()
+
+    async def _store(self, key: str, value: Any) -> None:
+        self._kept[key] = value
+
+    async def _delete(self, key: str) -> None:
+        self._kept.pop(key, None)
+
+
+class _BlindOmemo(XEP_0384):
+    default_config = {"fallback_message": "encrypted", "kept": None}  # noqa: RUF012
+
+    @property
+    def storage(self) -> Storage:
+        return self.kept
+
+    @property
+    def _btbv_enabled(self) -> bool:
+        return True
+
+    async def _prompt_manual_trust(self, manually_trusted: Any, identifier: Any) -> None:
+        raise PeerError("a client that trusts blindly is never asked")
+
+
+class SecretTalker(Talker):
+    """Somebody whose client encrypts with OMEMO (slixmpp-omemo's own plugin, trusting blindly)."""
+
+    def __init__(
+        self, jid: str, password: str, bot: str, ca: Path, keys: InMemory | None = None
+    ) -> None:
+        super().__init__(jid, password, bot, ca)
+        self.keys = keys or InMemory()
+        register_plugin(_BlindOmemo)
+        self.register_plugin("xep_0384", {"kept": self.keys})
+        self.can_encrypt = asyncio.Event()
+        self.in_the_clear: list[str] = []
+        "What the bot wrote so that the server could read it."
+        self._opening: set[asyncio.Task[None]] = set()
+        self.add_event_handler("omemo_initialized", lambda _: self.can_encrypt.set())
+
+    def _on_message(self, message: Any) -> None:
+        if message["from"].bare != self.bot:
+            return
+        if not self.plugin["xep_0384"].is_encrypted(message):
+            if message["body"]:
+                self.in_the_clear.append(message["body"])
+                self.feed.push(message["body"])
+            return
+        self._spawn(self._open(message))
+
+    async def _open(self, message: Any) -> None:
+        replaced = message["replace"]["id"]
+        try:
+            plain, _ = await self.plugin["xep_0384"].decrypt_message(message)
+        except MessageNotForUs:  # every device gets it, not every one can read it
+            return
+        plain["replace"]["id"] = replaced
+        self.take(plain)
+
+    def says(self, text: str) -> None:
+        self._spawn(self._say(text))
+
+    async def _say(self, text: str) -> None:
+        message = self.make_message(mto=self.bot, mbody=text, mtype="chat")
+        message["id"] = self.new_id()
+        closed, _ = await self.plugin["xep_0384"].encrypt_message(message, JID(self.bot))
+        assert text not in str(closed)
+        closed.send()
+
+    def says_in_the_clear(self, text: str) -> None:
+        super().says(text)
+
+    def _spawn(self, job: Any) -> None:
+        task = asyncio.ensure_future(job)
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)

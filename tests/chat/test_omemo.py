@@ -1,0 +1,124 @@
+"""OMEMO on a real server: who encrypts is answered encrypted, and later devices must be let in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.jabber.privacy import IN_THE_CLEAR
+from bot.ports import Role
+from encryptotel.people import OWNER
+from tests.chat.talkers import Stage, on_jabber
+from tests.peers import certs, prosody
+from tests.peers.proc import missing
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.skipif(bool(missing("prosody", "prosodyctl")), reason="Prosody is not installed"),
+]
+
+
+@asynccontextmanager
+async def owned(
+    folder: Path, server: prosody.Prosody | None = None
+) -> AsyncIterator[tuple[Stage, prosody.SecretTalker]]:
+    """An office whose owner joined with an encrypted message."""
+    async with on_jabber(folder, language=False, server=server) as stage:
+        here: prosody.Prosody = stage.server  # type: ignore[attr-defined]
+        await here.register("alice", "secret")
+        chat: Any = stage.office.app.chats[0]
+        await chat._privacy._omemo.get_session_manager()  # its keys are on the server then
+        async with device(stage, folder) as alice:
+            people = stage.office.app.people
+            alice.says(await people.invite("Alice", role=Role.OWNER, person_id=OWNER))
+            await alice.sees(lambda text: "Welcome" in text)
+            yield stage, alice
+
+
+@asynccontextmanager
+async def device(
+    stage: Stage, folder: Path, same_as: prosody.SecretTalker | None = None
+) -> AsyncIterator[prosody.SecretTalker]:
+    """One more of Alice's devices, or one that comes back."""
+    server: prosody.Prosody = stage.server  # type: ignore[attr-defined]
+    talker = prosody.SecretTalker(
+        f"alice@{prosody.DOMAIN}",
+        "secret",
+        f"pbx@{prosody.DOMAIN}",
+        folder / "ca.pem",
+        keys=same_as and same_as.keys,
+    )
+    talker.connect("127.0.0.1", server.port)
+    async with asyncio.timeout(20):
+        await talker.can_encrypt.wait()
+    yield talker
+    await talker.disconnect()
+
+
+async def test_who_encrypts_is_answered_encrypted(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (stage, alice):
+        alice.says("status")
+        await alice.sees(lambda text: "exchange is up" in text)
+        stage.office.app.tell_owner("The line us is down.")
+        await alice.sees(lambda text: text == "The line us is down.")
+        alice.says("omemo")
+        told = await alice.sees(lambda text: "My fingerprint" in text)
+        assert told.count(" trusted: ") == 1
+        alice.says("export my data")
+        await alice.sees(lambda text: text.startswith("aesgcm://localhost:"))
+        assert alice.in_the_clear == []
+
+
+async def test_in_the_clear_nothing_is_done_in_the_name_of_who_encrypts(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (_, alice):
+        alice.says_in_the_clear("status")
+        await alice.sees(lambda text: text == IN_THE_CLEAR)
+        assert alice.in_the_clear == [IN_THE_CLEAR]
+        alice.says_in_the_clear("plain text is fine")
+        await alice.feed.wait(lambda text: text == IN_THE_CLEAR, since=len(alice.feed.items))
+        alice.says("plain text is fine")
+        await alice.sees(lambda text: "comes in the clear" in text and text != IN_THE_CLEAR)
+        alice.says_in_the_clear("status")
+        await alice.sees(lambda text: "exchange is up" in text)
+        assert len(alice.in_the_clear) == 2
+        alice.says("encrypt always")
+        await alice.sees(lambda text: "encrypted messages only" in text)
+
+
+async def test_sessions_outlast_a_restart(tmp_path: Path) -> None:
+    certificate = await certs.make(tmp_path, prosody.DOMAIN)
+    async with prosody.Prosody(certificate) as server:
+        await server.register("pbx", "bot-secret")
+        async with owned(tmp_path, server) as (stage, alice):
+            alice.says("status")
+            await alice.sees(lambda text: "exchange is up" in text)
+        async with on_jabber(tmp_path, language=False, server=server) as stage:
+            stage.office.app.tell_owner("The line us is down.")
+            async with device(stage, tmp_path, alice) as again:
+                again.says("help")
+                await again.sees(lambda text: "I place calls" in text)
+                await again.sees(lambda text: text == "The line us is down.")
+                assert again.in_the_clear == []
+
+
+async def test_a_later_device_is_let_in_by_an_earlier_one(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (stage, alice), device(stage, tmp_path) as phone:
+        phone.says("status")
+        told = await alice.sees(lambda text: "do not trust yet" in text)
+        short = told.partition("“trust ")[2][:8]
+        assert not any("exchange is up" in text for text in (*alice.feed.items, *phone.feed.items))
+        alice.says(f"trust {short}")
+        await alice.sees(lambda text: text == f"Device {short} is trusted from now on.")
+        phone.says("status")
+        await phone.sees(lambda text: "exchange is up" in text)
+        alice.says(f"distrust {short}")
+        await alice.sees(lambda text: "not trusted from now on" in text)
+        seen = len(phone.feed.items)
+        phone.says("help")
+        await alice.sees(lambda text: text.count(short) == 1 and "do not trust yet" in text)
+        assert not any("I place calls" in text for text in phone.feed.items[seen:])
