@@ -5,7 +5,7 @@ set -eu
 
 packages="sip-tester baresip-core baresip-ffmpeg linphone-cli kamailio kamailio-tls-modules
           dnsmasq-base coturn espeak-ng sox gcc libc6-dev
-          prosody go-sendxmpp"
+          prosody ejabberd go-sendxmpp profanity"
 missing=""
 for package in $packages; do
     dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"

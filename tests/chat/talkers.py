@@ -14,7 +14,7 @@ from encryptotel.app import App
 from nlp.commands import COMMANDS, Understanding
 from nlp.phrases import label_of_phrase
 from tests.office import Office, open_office
-from tests.peers import certs, prosody, telegram
+from tests.peers import certs, ejabberd, prosody, telegram
 from tests.peers.ports import free_port
 from tests.peers.proc import Feed, PeerError
 
@@ -178,6 +178,15 @@ async def on_jabber(
             yield stage
             for talker in talkers:
                 await talker.disconnect()
+
+
+@asynccontextmanager
+async def on_ejabberd(folder: Path, *, language: bool = True) -> AsyncIterator[Stage]:
+    certificate = await certs.make(folder, prosody.DOMAIN)
+    async with ejabberd.Ejabberd(certificate) as server:
+        await server.register("pbx", "bot-secret")
+        async with on_jabber(folder, language=language, server=server) as stage:
+            yield stage
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from pbx.events import LegRinging, LegStarted
 from pbx.media.tones import tone
 from pbx.ports import CallRefused
 from tests.calls.test_callback import telephone_network
-from tests.chat.talkers import FRONT_ENDS, Stage, on_webhook
+from tests.chat.talkers import FRONT_ENDS, Stage, on_ejabberd, on_webhook
 from tests.office import NEVER, quiet
 from tests.peers.proc import missing
 
@@ -164,6 +164,14 @@ async def test_journey(front_end: str, file: str, tmp_path: Path) -> None:
 async def test_a_journey_over_a_webhook(tmp_path: Path) -> None:
     async with on_webhook(tmp_path) as stage:
         await Journey(stage).play(JOURNEYS["first_call"])
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(bool(missing("erl", "ejabberdctl")), reason="ejabberd is not installed")
+@pytest.mark.parametrize("file", ["first_call", "rejected"])
+async def test_a_journey_on_another_jabber_server(tmp_path: Path, file: str) -> None:
+    async with on_ejabberd(tmp_path) as stage:
+        await Journey(stage).play(JOURNEYS[file])
 
 
 def test_there_are_journeys() -> None:

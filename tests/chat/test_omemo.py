@@ -14,7 +14,7 @@ from bot.jabber.privacy import IN_THE_CLEAR
 from bot.ports import Role
 from encryptotel.people import OWNER
 from tests.chat.talkers import Stage, on_jabber
-from tests.peers import certs, prosody
+from tests.peers import certs, ejabberd, prosody
 from tests.peers.proc import missing
 
 pytestmark = [
@@ -60,8 +60,20 @@ async def device(
     await talker.disconnect()
 
 
-async def test_who_encrypts_is_answered_encrypted(tmp_path: Path) -> None:
-    async with owned(tmp_path) as (stage, alice):
+@asynccontextmanager
+async def server_of(kind: str, folder: Path) -> AsyncIterator[Any]:
+    certificate = await certs.make(folder, prosody.DOMAIN)
+    server = ejabberd.Ejabberd if kind == "ejabberd" else prosody.Prosody
+    async with server(certificate) as here:
+        await here.register("pbx", "bot-secret")
+        yield here
+
+
+@pytest.mark.parametrize("kind", ["prosody", "ejabberd"])
+async def test_who_encrypts_is_answered_encrypted(tmp_path: Path, kind: str) -> None:
+    if kind == "ejabberd" and missing("erl", "ejabberdctl"):
+        pytest.skip("ejabberd is not installed")
+    async with server_of(kind, tmp_path) as server, owned(tmp_path, server) as (stage, alice):
         alice.says("status")
         await alice.sees(lambda text: "exchange is up" in text)
         stage.office.app.tell_owner("The line us is down.")
@@ -91,9 +103,7 @@ async def test_in_the_clear_nothing_is_done_in_the_name_of_who_encrypts(tmp_path
 
 
 async def test_sessions_outlast_a_restart(tmp_path: Path) -> None:
-    certificate = await certs.make(tmp_path, prosody.DOMAIN)
-    async with prosody.Prosody(certificate) as server:
-        await server.register("pbx", "bot-secret")
+    async with server_of("prosody", tmp_path) as server:
         async with owned(tmp_path, server) as (stage, alice):
             alice.says("status")
             await alice.sees(lambda text: "exchange is up" in text)
