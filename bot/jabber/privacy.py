@@ -113,18 +113,18 @@ class _Omemo(XEP_0384):
                 self.tell(device.bare_jid, NEW_DEVICE.format(short=_short(device)))
 
     async def meet(self, device: DeviceInformation) -> bool:
-        """Whether a device is trusted; one met for the first time is if no other is yet."""
-        level = device.trust_level_name
-        if level != TrustLevel.UNDECIDED.value:
-            return bool(level in (TrustLevel.TRUSTED.value, TrustLevel.BLINDLY_TRUSTED.value))
+        """Whether a device is trusted. When somebody's first is met, all that they have then
+        are; ours always are."""
+        if device.trust_level_name != TrustLevel.UNDECIDED.value:
+            return bool(device.trust_level_name == TrustLevel.TRUSTED.value)
         manager = await self.get_session_manager()
-        ours = device.bare_jid == self.xmpp.boundjid.bare
-        others = await manager.get_device_information(device.bare_jid)
-        decided = {one.trust_level_name for one in others} - {TrustLevel.UNDECIDED.value}
-        first = TrustLevel.TRUSTED.value not in decided
-        chosen = TrustLevel.TRUSTED if first or ours else TrustLevel.DISTRUSTED
-        await manager.set_trust(device.bare_jid, device.identity_key, chosen.value)
-        return first or ours
+        theirs = {*await manager.get_device_information(device.bare_jid), device}
+        known = any(one.trust_level_name != TrustLevel.UNDECIDED.value for one in theirs)
+        trusted = not known or device.bare_jid == self.xmpp.boundjid.bare
+        level = TrustLevel.TRUSTED if trusted else TrustLevel.DISTRUSTED
+        for one in {device} if known else theirs:
+            await manager.set_trust(one.bare_jid, one.identity_key, level.value)
+        return trusted
 
 
 class Privacy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ from bot.ports import Role
 from encryptotel.people import OWNER
 from tests.chat.talkers import Stage, on_jabber
 from tests.peers import certs, ejabberd, prosody
-from tests.peers.proc import missing
+from tests.peers.proc import PeerError, missing
+from tests.peers.profanity import Profanity
 
 pytestmark = [
     pytest.mark.interop,
@@ -100,6 +102,43 @@ async def test_in_the_clear_nothing_is_done_in_the_name_of_who_encrypts(tmp_path
         assert len(alice.in_the_clear) == 2
         alice.says("encrypt always")
         await alice.sees(lambda text: "encrypted messages only" in text)
+
+
+@pytest.mark.skipif(bool(missing("profanity")), reason="profanity is not installed")
+async def test_an_independent_client_encrypts(tmp_path: Path) -> None:
+    async with on_jabber(tmp_path, language=False) as stage:
+        server: prosody.Prosody = stage.server  # type: ignore[attr-defined]
+        chat: Any = stage.office.app.chats[0]
+        await chat._privacy._omemo.get_session_manager()
+        jid, bot = await server.register("alice", "secret"), f"pbx@{prosody.DOMAIN}"
+        async with device(stage, tmp_path):
+            pass  # makes the list of devices, which profanity does not
+        people = stage.office.app.people
+        code = await people.invite("Alice", role=Role.OWNER, person_id=OWNER)
+        async with Profanity(tmp_path / "home", jid, "secret", server.port) as alice:
+            alice.types("/omemo gen")
+            await alice.shows("materials generated")
+            alice.types(f"/msg {bot} {code}")
+            await alice.shows("Your extension is 101")
+            alice.types(f"/sub request {bot}")
+            await alice.shows("Authorization request")
+            alice.types(f"/sub allow {bot}")
+            async with asyncio.timeout(10):
+                while chat._client.client_roster[jid]["subscription"] != "both":  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            alice.types(f"/msg {bot}")
+            alice.types("/omemo start")
+            await alice.shows("OMEMO")
+            for _ in range(5):  # it does not say when it has our keys
+                alice.types("status")
+                with contextlib.suppress(PeerError):
+                    await alice.shows("The exchange is up.", 3)
+                    break
+            alice.types("omemo")
+            await alice.shows("My fingerprint:")
+            assert b"no line to the telephone network" in alice.screen
+        assert chat._privacy.encrypts_for(jid)
+        assert chat._privacy.refuses_clear(jid)
 
 
 async def test_sessions_outlast_a_restart(tmp_path: Path) -> None:
