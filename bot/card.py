@@ -63,7 +63,7 @@ class Card:
             back = f"call {self._back}"
             return (Button(label="Call back", says=back),) if self._back else ()
         if self._step is Step.INCOMING:
-            return (self._button("Reject"),)
+            return (self._button("Reject"), self._button("Mailbox"))
         if self._step is Step.RINGING:
             return (self._button("Hang up"),)
         return (
@@ -92,6 +92,9 @@ def told(progress: Progress) -> str:
             return progress.text
         case Step.MISSED:
             return f"You missed a call from {progress.peer}."
+        case Step.VOICEMAIL:
+            length = clock(progress.seconds)
+            return f"Voice message from {progress.peer}, {length}."
         case Step.ENDED:
             if progress.text == "declined":
                 return "The call was declined."

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import readline
 import sys
+import tempfile
 import termios
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from bot.dialogue import Dialogue
-from bot.replies import Reply
+from bot.replies import Attachment, Reply
 
 PROMPT = "you> "
 MAX_LINE = 8192
@@ -29,7 +31,8 @@ class Console:
         """Print one reply; what the person is typing just now is put back below it."""
         if not reply.text:
             return
-        text = "\n".join(f"bot> {line}" for line in reply.text.splitlines())
+        said = reply.text if reply.file is None else f"{reply.text}\n{_saved(reply.file)}"
+        text = "\n".join(f"bot> {line}" for line in said.splitlines())
         if self._at_terminal and not self._closed:
             print(f"\r\x1b[K{text}\n{PROMPT}{readline.get_line_buffer()}", end="", flush=True)
         else:
@@ -72,6 +75,13 @@ class Console:
                 yield line
         finally:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
+
+
+def _saved(file: Attachment) -> str:
+    """Put a file where its reader alone can open it; where that is."""
+    path = Path(tempfile.mkdtemp(prefix="encryptotel-")) / file.name
+    path.write_bytes(file.content)
+    return f"saved as {path}"
 
 
 async def _piped() -> AsyncIterator[str]:

@@ -68,7 +68,7 @@ MAX_UNASKED = 12
 "Commands that wait to be completed."
 # What buttons say that are about one certain thing.
 _PRESSED = re.compile(
-    r"(yes|no|pick \d|hang up|hold|resume|mute|unmute|reject|keypad|press [0-9*#])"
+    r"(yes|no|pick \d|hang up|hold|resume|mute|unmute|reject|mailbox|keypad|press [0-9*#])"
     r" #([0-9a-f]{6,16})"
 )
 _KEYS = re.compile(r"press\s+((?:[0-9*#]\s*){1,32})", re.IGNORECASE)
@@ -80,6 +80,7 @@ _DONE = {
     "mute": "They do not hear you now.",
     "unmute": "They hear you again.",
     "reject": "Rejected.",
+    "mailbox": "They can leave a message now.",
     "press": "Pressed.",
 }
 _NO_KEYS = "There is no call to press keys in."
@@ -91,6 +92,7 @@ _FITS: Mapping[str, tuple[Callable[[ActiveCall], bool], str]] = {
     "mute": (lambda call: call.joined and not call.muted, "There is no call to mute."),
     "unmute": (lambda call: call.muted, "No call is muted."),
     "reject": (lambda call: call.incoming, _NOTHING_RINGS),
+    "mailbox": (lambda call: call.incoming, _NOTHING_RINGS),
     "press": (lambda call: call.joined, _NO_KEYS),
     "keypad": (lambda call: call.joined, _NO_KEYS),
 }
@@ -184,8 +186,8 @@ class Dialogue:
             return await self._press(*pressed.groups())
         if keys := _KEYS.fullmatch(text):
             return await self._to_call("press " + "".join(keys[1].split()))
-        if text.lower() == "keypad":
-            return await self._to_call("keypad")
+        if text.lower() in ("keypad", "mailbox"):
+            return await self._to_call(text.lower())
         if personal := await about_oneself(self._operator, self.person, text):
             self.person, reply = personal
             return [reply]
@@ -271,6 +273,8 @@ class Dialogue:
                     return await self._ask_first(await self._operator.last_called(self.person))
                 case commands.History():
                     return [await self._past(command)]
+                case commands.Voicemail():
+                    return await self._voicemail()
                 case commands.Devices():
                     return [Reply(text=describe(self._operator.state(self.person)))]
                 case commands.Status():
@@ -373,6 +377,21 @@ class Dialogue:
         left = len(found) - len(lines)
         return "\n".join([*lines, f"… and {left} more"] if left else lines)
 
+    async def _voicemail(self) -> list[Reply]:
+        """The latest voice messages, oldest of them first."""
+        found = await self._operator.voicemail(self.person)
+        if not found:
+            return [Reply(text="There are no voice messages for you.")]
+        zone = ZoneInfo(self.person.timezone)
+        return [
+            Reply(
+                text=f"{one.peer}, {one.at.astimezone(zone):%a %d %b %H:%M}, {clock(one.seconds)}",
+                file=one.file,
+                buttons=_call_back(one.back),
+            )
+            for one in reversed(found)
+        ]
+
     # ── calls going on ──────────────────────────────────────────────────────────────────
     async def _to_call(self, what: str) -> list[Reply]:
         """Do something with the call it can be done with; ask which where there are several."""
@@ -443,6 +462,10 @@ class Dialogue:
             self._asked_yes_elsewhere |= asks
             self._push(Reply(text=text, buttons=YES_OR_NO if asks else ()))
             return
+        if progress.step is Step.VOICEMAIL:
+            buttons = _call_back(progress.back)
+            self._push(Reply(text=text, file=progress.file, buttons=buttons))
+            return
         card = self._card(progress.call_id, "A call of yours")
         card.take(progress)
         if card.over:
@@ -464,6 +487,10 @@ class Dialogue:
 def _keypad(call_id: str) -> Reply:
     keys = tuple(Button(label=key, says=f"press {key} #{call_id}") for key in "123456789*0#")
     return Reply(text="Tap keys, or type for instance “press 123#”.", buttons=keys, keypad=True)
+
+
+def _call_back(number: str) -> tuple[Button, ...]:
+    return (Button(label="Call back", says=f"call {number}"),) if number else ()
 
 
 def _past_line(call: PastCall, zone: ZoneInfo) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from bot.replies import Attachment
 from nlp.commands import Call, Command, Party, Understanding
 
 
@@ -136,6 +137,7 @@ class Step(StrEnum):
     NOTICE = "notice"
     QUESTION = "question"
     MISSED = "missed"
+    VOICEMAIL = "voicemail"
     ENDED = "ended"
 
 
@@ -151,6 +153,8 @@ class Progress:
     text: str = ""
     seconds: int = 0
     back: str = ""
+    file: Attachment | None = None
+    "What they said on the answerphone."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +180,8 @@ class Control(StrEnum):
     MUTE = "mute"
     UNMUTE = "unmute"
     REJECT = "reject"
+    MAILBOX = "mailbox"
+    "Not to be answered: let them leave a message."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +195,17 @@ class PastCall:
     incoming: bool
     answered: bool
     seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoiceMessage:
+    """What somebody said on the person's answerphone."""
+
+    at: datetime
+    peer: str
+    back: str
+    seconds: int
+    file: Attachment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +274,9 @@ class Operator(Protocol):
         party: Party | None = None,
     ) -> Sequence[PastCall]:
         """The person's latest calls, newest first."""
+
+    async def voicemail(self, person: Person) -> Sequence[VoiceMessage]:
+        """The person's latest voice messages, newest first."""
 
     async def last_called(self, person: Person) -> Call:
         """The command that calls again whom the person called last."""

@@ -38,6 +38,7 @@ from encryptotel.heartbeat import Heartbeat
 from encryptotel.journal import Journal
 from encryptotel.language import Language
 from encryptotel.lessons import Lessons
+from encryptotel.mailbox import Mailbox
 from encryptotel.operator import Operator
 from encryptotel.people import OWNER, PeopleOfExchange
 from encryptotel.reload import blended, locked_out
@@ -50,6 +51,7 @@ from pbx.events import (
     Event,
     HandshakeFailed,
     LoginFailed,
+    MessageLeft,
     TrunkChanged,
 )
 from pbx.exchange import Exchange, Settings
@@ -128,6 +130,7 @@ class App:
             self.database, self.directory, self.person, timedelta(days=config.chat.keep_days)
         )
         self.contacts = Contacts(self.database)
+        self.mailbox = Mailbox(self.database, timedelta(days=config.answerphone.keep_days))
         self.reception = Reception(self.people, self._converse, confirm=config.chat.confirm)
         self._control = Control(
             data / SOCKET,
@@ -145,6 +148,8 @@ class App:
         self._said_later: deque[Reply] = deque(maxlen=MAX_NEWS)
         self._stopping = False
         self._background: set[asyncio.Task[None]] = set()
+        self._messages: set[asyncio.Task[None]] = set()
+        "Voice messages on their way to the disk."
 
     # ── life ────────────────────────────────────────────────────────────────────────────
     async def start(self) -> None:
@@ -192,9 +197,11 @@ class App:
             self.gatekeeper.answer,
             self.people,
             self.contacts,
+            self.mailbox,
             past=self._past_of,
             forget_calls=self._forget_calls_of,
         )
+        self.exchange.has_answerphone = self._has_answerphone
         self.journal.start()
         await self._listen()
         if config.demo.carrier:
@@ -219,6 +226,7 @@ class App:
                 self.exchange.hang_up_all("the exchange is stopping")
             hurried.cancel()
         await draining
+        await asyncio.gather(*self._messages, return_exceptions=True)
         for chat in self.chats:
             await chat.stop()
         await self.reception.close()
@@ -321,6 +329,9 @@ class App:
         await self.journal.caught_up()
         async with self.database.writing() as session:
             await forget_calls(session, extension)
+
+    def _has_answerphone(self, extension: str) -> bool:
+        return self.config.answerphone.on and self.operator.is_followed(extension)
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     async def _open_chats(self) -> None:
@@ -436,6 +447,9 @@ class App:
         self.journal.take(event)
         self.operator.take(event)
         match event:
+            case MessageLeft():
+                self._messages.add(task := self._spawn(self.operator.take_message(event)))
+                task.add_done_callback(self._messages.discard)
             case TrunkChanged():
                 self._on_trunk(event)
             case LoginFailed() if event.extension:
@@ -486,10 +500,11 @@ class App:
         if wanted and not self._stopping and not self.exchange.registrar.bindings(number):
             self._spawn(self._start_demo_phone(number))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     # ── certificates ────────────────────────────────────────────────────────────────────
     def _certificates_for(self, config: Config) -> Certificates:
@@ -525,6 +540,7 @@ class App:
         while True:
             try:
                 await self.people.forget_old()
+                await self.mailbox.forget_old()
             except DBAPIError as error:
                 log.warning("old conversations could not be forgotten: %s", error.orig)
             await asyncio.sleep(FORGET_EVERY)

@@ -134,6 +134,13 @@ class CallsSection(Section):
     drain: float = Field(5, ge=0, le=3600)
 
 
+class AnswerphoneSection(Section):
+    """Messages of callers whom nobody answered, for people who chat with us."""
+
+    on: bool = True
+    keep_days: float = Field(30, gt=0, le=36_500)
+
+
 class OwnerSection(Section):
     name: str = "Owner"
     extension: Number = "101"
@@ -280,6 +287,7 @@ class Config(BaseSettings):
     calls: CallsSection = CallsSection()
     owner: OwnerSection = OwnerSection()
     language: LanguageSection = LanguageSection()
+    answerphone: AnswerphoneSection = AnswerphoneSection()
     chat: ChatSection = ChatSection()
     telegram: TelegramSection = TelegramSection()
     xmpp: XmppSection = XmppSection()

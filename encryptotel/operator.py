@@ -27,8 +27,11 @@ from bot.ports import (
     State,
     Step,
     UnclearName,
+    VoiceMessage,
 )
+from bot.replies import Attachment
 from encryptotel.contacts import Contacts, similar
+from encryptotel.mailbox import Mailbox
 from encryptotel.people import PeopleOfExchange
 from nlp.commands import Call, Party
 from pbx.calls.bridge import Bridge
@@ -37,6 +40,7 @@ from pbx.calls.leg import Leg
 from pbx.calls.numbers import spoken, to_e164
 from pbx.calls.router import ECHO, DialTrunk, dial_out
 from pbx.events import (
+    AnswerphoneTook,
     CallAnswered,
     CallEnded,
     CallNotice,
@@ -44,6 +48,7 @@ from pbx.events import (
     Event,
     LegAnswered,
     LegRinging,
+    MessageLeft,
 )
 from pbx.exchange import Exchange
 from pbx.media.music import hold_music
@@ -67,6 +72,8 @@ _STEPS = {
     Control.MUTE: Step.MUTED,
     Control.UNMUTE: Step.UNMUTED,
 }
+MAX_VOICEMAIL = 5
+"Voice messages given at once."
 _DECLINED = "declined"
 _EMERGENCY = frozenset(("110", "111", "112", "118", "119", "911", "999", "000"))
 
@@ -78,6 +85,7 @@ class _Told:
     extension: str
     caller: str = ""
     joined: datetime | None = None
+    recorded: bool = False
 
 
 Past = Callable[[str], Awaitable[Sequence[CallRow]]]
@@ -94,6 +102,7 @@ class Operator:
         answer: Callable[..., str],
         people: PeopleOfExchange,
         contacts: Contacts,
+        mailbox: Mailbox,
         past: Past,
         forget_calls: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -101,6 +110,7 @@ class Operator:
         self._answer = answer
         self._people = people
         self._contacts = contacts
+        self._mailbox = mailbox
         self._past = past
         self._forget_calls = forget_calls
         self._ways: list[Callable[[str], str]] = []
@@ -196,6 +206,11 @@ class Operator:
             if not _rings_at(call, person):
                 raise OperatorError("reject.too_late", "that call rings no more")
             call.hang_up(_DECLINED, 603)
+            return
+        if what is Control.MAILBOX:
+            if not (_rings_at(call, person) and self._exchange.has_answerphone(person.extension)):
+                raise OperatorError("mailbox.not_now", "that call cannot go to the answerphone")
+            call.divert()
             return
         if what is Control.HOLD:
             await asyncio.to_thread(hold_music)  # made once
@@ -299,6 +314,37 @@ class Operator:
             answered=answered is not None,
             seconds=seconds,
         )
+
+    async def voicemail(self, person: Person) -> Sequence[VoiceMessage]:
+        """The person's latest voice messages, newest first."""
+        rows = await self._mailbox.latest(person.extension, MAX_VOICEMAIL)
+        return [
+            VoiceMessage(
+                at=row.at,
+                peer=self._who(row.caller),
+                back=self._number_of(row.caller),
+                seconds=row.seconds,
+                file=_voice(row.sound),
+            )
+            for row in rows
+        ]
+
+    async def take_message(self, event: MessageLeft) -> None:
+        """Keep what somebody said on the answerphone, and give it to whom it is for."""
+        row = await self._mailbox.keep(event)
+        left = Progress(
+            call_id=event.call_id,
+            step=Step.VOICEMAIL,
+            peer=self._who(row.caller),
+            back=self._number_of(row.caller),
+            seconds=row.seconds,
+            file=_voice(row.sound),
+        )
+        self._spread(row.extension, left)
+
+    def is_followed(self, extension: str) -> bool:
+        """Whether somebody would hear what is left on the answerphone of an extension."""
+        return bool(self._followers.get(extension))
 
     async def last_called(self, person: Person) -> Call:
         """The command that calls again whom the person called last. Raises `OperatorError`."""
@@ -405,6 +451,7 @@ class Operator:
             self._exchange.hang_up(call.call_id)
         await self._contacts.forget(person)
         await self._forget_calls(person.extension)
+        await self._mailbox.forget(person.extension)
         await self._people.forget(person)
 
     def answer(self, person: Person, *, yes: bool) -> str:
@@ -429,7 +476,9 @@ class Operator:
                 self._started(event)
             case _ if told is None:
                 pass
-            case CallAnswered():
+            case AnswerphoneTook():
+                told.recorded = True
+            case CallAnswered() if not told.recorded:
                 told.joined = event.at
                 self._tell(event.call_id, Step.JOINED)
             case CallNotice():
@@ -537,6 +586,10 @@ def _party(name: str | None, number: str) -> Party:
 def _named(party: Party, number: str) -> str:
     """Somebody for people: with the name they were called by."""
     return f"{party.name} ({spoken(number)})" if party.name else spoken(number)
+
+
+def _voice(sound: bytes) -> Attachment:
+    return Attachment("voice-message.ogg", "audio/ogg", sound)
 
 
 def _rings_at(call: RunningCall, person: Person) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -79,6 +79,26 @@ class CallAnswered:
 
     call_id: str
     at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerphoneTook:
+    """A call that nobody took is on the answerphone of an extension."""
+
+    call_id: str
+    at: datetime
+    extension: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageLeft:
+    """What a caller said on the answerphone: PCM of the telephone's rate."""
+
+    call_id: str
+    at: datetime
+    extension: str
+    caller: str
+    sound: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +220,8 @@ Event = (
     | LegEnded
     | CallAnswered
     | CallEnded
+    | AnswerphoneTook
+    | MessageLeft
     | CallTraced
     | CallNotice
     | DeviceRegistered

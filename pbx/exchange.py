@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+from pbx.calls.apps.answerphone import take_message
 from pbx.calls.apps.callback import Party, callback
 from pbx.calls.apps.connect import connect
 from pbx.calls.apps.echo import call_and_echo, echo
@@ -85,6 +86,7 @@ TRACE_DELAY = 1.0
 "Seconds after a call's end until its trace is taken: the last answers are still under way."
 _PLAIN_USER = "+*-_.!~'()&=$,;?/"
 "What may stand in the user part of a URI as it is (RFC 3261 §25.1)."
+GREETING = "{name} cannot take your call now. Please leave a message after the tone."
 METHODS = (*ALLOW.split(", "), "REGISTER")
 EXTENSIONS = frozenset({"100rel", "timer", "path", "outbound"})
 "Option tags a Require may name (RFC 3261 §20.32)."
@@ -138,6 +140,8 @@ class Exchange:
         self.calls: dict[str, Call] = {}
         self.trunks: dict[str, TrunkLink] = {}
         self.speaker = Speaker(settings.voice)
+        self.has_answerphone: Callable[[str], bool] = lambda extension: False
+        "Whether callers may leave a message for an extension."
         self._now = now
         self.stack = Stack(self, advertise=settings.advertise, timers=timers)
         self.stack.on_flow_closed = self._on_flow_closed
@@ -481,12 +485,24 @@ class Exchange:
                     return await run_script(call, leg, transaction.request, extension.script)
                 case RingExtension(extension=extension):
                     targets = self._device_targets(extension, call.caller, name)
-            return await connect(
-                call, leg, targets, offered, ring_timeout=self.settings.ring_timeout
+            ring = self.settings.ring_timeout
+            try:
+                return await connect(call, leg, targets, offered, ring_timeout=ring)
+            except CallRefused as refused:
+                if not isinstance(plan, RingExtension) or not self._records(plan, call, refused):
+                    raise
+            greeting = await self.speaker.say(GREETING.format(name=plan.extension.name or "We"))
+            return await take_message(
+                call, leg, greeting, extension=plan.extension.number, at=self._now()
             )
         except CallRefused as refused:
             leg.hang_up(refused.reason, refused.status)
             raise
+
+    def _records(self, plan: RingExtension, call: Call, refused: CallRefused) -> bool:
+        """Whether a call that nobody took is for the answerphone."""
+        missed = call.diverted or refused.status in (408, 480, 486, 600)
+        return missed and self.has_answerphone(plan.extension.number)
 
     def _hold(self, call: Call, permit: Permit) -> None:
         """A call uses a permit until it ends, and ends when the permit does."""

@@ -67,6 +67,8 @@ class Call(LegListener):
         self.started_at = now()
         self.answered_at: datetime | None = None
         self.ending: Ending | None = None
+        self.diverted = False
+        "Whether it shall go to the answerphone, without waiting any longer."
         self.bridge: Bridge | None = None
         "Between the two sides, once they are joined."
         self.forwards = forwards
@@ -76,14 +78,14 @@ class Call(LegListener):
         self._redirect = redirect
         self._redirects = 0
         self._limit: asyncio.TimerHandle | None = None
-        self._emit = emit
+        self.emit = emit
         self._now = now
         self._new_leg = new_leg
         self._recorder = recorder
         self._task: asyncio.Task[None] | None = None
         self._rang: set[str] = set()
         self._done = asyncio.Event()
-        self._emit(
+        self.emit(
             CallStarted(
                 call_id=self.id,
                 at=self.started_at,
@@ -131,7 +133,7 @@ class Call(LegListener):
         self.ending = ending
         for leg in self.legs:
             leg.hang_up(ending.reason if ending.status == 200 else "", max(ending.status, 400))
-        self._emit(
+        self.emit(
             CallEnded(
                 call_id=self.id,
                 at=self._now(),
@@ -144,6 +146,13 @@ class Call(LegListener):
         if self._limit is not None:
             self._limit.cancel()
         self._done.set()
+
+    def divert(self) -> None:
+        """Ring no longer: to the answerphone."""
+        self.diverted = True
+        for leg in self.legs:
+            if leg.direction == "out" and not leg.answered:
+                leg.hang_up(ELSEWHERE)
 
     def limit(self, seconds: float) -> None:
         """End the call after so long; the shortest of several limits holds."""
@@ -180,11 +189,11 @@ class Call(LegListener):
         """Two sides are joined now, or an app took the call."""
         if self.answered_at is None:
             self.answered_at = self._now()
-            self._emit(CallAnswered(call_id=self.id, at=self.answered_at))
+            self.emit(CallAnswered(call_id=self.id, at=self.answered_at))
 
     def notice(self, text: str) -> None:
         """Tell people about a step."""
-        self._emit(CallNotice(call_id=self.id, at=self._now(), text=text))
+        self.emit(CallNotice(call_id=self.id, at=self._now(), text=text))
 
     def dissolve(self) -> None:
         """Let go of everything the call held, once nobody will ask for it again: calls and legs
@@ -212,7 +221,7 @@ class Call(LegListener):
             **media,
         )
         self.legs.append(leg)
-        self._emit(
+        self.emit(
             LegStarted(
                 call_id=self.id,
                 leg_id=leg.id,
@@ -297,10 +306,10 @@ class Call(LegListener):
     def leg_ringing(self, leg: Leg) -> None:
         if leg.id not in self._rang:  # phones repeat their 180
             self._rang.add(leg.id)
-            self._emit(LegRinging(call_id=self.id, leg_id=leg.id, at=self._now(), peer=leg.peer))
+            self.emit(LegRinging(call_id=self.id, leg_id=leg.id, at=self._now(), peer=leg.peer))
 
     def leg_answered(self, leg: Leg) -> None:
-        self._emit(
+        self.emit(
             LegAnswered(
                 call_id=self.id,
                 leg_id=leg.id,
@@ -317,7 +326,7 @@ class Call(LegListener):
         port = leg.media.audio_port
         heard = port.quality if port is not None and port.received else None
         trip = heard.round_trip if heard is not None else None
-        self._emit(
+        self.emit(
             LegEnded(
                 call_id=self.id,
                 leg_id=leg.id,

@@ -1,7 +1,7 @@
 """Every table, so that one import knows them all."""
 
 from store.tables.directory import ExtensionRow, RouteRow, TrunkRow
-from store.tables.journal import CallRow, LegRow, TraceRow
+from store.tables.journal import CallRow, LegRow, TraceRow, VoicemailRow
 from store.tables.people import (
     AccountRow,
     ContactRow,
@@ -26,4 +26,5 @@ __all__ = [
     "ShelfRow",
     "TraceRow",
     "TrunkRow",
+    "VoicemailRow",
 ]

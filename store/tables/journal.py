@@ -64,3 +64,16 @@ class TraceRow(SQLModel, table=True):
 
     call_id: str = Field(primary_key=True, foreign_key="call.id", max_length=16)
     messages: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
+
+
+class VoicemailRow(SQLModel, table=True):
+    """What a caller said on the answerphone of an extension: Opus in Ogg."""
+
+    __tablename__ = "voicemail"
+
+    id: str = Field(primary_key=True, max_length=16)
+    extension: str = Field(index=True, max_length=16)
+    caller: str = Field(max_length=80)
+    at: datetime = Field(sa_type=UtcDateTime)
+    seconds: int
+    sound: bytes

@@ -44,11 +44,14 @@ class ConsoleTalker:
     def __init__(self, app: App, name: str) -> None:
         self._app, self._name = app, name
         self.feed: Feed[str] = Feed("console")
+        self.files: list[bytes] = []
         self._buttons: tuple[Button, ...] = ()
         self._hearing: set[asyncio.Task[None]] = set()
 
     def shows(self, reply: Reply) -> None:
         self._buttons = reply.buttons or self._buttons
+        if reply.file is not None:
+            self.files.append(reply.file.content)
         self.feed.push(reply.card or reply.text)
 
     def says(self, text: str) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 from slixmpp import JID
 from slixmpp.exceptions import IqError
 
@@ -152,9 +151,7 @@ async def test_what_is_known_of_a_person_comes_as_an_uploaded_file(tmp_path: Pat
     async with owned(tmp_path) as (_, _stage, alice):
         alice.says("export my data")
         await alice.sees(lambda text: text.startswith("https://localhost:"))
-        trusting = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
-        async with ClientSession() as session, session.get(alice.files[0], ssl=trusting) as got:
-            known = await got.json()
+        known = json.loads(await alice.fetched(alice.files[0]))
         assert known["accounts"][0]["address"] == f"alice@{prosody.DOMAIN}"
 
 
@@ -193,12 +190,14 @@ async def test_a_server_with_another_certificate_gets_no_password(tmp_path: Path
     trusted = await certs.make(ours, prosody.DOMAIN)
     async with prosody.Prosody(await certs.make(theirs, prosody.DOMAIN)) as server:
         await server.register("pbx", "bot-secret")
+        database = Database(tmp_path / "encryptotel.db")
+        await database.open()
         reception: Any = type("Nobody", (), {"open_channel": lambda *_: None})()
         chat = Jabber(
             "pbx@xmpp.test",
             "bot-secret",
             reception,
-            Shelf(Database(tmp_path / "unused.db"), "xmpp"),
+            Shelf(database, "xmpp"),
             host="127.0.0.1",
             port=server.port,
             ca_file=str(trusted.ca),

@@ -15,8 +15,11 @@ from bot.ports import Role
 from encryptotel.demo.phone import Phone, plays
 from encryptotel.people import OWNER
 from pbx.events import LegRinging, LegStarted
-from pbx.media.tones import tone
+from pbx.media import ogg
+from pbx.media.codecs import RATE
+from pbx.media.tones import share_of, tone
 from pbx.ports import CallRefused
+from tests.calls.test_answerphone import SAID, leaves_a_message
 from tests.calls.test_callback import telephone_network
 from tests.chat.talkers import FRONT_ENDS, Stage, on_ejabberd, on_webhook
 from tests.office import NEVER, quiet
@@ -39,6 +42,8 @@ class Journey:
             (re.compile(r"the telephone network is there"), self.network),
             (re.compile(r"Carol rings Alice and gives up"), self.rings),
             (re.compile(r"Carol rings Alice"), self.keeps_ringing),
+            (re.compile(r"Carol leaves Alice a message of three seconds"), self.leaves_a_message),
+            (re.compile(r"(\w+) can listen to it"), self.listens),
             (re.compile(r"Carol's phone hears that it was declined"), self.declined),
             (re.compile(r"the telephone network was called (\d+) times"), self.called),
             (re.compile(r"(\w+) joins as the owner"), self.owns),
@@ -87,6 +92,22 @@ class Journey:
         await self.stage.office.phone("101", Phone(quiet, ring_seconds=NEVER))
         carol = await self.stage.office.phone("103", Phone(quiet))
         self.carols_call = asyncio.ensure_future(carol.call("101"))
+
+    async def leaves_a_message(self) -> None:
+        carol = await self.stage.office.phone("103", Phone(leaves_a_message))
+        await carol.call("101")
+
+    async def listens(self, name: str) -> None:
+        """The newest file the person got is the sound that Carol made."""
+        person: Any = await self.stage.person(name)
+        if hasattr(person, "messages"):
+            content = next(seen.file for seen in reversed(person.messages) if seen.file)
+        elif hasattr(person, "shown"):
+            await person.feed.wait(lambda text: text.startswith("https://"), WITHIN)
+            content = await person.fetched(person.files[-1])
+        else:
+            content = person.files[-1]
+        assert share_of(ogg.decoded(content)[RATE:-RATE], SAID) > 0.9
 
     async def declined(self) -> None:
         with pytest.raises(CallRefused) as refused:

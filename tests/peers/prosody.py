@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from aiohttp import ClientSession
 from omemo.session_manager import MessageNotForUs
 from omemo.storage import Just, Maybe, Nothing, Storage
 from slixmpp import JID, ClientXMPP
@@ -163,6 +165,12 @@ class Talker(ClientXMPP):
             self.files.append(message["body"])
         self.shown[replaced or message["id"]] = message["body"]
         self.feed.push(message["body"])
+
+    async def fetched(self, address: str) -> bytes:
+        """A file that the bot sent, from where it says."""
+        trusting = ssl.create_default_context(cafile=str(self.ca_certs))
+        async with ClientSession() as session, session.get(address, ssl=trusting) as got:
+            return await got.read()
 
     def says(self, text: str) -> None:
         message = self.make_message(mto=self.bot, mbody=text, mtype="chat")

@@ -1,0 +1,138 @@
+"""The answerphone, by what callers hear and what is on the message they leave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.ports import Control, Progress, Step
+from encryptotel.demo.phone import Phone
+from pbx.calls.leg import Leg
+from pbx.events import CallEnded, LegRinging, MessageLeft
+from pbx.media import ogg
+from pbx.media.codecs import RATE
+from pbx.media.tones import level, share_of, tone
+from pbx.ports import CallRefused
+from tests.office import NEVER, BusyPhone, Office, open_office, quiet
+
+BEEP, SAID = 1000.0, 620.0
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    async with open_office(tmp_path, calls={"ring_timeout": 1}) as opened:
+        yield opened
+
+
+def follow(office: Office) -> list[Progress]:
+    """What the owner is told of their calls."""
+    told: list[Progress] = []
+
+    def hear(progress: Progress) -> None:
+        told.append(progress)
+        office._wake()
+
+    office.app.operator.follow(office.app.person, hear)
+    return told
+
+
+async def leaves_a_message(phone: Phone, leg: Leg) -> None:
+    """Waits for the tone, says something for three seconds and hangs up."""
+    await phone.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+    await asyncio.wait_for(leg.play(bytes(RATE) + tone(3.0, SAID) + bytes(RATE)), 10)
+    leg.hang_up()
+
+
+async def _called(office: Office, behave: Any = leaves_a_message) -> Phone:
+    carol = await office.phone("103", Phone(behave, ring_seconds=0.1))
+    await carol.call("101")
+    return carol
+
+
+async def test_who_is_not_answered_leaves_a_message(office: Office) -> None:
+    told = follow(office)
+    await office.phone("101", Phone(quiet, ring_seconds=NEVER))
+    carol = await _called(office)
+    await office.until(lambda: any(one.step is Step.VOICEMAIL for one in told))
+    (left,) = [one for one in told if one.step is Step.VOICEMAIL]
+    assert left.peer == "Carol (103)"
+    assert 3 <= left.seconds <= 4
+    assert left.file is not None
+    sound = ogg.decoded(left.file.content)
+    assert share_of(sound[RATE:-RATE], SAID) > 0.95
+    assert -25 < level(sound) < -8
+    greeting = bytes(carol.heard).partition(bytes(4000))[0] or bytes(carol.heard)
+    assert level(greeting) > -35, "the greeting is heard"
+    await office.until(lambda: any(one.step is Step.MISSED for one in told))
+    assert Step.JOINED not in [one.step for one in told]
+    kept = await office.app.operator.voicemail(office.app.person)
+    assert [message.file.content for message in kept] == [left.file.content]
+
+
+@pytest.mark.parametrize("there", ["nobody", "busy"])
+async def test_a_busy_phone_and_none_have_one_as_well(office: Office, there: str) -> None:
+    follow(office)
+    if there == "busy":
+        await office.phone("101", BusyPhone(quiet))
+    await _called(office)
+    await office.until(lambda: bool(office.of(MessageLeft)))
+
+
+async def test_a_ringing_call_is_sent_there_from_the_chat(tmp_path: Path) -> None:
+    async with open_office(tmp_path, calls={"ring_timeout": 60}) as office:
+        told = follow(office)
+        await office.phone("101", Phone(quiet, ring_seconds=NEVER))
+        calling = asyncio.ensure_future(_called(office))
+        await office.until(lambda: bool(office.of(LegRinging)))
+        await office.app.operator.control(office.app.person, told[0].call_id, Control.MAILBOX)
+        await office.until(lambda: any(one.step is Step.VOICEMAIL for one in told))
+        await calling
+
+
+async def test_who_says_nothing_leaves_nothing(office: Office) -> None:
+    async def silent(phone: Phone, leg: Leg) -> None:
+        await leg.ended()
+
+    told = follow(office)
+    await _called(office, silent)
+    await office.ended()
+    assert office.of(CallEnded)[-1].cause == "left no message"
+    assert office.of(MessageLeft) == []
+    assert [one.step for one in told] == [Step.INCOMING, Step.MISSED]
+
+
+async def test_the_hash_key_ends_a_message(office: Office) -> None:
+    async def keyed(phone: Phone, leg: Leg) -> None:
+        await phone.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+        await leg.play(bytes(RATE) + tone(2.0, SAID))
+        leg.audio.send_digit("#")
+        await leg.ended()
+
+    follow(office)
+    await _called(office, keyed)
+    ended = await office.ended()
+    assert ended.cause == "left a message"
+
+
+async def test_where_nobody_would_hear_it_there_is_none(office: Office) -> None:
+    carol = await office.phone("103", Phone(quiet))
+    with pytest.raises(CallRefused) as refused:
+        await carol.call("101")
+    assert refused.value.status == 480
+
+
+async def test_messages_are_few_and_go_with_their_person(office: Office) -> None:
+    mailbox = office.app.mailbox
+    for n in range(105):
+        event = MessageLeft(
+            call_id=str(n), at=office.app.exchange._now(), extension="101", caller="103",
+            sound=tone(0.1, SAID),
+        )  # fmt: skip
+        await mailbox.keep(event)
+    assert len(await mailbox.latest("101", 1000)) == 100
+    await office.app.operator.forget(office.app.person)
+    assert list(await mailbox.latest("101", 1000)) == []
