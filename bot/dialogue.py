@@ -19,6 +19,7 @@ from bot.personal import about_oneself, at_place
 from bot.ports import (
     ActiveCall,
     Control,
+    Listen,
     Operator,
     OperatorError,
     PastCall,
@@ -59,7 +60,10 @@ I place calls for you. For example:
   Save Bob as +44 20 7946 0321
   Invite Bob"""
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
-NOT_HEARD = "I cannot listen to voice messages yet; please write what you want."
+NOT_HEARD = (
+    "I did not make that out. By voice I know for instance “call” with the name of a contact, "
+    "“any missed calls” and “hang up”; please write anything else."
+)
 NOTHING_DONE = "All right, nothing done."
 NO_QUESTION = "There is nothing waiting for a yes."
 NO_LONGER_OPEN = "That is no longer open; please say again what you want."
@@ -110,6 +114,7 @@ class Dialogue:
         learn: Callable[[str, str, str], None] | None = None,
         *,
         trust_contacts: bool = False,
+        listen: Listen | None = None,
     ) -> None:
         self.person = person
         self._operator = operator
@@ -118,6 +123,7 @@ class Dialogue:
         self._history: tuple[commands.Command, ...] = ()
         self._learn = learn
         self._trust_contacts = trust_contacts
+        self._listen = listen
         self._asked_by = ""
         "The message that made us ask."
         self._asked = ""
@@ -173,7 +179,7 @@ class Dialogue:
                 case Place():
                     return [await at_place(self._operator, heard.latitude, heard.longitude)]
                 case VoiceNote():
-                    return [Reply(text=NOT_HEARD)]
+                    return await self._listen_to(heard.content)
         except OperatorError as error:
             return [Reply(text=_sentence(error.message))]
 
@@ -199,6 +205,23 @@ class Dialogue:
             self._awaiting = None
             return await self._do(picked)
         return await self._understood(text, confirm=confirm)
+
+    async def _listen_to(self, sound: bytes) -> list[Reply]:
+        """Read back what was heard, and do it after a yes."""
+        said = await self._listen(sound, self.person) if self._listen else ""
+        if not said:
+            return [Reply(text=NOT_HEARD)]
+        understood = await self._understand(said, self.person, Talk(history=self._history))
+        if len(understood.commands) != 1 or understood.lacks[0]:
+            return [Reply(text=NOT_HEARD)]
+        command = understood.commands[0]
+        self._remember(command)
+        cost = ""
+        if isinstance(command, commands.Call):
+            cost = self._operator.quote(self.person, command)
+        self._awaiting, self._asked_yes_elsewhere = Awaited(commands=(command,)), False
+        question = f"Call {cost}?" if cost else "Shall I do that?"
+        return [Reply(text=f"I heard: “{said}”. {question}", buttons=self._awaiting.buttons)]
 
     async def _understood(self, text: str, *, confirm: bool) -> list[Reply]:
         """Do what a sentence means."""

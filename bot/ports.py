@@ -334,3 +334,6 @@ class Talk:
 
 Understand = Callable[[str, Person, Talk], Awaitable[Understanding]]
 "Text to commands, with what is known of the person and was said before."
+
+Listen = Callable[[bytes, Person], Awaitable[str]]
+"A voice message (Opus in Ogg) to a sentence; empty when nothing certain was heard."

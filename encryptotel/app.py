@@ -38,6 +38,7 @@ from encryptotel.heartbeat import Heartbeat
 from encryptotel.journal import Journal
 from encryptotel.language import Language
 from encryptotel.lessons import Lessons
+from encryptotel.listening import Listener
 from encryptotel.mailbox import Mailbox
 from encryptotel.operator import Operator
 from encryptotel.people import OWNER, PeopleOfExchange
@@ -116,6 +117,7 @@ class App:
         self.alerts = Alerts(self.tell_owner)
         self.chats: list[FrontEnd] = []
         self.language = Language()
+        self.listener = Listener()
         self.lessons = Lessons(data, self.anonymous)
         self.exchange: Exchange
         self.operator: Operator
@@ -240,6 +242,7 @@ class App:
         await self.database.close()
         await self.lessons.close()
         await self.language.close()
+        await self.listener.close()
         for task in self._background:
             task.cancel()
         self.health.stop()
@@ -285,7 +288,18 @@ class App:
     def _converse(self, person: Person, push: Callable[[Reply], None]) -> Dialogue:
         learn = self.lessons.keep if self.config.language.learn else None
         trust = not self.config.chat.confirm_contacts
-        return Dialogue(person, self.operator, self.understand, push, learn, trust_contacts=trust)
+        return Dialogue(
+            person,
+            self.operator,
+            self.understand,
+            push,
+            learn,
+            trust_contacts=trust,
+            listen=self._listen_to,
+        )
+
+    async def _listen_to(self, sound: bytes, person: Person) -> str:
+        return await self.listener.hear(sound, self._context(person).contacts)
 
     async def ways_in(self) -> list[str]:
         """How the owner takes possession by chat; none when that was done, or there is no chat."""

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import threading
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from typing import TYPE_CHECKING
 
+from encryptotel.worker import new_worker
 from nlp.commands import Understanding
 from nlp.context import Context
 
@@ -27,7 +22,7 @@ class Language:
     """One worker with the model loaded; it is replaced if it dies."""
 
     def __init__(self) -> None:
-        self._pool = self._new_pool()
+        self._pool = new_worker()
 
     async def warm_up(self) -> None:
         """Load the model now rather than at the first sentence. A missing one is logged."""
@@ -43,7 +38,7 @@ class Language:
             return await loop.run_in_executor(self._pool, _understand, text, context)
         except BrokenProcessPool:
             log.warning("the language process died and is started again")
-            self._pool = self._new_pool()
+            self._pool = new_worker()
             return await loop.run_in_executor(self._pool, _understand, text, context)
 
     async def anonymous(self, text: str, context: Context) -> str:
@@ -54,26 +49,6 @@ class Language:
     async def close(self) -> None:
         """End the worker."""
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
-
-    @staticmethod
-    def _new_pool() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            1, mp_context=multiprocessing.get_context("spawn"), initializer=_live_with_parent
-        )
-
-
-def _live_with_parent() -> None:
-    """Ctrl-C is for the exchange, which ends this process when it is done; and if the exchange
-    is killed, this process must not stay behind with the model in memory."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os._exit(0)
 
 
 @cache
