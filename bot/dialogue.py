@@ -54,11 +54,13 @@ MAX_MESSAGE = MAX_CHARACTERS
 HELP = """\
 I place calls for you. For example:
   Call +1 202 555 0143 from the USA line, then call me back on 101
-  Call 102
-  Hang up
-  Status
-  Save Bob as +44 20 7946 0321
-  Invite Bob"""
+  Call Bob · Call again · Hang up
+  Put her on hold · Mute me · Press 12#
+  Who called me today? · Any missed calls?
+  Play my last voicemail
+  Save Bob as +44 20 7946 0321 · Show my contacts
+  Invite Bob · Status
+  My time zone is Europe/Berlin · Export my data · Forget me"""
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
 NOT_HEARD = (
     "I did not make that out. By voice I know for instance “call” with the name of a contact, "

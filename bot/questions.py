@@ -33,14 +33,7 @@ _QUESTIONS = {
 }
 _NAMES = {
     "conference": "conferences",
-    "hold": "holding a call",
-    "resume": "going on with a held call",
-    "mute": "muting",
-    "unmute": "muting",
-    "answer": "answering for you",
-    "reject": "rejecting calls",
     "transfer": "transferring calls",
-    "redial": "calling again",
     "redirect": "redirecting calls",
     "do_not_disturb": "do not disturb",
     "block": "blocking callers",
@@ -53,8 +46,6 @@ _NAMES = {
     "cancel_reminder": "reminders",
     "edit_reminder": "reminders",
     "calendar": "calendars",
-    "history": "the list of calls (but `encryptotel calls` shows it)",
-    "voicemail": "the answerphone",
     "recordings": "recordings",
     "balance": "your balance",
     "tariff": "tariffs",
@@ -64,7 +55,6 @@ _NAMES = {
     "tracking_number": "tracking numbers",
     "statistics": "statistics",
     "add_device": "setting up phones (but `encryptotel extension add` does)",
-    "devices": "the list of phones (but “status” shows them)",
 }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import vobject  # type: ignore[import-untyped]
 
+logging.getLogger("vobject.base").disabled = True  # it quotes people's contacts
 MAX_CONTACTS = 2_000
 "Read from one file."
 
