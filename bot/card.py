@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bot.ports import Progress, Step
+from bot.ports import ActiveCall, Progress, Step
 from bot.replies import Button
 
 MAX_NOTICES = 3
@@ -60,8 +60,7 @@ class Card:
     def buttons(self) -> tuple[Button, ...]:
         """What can be done with the call now."""
         if self.over:
-            back = f"call {self._back}"
-            return (Button(label="Call back", says=back),) if self._back else ()
+            return call_back(self._back)
         if self._step is Step.INCOMING:
             return (self._button("Reject"), self._button("Mailbox"))
         if self._step is Step.RINGING:
@@ -107,3 +106,18 @@ def told(progress: Progress) -> str:
 def clock(seconds: int) -> str:
     """A duration as people write it: 3:10."""
     return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+def pair(call: ActiveCall) -> str:
+    """Who with whom."""
+    return f"{call.caller} ↔ {call.callee}"
+
+
+def call_back(number: str) -> tuple[Button, ...]:
+    """A button that calls somebody back whose number is known."""
+    return (Button(label="Call back", says=f"call {number}"),) if number else ()
+
+
+def sentence(text: str) -> str:
+    """What is wrong, as a sentence of its own."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -8,21 +8,20 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from bot.awaited import Awaited, naming
-from bot.card import Card, clock, told
+from bot.card import clock, pair, sentence
 from bot.heard import ContactFile, Heard, Place, SharedContact, VoiceNote
+from bot.in_call import InCall
+from bot.news import News
+from bot.past import past_calls, voice_messages
 from bot.personal import about_oneself, at_place
 from bot.ports import (
-    ActiveCall,
-    Control,
     Listen,
     Operator,
     OperatorError,
-    PastCall,
     Person,
     Progress,
     State,
@@ -36,7 +35,6 @@ from bot.replies import Button, Reply
 from nlp import commands
 from nlp.commands import command_from_json, command_to_json
 from nlp.context import MAX_CHARACTERS
-from nlp.periods import stretch
 
 MAX_HISTORY = 8
 "Commands that “him”, “again” and “the other one” may mean."
@@ -44,10 +42,6 @@ MAX_LISTED = 100
 "Contacts shown at once."
 MAX_REFUSED = 10
 "Names told of contacts that could not be kept."
-MAX_PAST = 15
-"Past calls shown at once."
-MAX_CARDS = 100
-"Calls whose message can still change."
 MAX_MESSAGE = MAX_CHARACTERS
 "Characters of one message; longer ones are not read."
 
@@ -69,39 +63,10 @@ NOT_HEARD = (
 NOTHING_DONE = "All right, nothing done."
 NO_QUESTION = "There is nothing waiting for a yes."
 NO_LONGER_OPEN = "That is no longer open; please say again what you want."
-YES_OR_NO = (Button(label="Yes", says="yes"), Button(label="No", says="no"))
 MAX_UNASKED = 12
 "Commands that wait to be completed."
 # What buttons say that are about one certain thing.
-_PRESSED = re.compile(
-    r"(yes|no|pick \d|hang up|hold|resume|mute|unmute|reject|mailbox|keypad|press [0-9*#])"
-    r" #([0-9a-f]{6,16})"
-)
-_KEYS = re.compile(r"press\s+((?:[0-9*#]\s*){1,32})", re.IGNORECASE)
-
-
-_DONE = {
-    "hold": "They are on hold and hear music.",
-    "resume": "You hear each other again.",
-    "mute": "They do not hear you now.",
-    "unmute": "They hear you again.",
-    "reject": "Rejected.",
-    "mailbox": "They can leave a message now.",
-    "press": "Pressed.",
-}
-_NO_KEYS = "There is no call to press keys in."
-_NOTHING_RINGS = "Nothing is ringing just now."
-_FITS: Mapping[str, tuple[Callable[[ActiveCall], bool], str]] = {
-    "hang": (lambda call: True, "There is no call of yours to hang up."),
-    "hold": (lambda call: call.joined and not call.held, "There is no call to put on hold."),
-    "resume": (lambda call: call.held, "No call is on hold."),
-    "mute": (lambda call: call.joined and not call.muted, "There is no call to mute."),
-    "unmute": (lambda call: call.muted, "No call is muted."),
-    "reject": (lambda call: call.incoming, _NOTHING_RINGS),
-    "mailbox": (lambda call: call.incoming, _NOTHING_RINGS),
-    "press": (lambda call: call.joined, _NO_KEYS),
-    "keypad": (lambda call: call.joined, _NO_KEYS),
-}
+_PRESSED = re.compile(r"(yes|no|pick \d) #([0-9a-f]{6,16})")
 
 
 class Dialogue:
@@ -132,12 +97,11 @@ class Dialogue:
         "The slot a question of ours is about, as `intent.slot`: of the last command."
         self._unasked = deque[tuple[commands.Command, str]](maxlen=MAX_UNASKED)
         "Commands that lack something as well, to be asked about one after another."
-        self._choices: tuple[str, Sequence[ActiveCall]] = ("", ())
-        "What is to be done with one of several calls."
+        self._in_call = InCall(operator)
         self._awaiting: Awaited | None = None
         self._asked_yes_elsewhere = False
         "Whether the latest question is one of the exchange, and a yes is for that."
-        self._cards: dict[str, Card] = {}
+        self._news = News(lambda: ZoneInfo(self.person.timezone))
         self._stop_following = operator.follow(person, self._on_progress)
 
     def close(self) -> None:
@@ -183,7 +147,7 @@ class Dialogue:
                 case VoiceNote():
                     return await self._listen_to(heard.content)
         except OperatorError as error:
-            return [Reply(text=_sentence(error.message))]
+            return [Reply(text=sentence(error.message))]
 
     async def _read(self, text: str, *, confirm: bool) -> list[Reply]:
         if not text:
@@ -192,16 +156,11 @@ class Dialogue:
             return [Reply(text=f"That is too long for me: {MAX_MESSAGE} characters at most.")]
         if pressed := _PRESSED.fullmatch(text):
             return await self._press(*pressed.groups())
-        if keys := _KEYS.fullmatch(text):
-            return await self._to_call("press " + "".join(keys[1].split()))
-        if text.lower() in ("keypad", "mailbox"):
-            return await self._to_call(text.lower())
+        if about_call := await self._in_call.heard(self.person, text):
+            return about_call.replies
         if personal := await about_oneself(self._operator, self.person, text):
             self.person, reply = personal
             return [reply]
-        chosen = self._choice(text)
-        if chosen is not None:
-            return await self._act(self._choices[0], chosen.call_id)
         picked = self._awaiting and self._awaiting.open and self._awaiting.chosen(text)
         if picked and text.isdecimal():
             self._awaiting = None
@@ -229,7 +188,8 @@ class Dialogue:
         """Do what a sentence means."""
         talk = Talk(history=self._history, asked=self._asked)
         understood = await self._understand(text, self.person, talk)
-        self._choices, awaiting, self._awaiting = ("", ()), self._awaiting, None
+        awaiting, self._awaiting = self._awaiting, None
+        self._in_call.forget_choice()
         if not understood.commands:
             self._awaiting = awaiting
             return [Reply(text=NOT_UNDERSTOOD, buttons=(Button(label="Help", says="help"),))]
@@ -265,12 +225,7 @@ class Dialogue:
         return replies
 
     async def _press(self, what: str, token: str) -> list[Reply]:
-        """A button that is about one certain call or question."""
-        awaited = what in ("yes", "no") or what.startswith("pick ")
-        if not awaited:
-            replies = await self._act(what, token)
-            done = Reply(text=_DONE.get(what.partition(" ")[0], ""))
-            return [] if replies == [done] else replies  # the call's message shows it
+        """A button that is about one certain question."""
         awaiting = self._awaiting
         if awaiting is None or awaiting.token != token or not awaiting.open:
             return [Reply(text=NO_LONGER_OPEN)]
@@ -287,19 +242,19 @@ class Dialogue:
                 case commands.Call():
                     return await self._call(command)
                 case commands.Hangup():
-                    return await self._to_call("hang up")
+                    return await self._in_call.do(self.person, "hang up")
                 case commands.Hold() | commands.Resume() | commands.Mute() | commands.Unmute():
-                    return await self._to_call(command.intent)
+                    return await self._in_call.do(self.person, command.intent)
                 case commands.Reject():
-                    return await self._to_call("reject")
+                    return await self._in_call.do(self.person, "reject")
                 case commands.Answer():
-                    return [Reply(text=self._how_to_answer())]
+                    return [Reply(text=self._in_call.how_to_answer(self.person))]
                 case commands.Redial():
                     return await self._ask_first(await self._operator.last_called(self.person))
                 case commands.History():
-                    return [await self._past(command)]
+                    return [await past_calls(self._operator, self.person, command)]
                 case commands.Voicemail():
-                    return await self._voicemail()
+                    return await voice_messages(self._operator, self.person)
                 case commands.Devices():
                     return [Reply(text=describe(self._operator.state(self.person)))]
                 case commands.Status():
@@ -331,7 +286,7 @@ class Dialogue:
         except UnclearName as unclear:
             return self._ask_who(command, unclear)
         except OperatorError as error:
-            return [Reply(text=_sentence(error.message))]
+            return [Reply(text=sentence(error.message))]
 
     def _ask_who(self, command: commands.Command, unclear: UnclearName) -> list[Reply]:
         """Ask which of the people with such a name is meant."""
@@ -367,7 +322,7 @@ class Dialogue:
         except UnclearName as unclear:
             return self._ask_who(command, unclear)
         except OperatorError as error:
-            return [Reply(text=_sentence(error.message))]
+            return [Reply(text=sentence(error.message))]
         if not cost or (self._trust_contacts and command.to[0].name):
             return await self._do(command)
         if self._awaiting is not None:
@@ -381,7 +336,7 @@ class Dialogue:
         line = f" from the {placed.line} line" if placed.line else ""
         text = f"Calling {placed.to}{line}, then calling back {placed.back}."
         over = f" over the {placed.line} line" if placed.line else ""
-        card = self._card(placed.call_id, f"{placed.to}{over} ↔ {placed.back}")
+        card = self._news.card(placed.call_id, f"{placed.to}{over} ↔ {placed.back}")
         return [Reply(text=text, call_id=placed.call_id, card=card.text, buttons=card.buttons)]
 
     async def _invite(self, command: commands.Invite) -> list[Reply]:
@@ -402,128 +357,9 @@ class Dialogue:
         left = len(found) - len(lines)
         return "\n".join([*lines, f"… and {left} more"] if left else lines)
 
-    async def _voicemail(self) -> list[Reply]:
-        """The latest voice messages, oldest of them first."""
-        found = await self._operator.voicemail(self.person)
-        if not found:
-            return [Reply(text="There are no voice messages for you.")]
-        zone = ZoneInfo(self.person.timezone)
-        return [
-            Reply(
-                text=f"{one.peer}, {one.at.astimezone(zone):%a %d %b %H:%M}, {clock(one.seconds)}",
-                file=one.file,
-                buttons=_call_back(one.back),
-            )
-            for one in reversed(found)
-        ]
-
-    # ── calls going on ──────────────────────────────────────────────────────────────────
-    async def _to_call(self, what: str) -> list[Reply]:
-        """Do something with the call it can be done with; ask which where there are several."""
-        fits, none = _FITS[what.partition(" ")[0]]
-        calls = [call for call in self._operator.active_calls(self.person) if fits(call)]
-        if not calls:
-            return [Reply(text=none)]
-        if len(calls) == 1:
-            return await self._act(what, calls[0].call_id)
-        self._choices = (what, calls)
-        lines = [f"  {n}. {_pair(c)}, {clock(c.seconds)}" for n, c in enumerate(calls, 1)]
-        buttons = tuple(Button(label=str(n), says=str(n)) for n in range(1, len(calls) + 1))
-        return [Reply(text="Which one?\n" + "\n".join(lines), buttons=buttons)]
-
-    async def _act(self, what: str, call_id: str) -> list[Reply]:
-        """Do something with a certain call."""
-        self._choices = ("", ())
-        verb, _, keys = what.partition(" ")
-        try:
-            match verb:
-                case "hang":
-                    await self._operator.hang_up(self.person, call_id)
-                    return [Reply(text="Hanging up.", call_id=call_id)]
-                case "press":
-                    self._operator.press(self.person, call_id, keys)
-                case "keypad":
-                    return [_keypad(call_id)]
-                case _:
-                    await self._operator.control(self.person, call_id, Control(verb))
-        except OperatorError as error:
-            return [Reply(text=_sentence(error.message))]
-        return [Reply(text=_DONE[verb])]
-
-    def _how_to_answer(self) -> str:
-        rings = any(call.incoming for call in self._operator.active_calls(self.person))
-        return "Pick up your phone: it is ringing." if rings else _NOTHING_RINGS
-
-    async def _past(self, command: commands.History) -> Reply:
-        """Who called, and whom the person called."""
-        zone = ZoneInfo(self.person.timezone)
-        period = command.period and stretch(command.period, datetime.now(zone))
-        since, until = period or (None, None)
-        calls = await self._operator.history(
-            self.person, since, until, missed=command.missed, party=command.party
-        )
-        when = f" {command.period}" if period else ""
-        if not calls:
-            return Reply(text=f"No {'missed ' if command.missed else ''}calls{when}.")
-        lines = [f"Your {'missed ' if command.missed else ''}calls{when}, the latest first:"]
-        lines += [_past_line(call, zone) for call in calls[:MAX_PAST]]
-        if len(calls) > MAX_PAST:
-            lines.append(f"… and {len(calls) - MAX_PAST} more")
-        who = {call.back: call.peer for call in calls if call.back}
-        buttons = [Button(label=f"Call {who[back]}", says=f"call {back}") for back in who]
-        return Reply(text="\n".join(lines), buttons=tuple(buttons[:3]))
-
-    def _choice(self, text: str) -> ActiveCall | None:
-        """The call meant by a bare number, while one is being asked for."""
-        _, calls = self._choices
-        if text.isdigit() and len(text) < 4 and 1 <= int(text) <= len(calls):
-            return calls[int(text) - 1]
-        return None
-
     def _on_progress(self, progress: Progress) -> None:
-        text = told(progress)
-        if not progress.call_id:
-            asks = progress.step is Step.QUESTION
-            self._asked_yes_elsewhere |= asks
-            self._push(Reply(text=text, buttons=YES_OR_NO if asks else ()))
-            return
-        if progress.step is Step.VOICEMAIL:
-            buttons = _call_back(progress.back)
-            self._push(Reply(text=text, file=progress.file, buttons=buttons))
-            return
-        card = self._card(progress.call_id, "A call of yours")
-        card.take(progress)
-        if card.over:
-            del self._cards[progress.call_id]
-        call_id = progress.call_id
-        self._push(Reply(text=text, buttons=card.buttons, call_id=call_id, card=card.text))
-
-    def _card(self, call_id: str, title: str) -> Card:
-        """The message about a call; a call is told of before it is known by its order."""
-        card = self._cards.get(call_id)
-        if card is None:
-            if len(self._cards) >= MAX_CARDS:
-                self._cards.pop(next(iter(self._cards)))
-            zone = ZoneInfo(self.person.timezone)
-            card = self._cards[call_id] = Card(call_id, title, lambda: datetime.now(zone))
-        return card
-
-
-def _keypad(call_id: str) -> Reply:
-    keys = tuple(Button(label=key, says=f"press {key} #{call_id}") for key in "123456789*0#")
-    return Reply(text="Tap keys, or type for instance “press 123#”.", buttons=keys, keypad=True)
-
-
-def _call_back(number: str) -> tuple[Button, ...]:
-    return (Button(label="Call back", says=f"call {number}"),) if number else ()
-
-
-def _past_line(call: PastCall, zone: ZoneInfo) -> str:
-    at = call.at.astimezone(zone)
-    arrow = "←" if call.incoming else "→"
-    missed = "missed" if call.incoming else "no answer"
-    how = clock(call.seconds) if call.answered else missed
-    return f"  {at:%a %d %b %H:%M} {arrow} {call.peer}, {how}"
+        self._asked_yes_elsewhere |= not progress.call_id and progress.step is Step.QUESTION
+        self._push(self._news.take(progress))
 
 
 def _gives(slot: str, found: Sequence[commands.Command]) -> bool:
@@ -545,15 +381,7 @@ def describe(state: State) -> str:
         devices = {0: "no phone", 1: "1 phone"}.get(phone.devices, f"{phone.devices} phones")
         lines.append(f"  {phone.extension} {phone.name}: {devices}")
     for call in state.calls:
-        lines.append(f"  call {_pair(call)}, {clock(call.seconds)}")
+        lines.append(f"  call {pair(call)}, {clock(call.seconds)}")
     if not state.calls:
         lines.append("  no calls")
     return "\n".join(lines)
-
-
-def _pair(call: ActiveCall) -> str:
-    return f"{call.caller} ↔ {call.callee}"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -1,0 +1,121 @@
+"""What can be done with calls going on: by a word, by a button, and by choosing among several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bot.card import clock, pair, sentence
+from bot.ports import ActiveCall, Control, Operator, OperatorError, Person
+from bot.replies import Button, Reply
+
+# What buttons say that are about one certain call.
+_PRESSED = re.compile(
+    r"(hang up|hold|resume|mute|unmute|reject|mailbox|keypad|press [0-9*#]) #([0-9a-f]{6,16})"
+)
+_KEYS = re.compile(r"press\s+((?:[0-9*#]\s*){1,32})", re.IGNORECASE)
+_DONE = {
+    "hold": "They are on hold and hear music.",
+    "resume": "You hear each other again.",
+    "mute": "They do not hear you now.",
+    "unmute": "They hear you again.",
+    "reject": "Rejected.",
+    "mailbox": "They can leave a message now.",
+    "press": "Pressed.",
+}
+_NO_KEYS = "There is no call to press keys in."
+_NOTHING_RINGS = "Nothing is ringing just now."
+_FITS: Mapping[str, tuple[Callable[[ActiveCall], bool], str]] = {
+    "hang": (lambda call: True, "There is no call of yours to hang up."),
+    "hold": (lambda call: call.joined and not call.held, "There is no call to put on hold."),
+    "resume": (lambda call: call.held, "No call is on hold."),
+    "mute": (lambda call: call.joined and not call.muted, "There is no call to mute."),
+    "unmute": (lambda call: call.muted, "No call is muted."),
+    "reject": (lambda call: call.incoming, _NOTHING_RINGS),
+    "mailbox": (lambda call: call.incoming, _NOTHING_RINGS),
+    "press": (lambda call: call.joined, _NO_KEYS),
+    "keypad": (lambda call: call.joined, _NO_KEYS),
+}
+
+
+@dataclass(frozen=True)
+class Answered:
+    """That a message was about a call; a button's effect may need no words."""
+
+    replies: list[Reply]
+
+
+class InCall:
+    """Remembers which calls a person was asked to choose from."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+        self._what, self._choices = "", tuple[ActiveCall, ...]()
+
+    async def heard(self, person: Person, text: str) -> Answered | None:
+        """What a button, keys, or the number of a call does; None for anything else."""
+        if pressed := _PRESSED.fullmatch(text):
+            what, call_id = pressed.groups()
+            replies = await self._act(person, what, call_id)
+            done = Reply(text=_DONE.get(what.partition(" ")[0], ""))
+            return Answered([] if replies == [done] else replies)  # the call's message shows it
+        if keys := _KEYS.fullmatch(text):
+            return Answered(await self.do(person, "press " + "".join(keys[1].split())))
+        if text.lower() in ("keypad", "mailbox"):
+            return Answered(await self.do(person, text.lower()))
+        if text.isdigit() and len(text) < 4 and 1 <= int(text) <= len(self._choices):
+            return Answered(
+                await self._act(person, self._what, self._choices[int(text) - 1].call_id)
+            )
+        return None
+
+    def forget_choice(self) -> None:
+        """The person talks of something else: a number is no choice any more."""
+        self._what, self._choices = "", ()
+
+    async def do(self, person: Person, what: str) -> list[Reply]:
+        """Do something with the call it can be done with; ask which where there are several."""
+        fits, none = _FITS[what.partition(" ")[0]]
+        calls = tuple(call for call in self._operator.active_calls(person) if fits(call))
+        if not calls:
+            return [Reply(text=none)]
+        if len(calls) == 1:
+            return await self._act(person, what, calls[0].call_id)
+        self._what, self._choices = what, calls
+        return [_which(calls)]
+
+    def how_to_answer(self, person: Person) -> str:
+        """What to do about a call that rings."""
+        rings = any(call.incoming for call in self._operator.active_calls(person))
+        return "Pick up your phone: it is ringing." if rings else _NOTHING_RINGS
+
+    async def _act(self, person: Person, what: str, call_id: str) -> list[Reply]:
+        """Do something with a certain call."""
+        self.forget_choice()
+        verb, _, keys = what.partition(" ")
+        try:
+            match verb:
+                case "hang":
+                    await self._operator.hang_up(person, call_id)
+                    return [Reply(text="Hanging up.", call_id=call_id)]
+                case "press":
+                    self._operator.press(person, call_id, keys)
+                case "keypad":
+                    return [_keypad(call_id)]
+                case _:
+                    await self._operator.control(person, call_id, Control(verb))
+        except OperatorError as error:
+            return [Reply(text=sentence(error.message))]
+        return [Reply(text=_DONE[verb])]
+
+
+def _which(calls: Sequence[ActiveCall]) -> Reply:
+    lines = [f"  {n}. {pair(call)}, {clock(call.seconds)}" for n, call in enumerate(calls, 1)]
+    buttons = tuple(Button(label=str(n), says=str(n)) for n in range(1, len(calls) + 1))
+    return Reply(text="Which one?\n" + "\n".join(lines), buttons=buttons)
+
+
+def _keypad(call_id: str) -> Reply:
+    keys = tuple(Button(label=key, says=f"press {key} #{call_id}") for key in "123456789*0#")
+    return Reply(text="Tap keys, or type for instance “press 123#”.", buttons=keys, keypad=True)

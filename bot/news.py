@@ -1,0 +1,46 @@
+"""What happens to a person's calls, as replies: a message a call, which changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from bot.bounded import Bounded
+from bot.card import Card, call_back, told
+from bot.ports import Progress, Step
+from bot.replies import Button, Reply
+
+MAX_CARDS = 100
+"Calls whose message can still change."
+YES_OR_NO = (Button(label="Yes", says="yes"), Button(label="No", says="no"))
+
+
+class News:
+    """`zone` is where the person's clocks are."""
+
+    def __init__(self, zone: Callable[[], ZoneInfo]) -> None:
+        self._zone = zone
+        self._cards: Bounded[str, Card] = Bounded(MAX_CARDS)
+
+    def take(self, progress: Progress) -> Reply:
+        """How a step is told."""
+        text = told(progress)
+        if not progress.call_id:
+            return Reply(text=text, buttons=YES_OR_NO if progress.step is Step.QUESTION else ())
+        if progress.step is Step.VOICEMAIL:
+            return Reply(text=text, file=progress.file, buttons=call_back(progress.back))
+        call_id = progress.call_id
+        card = self.card(call_id, "A call of yours")
+        card.take(progress)
+        if card.over:
+            del self._cards[call_id]
+        return Reply(text=text, buttons=card.buttons, call_id=call_id, card=card.text)
+
+    def card(self, call_id: str, title: str) -> Card:
+        """The message about a call; a call is told of before it is known by its order."""
+        card = self._cards.get(call_id)
+        if card is None:
+            card = Card(call_id, title, lambda: datetime.now(self._zone()))
+            self._cards[call_id] = card
+        return card

@@ -1,0 +1,58 @@
+"""Calls that are over, and what was left on the answerphone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from bot.card import call_back, clock
+from bot.ports import Operator, PastCall, Person
+from bot.replies import Button, Reply
+from nlp.commands import History
+from nlp.periods import stretch
+
+MAX_PAST = 15
+"Past calls shown at once."
+MAX_BUTTONS = 3
+"People who can be called with a tap below a list of calls."
+
+
+async def past_calls(operator: Operator, person: Person, command: History) -> Reply:
+    """Who called, and whom the person called."""
+    zone = ZoneInfo(person.timezone)
+    period = command.period and stretch(command.period, datetime.now(zone))
+    since, until = period or (None, None)
+    calls = await operator.history(person, since, until, missed=command.missed, party=command.party)
+    when = f" {command.period}" if period else ""
+    if not calls:
+        return Reply(text=f"No {'missed ' if command.missed else ''}calls{when}.")
+    lines = [f"Your {'missed ' if command.missed else ''}calls{when}, the latest first:"]
+    lines += [_line(call, zone) for call in calls[:MAX_PAST]]
+    if len(calls) > MAX_PAST:
+        lines.append(f"… and {len(calls) - MAX_PAST} more")
+    who = {call.back: call.peer for call in calls if call.back}
+    buttons = [Button(label=f"Call {who[back]}", says=f"call {back}") for back in who]
+    return Reply(text="\n".join(lines), buttons=tuple(buttons[:MAX_BUTTONS]))
+
+
+async def voice_messages(operator: Operator, person: Person) -> list[Reply]:
+    """The latest voice messages, oldest of them first."""
+    found = await operator.voicemail(person)
+    if not found:
+        return [Reply(text="There are no voice messages for you.")]
+    zone = ZoneInfo(person.timezone)
+    return [
+        Reply(
+            text=f"{one.peer}, {one.at.astimezone(zone):%a %d %b %H:%M}, {clock(one.seconds)}",
+            file=one.file,
+            buttons=call_back(one.back),
+        )
+        for one in reversed(found)
+    ]
+
+
+def _line(call: PastCall, zone: ZoneInfo) -> str:
+    arrow = "←" if call.incoming else "→"
+    missed = "missed" if call.incoming else "no answer"
+    how = clock(call.seconds) if call.answered else missed
+    return f"  {call.at.astimezone(zone):%a %d %b %H:%M} {arrow} {call.peer}, {how}"
