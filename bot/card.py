@@ -32,6 +32,7 @@ class Card:
         match progress.step:
             case Step.INCOMING:
                 self._step, self.title, self._state = progress.step, told(progress), ""
+                self._back = progress.back
             case Step.RINGING | Step.ANSWERED:
                 self._state = told(progress)
             case Step.JOINED:
@@ -62,7 +63,9 @@ class Card:
         if self.over:
             return call_back(self._back)
         if self._step is Step.INCOMING:
-            return (self._button("Reject"), self._button("Mailbox"))
+            block = Button(label="Block", says=f"block {self._back}")
+            buttons = (self._button("Reject"), self._button("Mailbox"))
+            return (*buttons, block) if self._back else buttons
         if self._step is Step.RINGING:
             return (self._button("Hang up"),)
         return (

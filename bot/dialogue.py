@@ -51,7 +51,7 @@ I place calls for you. For example:
   Call Bob · Call again · Hang up
   Put her on hold · Mute me · Press 12#
   Who called me today? · Any missed calls?
-  Play my last voicemail
+  Play my last voicemail · Block +1 202 555 0143
   Save Bob as +44 20 7946 0321 · Show my contacts
   Invite Bob · Status
   My time zone is Europe/Berlin · Export my data · Forget me"""
@@ -271,6 +271,11 @@ class Dialogue:
                 case commands.ContactRemove() if command.name:
                     name = await self._operator.remove_contact(self.person, command.name)
                     return [Reply(text=f"{name} is no longer among your contacts.")]
+                case commands.Block() | commands.Unblock() if command.party:
+                    on = isinstance(command, commands.Block)
+                    who = await self._operator.block(self.person, command.party, on=on)
+                    done = "cannot call you any more" if on else "can call you again"
+                    return [Reply(text=f"{who} {done}.")]
                 case commands.Contacts():
                     return [Reply(text=self._contacts())]
                 case commands.Cancel():

@@ -145,7 +145,7 @@ class Step(StrEnum):
 class Progress:
     """One step of one call. `peer` for ringing and answered, `text` for a notice or how it
     ended, `seconds` the time both sides were joined. Of an incoming and of a missed call `peer`
-    is who it is from, of the latter `back` what to dial to call back, if that is known."""
+    is who it is from, and `back` what to dial to call back, if that is known."""
 
     call_id: str
     step: Step
@@ -292,6 +292,9 @@ class Operator(Protocol):
 
     def contacts(self, person: Person) -> Sequence[tuple[str, str]]:
         """The person's contacts by name, with their numbers for people."""
+
+    async def block(self, person: Person, party: Party, *, on: bool) -> str:
+        """Let somebody ring the person no more, or again; who that is, for people."""
 
     async def zone_at(self, latitude: float, longitude: float) -> str:
         """The time zone of a place."""

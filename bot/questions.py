@@ -36,8 +36,6 @@ _NAMES = {
     "transfer": "transferring calls",
     "redirect": "redirecting calls",
     "do_not_disturb": "do not disturb",
-    "block": "blocking callers",
-    "unblock": "blocking callers",
     "hide_number": "hiding your number",
     "record": "recording calls",
     "message": "sending messages",

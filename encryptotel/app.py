@@ -24,6 +24,7 @@ from bot.reception import Reception
 from bot.replies import Reply
 from encryptotel import certificates
 from encryptotel.alerts import Alerts, failed_handshake, wrong_password
+from encryptotel.blocked import Blocked
 from encryptotel.certificates import Certificates
 from encryptotel.config import Config, load
 from encryptotel.contacts import Contacts
@@ -132,6 +133,7 @@ class App:
             self.database, self.directory, self.person, timedelta(days=config.chat.keep_days)
         )
         self.contacts = Contacts(self.database)
+        self.blocked = Blocked(self.database)
         self.mailbox = Mailbox(self.database, timedelta(days=config.answerphone.keep_days))
         self.reception = Reception(self.people, self._converse, confirm=config.chat.confirm)
         self._control = Control(
@@ -178,6 +180,7 @@ class App:
         self._heartbeat.start()
         await self.directory.load()
         await self.contacts.load()
+        await self.blocked.load()
         self.gatekeeper = Gatekeeper(
             config.limits,
             config.calls.max_duration,
@@ -199,11 +202,13 @@ class App:
             self.gatekeeper.answer,
             self.people,
             self.contacts,
+            self.blocked,
             self.mailbox,
             past=self._past_of,
             forget_calls=self._forget_calls_of,
         )
         self.exchange.has_answerphone = self._has_answerphone
+        self.exchange.is_blocked = self.blocked.has
         self.journal.start()
         await self._listen()
         if config.demo.carrier:

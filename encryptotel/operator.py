@@ -30,6 +30,7 @@ from bot.ports import (
     VoiceMessage,
 )
 from bot.replies import Attachment
+from encryptotel.blocked import Blocked
 from encryptotel.contacts import Contacts, similar
 from encryptotel.mailbox import Mailbox
 from encryptotel.people import PeopleOfExchange
@@ -102,6 +103,7 @@ class Operator:
         answer: Callable[..., str],
         people: PeopleOfExchange,
         contacts: Contacts,
+        blocked: Blocked,
         mailbox: Mailbox,
         past: Past,
         forget_calls: Callable[[str], Awaitable[None]],
@@ -110,6 +112,7 @@ class Operator:
         self._answer = answer
         self._people = people
         self._contacts = contacts
+        self._blocked = blocked
         self._mailbox = mailbox
         self._past = past
         self._forget_calls = forget_calls
@@ -422,6 +425,20 @@ class Operator:
         mine = self._contacts.of(person)
         return [(name, spoken(mine[name])) for name in sorted(mine, key=str.casefold)]
 
+    async def block(self, person: Person, party: Party, *, on: bool) -> str:
+        """Let somebody ring the person no more, or again; who that is, for people."""
+        number = self._resolve(party, person)
+        if number == person.extension:
+            raise OperatorError("block.self", "that would be yourself")
+        if on:
+            await self._blocked.add(person.extension, number)
+            for call in self._exchange.calls.values():
+                if call.caller == number and _rings_at(call, person):
+                    call.hang_up(_DECLINED, 603)
+        elif not await self._blocked.remove(person.extension, number):
+            raise OperatorError("unblock.not_blocked", f"{self._who(number)} is not blocked")
+        return self._who(number)
+
     # ── the person ──────────────────────────────────────────────────────────────────────
     async def zone_at(self, latitude: float, longitude: float) -> str:
         """The time zone of a place."""
@@ -452,6 +469,7 @@ class Operator:
         await self._contacts.forget(person)
         await self._forget_calls(person.extension)
         await self._mailbox.forget(person.extension)
+        await self._blocked.forget(person.extension)
         await self._people.forget(person)
 
     def answer(self, person: Person, *, yes: bool) -> str:
@@ -498,9 +516,12 @@ class Operator:
             self._told[event.call_id] = _Told(event.user)
             return
         rung = event.user if event.kind == "inbound" else event.callee
+        if self._blocked.has(rung, event.caller):
+            return
         if event.kind in ("inbound", "internal") and self._followers.get(rung):
             self._told[event.call_id] = _Told(rung, event.caller)
-            self._tell(event.call_id, Step.INCOMING, peer=self._who(event.caller))
+            who, back = self._who(event.caller), self._number_of(event.caller)
+            self._tell(event.call_id, Step.INCOMING, peer=who, back=back)
 
     def _ended(self, event: CallEnded, told: _Told) -> None:
         if told.caller and told.joined is None and event.status != 603:

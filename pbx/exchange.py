@@ -142,6 +142,8 @@ class Exchange:
         self.speaker = Speaker(settings.voice)
         self.has_answerphone: Callable[[str], bool] = lambda extension: False
         "Whether callers may leave a message for an extension."
+        self.is_blocked: Callable[[str, str], bool] = lambda extension, caller: False
+        "Whether an extension does not want to be rung by a caller."
         self._now = now
         self.stack = Stack(self, advertise=settings.advertise, timers=timers)
         self.stack.on_flow_closed = self._on_flow_closed
@@ -484,6 +486,8 @@ class Exchange:
                 case RunScript(extension=extension):
                     return await run_script(call, leg, transaction.request, extension.script)
                 case RingExtension(extension=extension):
+                    if self.is_blocked(extension.number, call.caller):
+                        raise CallRefused(603, "blocked")
                     targets = self._device_targets(extension, call.caller, name)
             ring = self.settings.ring_timeout
             try:

@@ -1,6 +1,6 @@
 """Every table, so that one import knows them all."""
 
-from store.tables.directory import ExtensionRow, RouteRow, TrunkRow
+from store.tables.directory import BlockRow, ExtensionRow, RouteRow, TrunkRow
 from store.tables.journal import CallRow, LegRow, TraceRow, VoicemailRow
 from store.tables.people import (
     AccountRow,
@@ -15,6 +15,7 @@ from store.tables.registrations import BindingRow
 __all__ = [
     "AccountRow",
     "BindingRow",
+    "BlockRow",
     "CallRow",
     "ContactRow",
     "ExtensionRow",

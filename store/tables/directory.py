@@ -42,3 +42,12 @@ class RouteRow(SQLModel, table=True):
 
     number: str = Field(primary_key=True, max_length=20)
     to: str = Field(max_length=16)
+
+
+class BlockRow(SQLModel, table=True):
+    """Somebody, by +E.164 or extension, who may not ring an extension."""
+
+    __tablename__ = "block"
+
+    extension: str = Field(primary_key=True, max_length=16)
+    number: str = Field(primary_key=True, max_length=20)

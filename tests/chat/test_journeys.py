@@ -42,6 +42,8 @@ class Journey:
             (re.compile(r"the telephone network is there"), self.network),
             (re.compile(r"Carol rings Alice and gives up"), self.rings),
             (re.compile(r"Carol rings Alice"), self.keeps_ringing),
+            (re.compile(r"Carol rings Alice again"), self.rings_again),
+            (re.compile(r"Carol rings Alice again and is declined"), self.rings_in_vain),
             (re.compile(r"Carol leaves Alice a message of three seconds"), self.leaves_a_message),
             (re.compile(r"(\w+) can listen to it"), self.listens),
             (re.compile(r"Carol's phone hears that it was declined"), self.declined),
@@ -90,8 +92,15 @@ class Journey:
 
     async def keeps_ringing(self) -> None:
         await self.stage.office.phone("101", Phone(quiet, ring_seconds=NEVER))
-        carol = await self.stage.office.phone("103", Phone(quiet))
-        self.carols_call = asyncio.ensure_future(carol.call("101"))
+        self.carol = await self.stage.office.phone("103", Phone(quiet))
+        await self.rings_again()
+
+    async def rings_again(self) -> None:
+        self.carols_call = asyncio.ensure_future(self.carol.call("101"))
+
+    async def rings_in_vain(self) -> None:
+        await self.rings_again()
+        await self.declined()
 
     async def leaves_a_message(self) -> None:
         carol = await self.stage.office.phone("103", Phone(leaves_a_message))
