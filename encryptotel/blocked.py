@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete, select
 
@@ -30,6 +32,10 @@ class Blocked:
     def has(self, extension: str, caller: str) -> bool:
         """Whether a caller may not ring an extension."""
         return caller in self._by_extension.get(extension, ())
+
+    def of(self, extension: str) -> Sequence[str]:
+        """Whom an extension blocks."""
+        return sorted(self._by_extension.get(extension, ()))
 
     async def add(self, extension: str, number: str) -> None:
         """Let somebody ring no more. Raises `OperatorError`."""

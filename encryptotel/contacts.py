@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
+from rapidfuzz import fuzz, process
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete, select
 
@@ -15,8 +15,8 @@ from store.tables import ContactRow
 MAX_CONTACTS = 2_000
 "Of one person."
 MAX_NAME = 80
-_LIKE = 0.75
-"How alike two names are, of 1, when one may be the other with a typo or another ending."
+_LIKE = 75.0
+"How alike two names are, of 100, when one may be the other with a typo or another ending."
 _MOST_LIKE = 5
 
 
@@ -92,14 +92,14 @@ def similar(names: Mapping[str, str], wanted: str) -> list[tuple[str, str]]:
     said = " ".join(wanted.split()).casefold()
     if not said:
         return []
-    parts = {name: (name.casefold(), *name.casefold().split()) for name in names}
-    found = [name for name, known in parts.items() if said in known]
+    parts = [(part, name) for name in names for part in {name.casefold(), *name.casefold().split()}]
+    found = [name for part, name in parts if part == said]
     if not found:
-        scored = {
-            name: max(difflib.SequenceMatcher(None, said, part).ratio() for part in known)
-            for name, known in parts.items()
-        }
-        found = sorted((n for n in scored if scored[n] >= _LIKE), key=lambda n: -scored[n])
+        nearly = process.extract(
+            said, [part for part, _ in parts], scorer=fuzz.ratio, score_cutoff=_LIKE, limit=20
+        )
+        found = [parts[index][1] for _, _, index in nearly]
+    found = list(dict.fromkeys(found))
     return [(name, names[name]) for name in found[:_MOST_LIKE]]
 
 

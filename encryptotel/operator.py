@@ -458,9 +458,14 @@ class Operator:
         known = {
             **await self._people.everything_of(person),
             "contacts": dict(self._contacts.of(person)),
-            "calls": [call.model_dump(mode="json") for call in calls],
+            "blocked": self._blocked.of(person.extension),
         }
-        return json.dumps(known, indent=2, ensure_ascii=False).encode()
+
+        def written() -> bytes:
+            told = [call.model_dump(mode="json") for call in calls]
+            return json.dumps({**known, "calls": told}, indent=2, ensure_ascii=False).encode()
+
+        return await asyncio.to_thread(written)
 
     async def forget(self, person: Person) -> None:
         """Forget a person: accounts, conversation, contacts and calls."""

@@ -238,7 +238,9 @@ class Jabber:
             if digits.isdigit() and 1 <= int(digits) <= len(offered):
                 heard = offered[int(digits) - 1].says
         message_id = f"{message['from']} {message['id']}" if message["id"] else ""
-        name = (JID(account.address).user or "").capitalize()
+        roster = self._client.client_roster
+        listed = roster[account.address]["name"] if roster.has_jid(account.address) else ""
+        name = listed or (JID(account.address).user or "").capitalize()
         try:
             fresh = await self._reception.note(account, message_id)
         except Exception:  # the database is away: better answered than noted
