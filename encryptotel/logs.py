@@ -14,7 +14,10 @@ MAX_LOG = 5_000_000
 "Bytes of one file; two older ones are kept."
 MASKED = "•••"
 # What libraries log at their usual levels holds statements, addresses with tokens, stanzas.
-_QUIET = ("alembic", "aiosqlite", "sqlalchemy", "httpx", "httpcore", "telegram", "slixmpp")
+_QUIET = (
+    "alembic", "aiosqlite", "sqlalchemy", "httpx", "httpcore", "telegram", "tornado", "slixmpp",
+    "slixmpp_omemo", "omemo",
+)  # fmt: skip
 _SHORTEST = 6
 "A secret shorter than this would mask ordinary words."
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete, select
 
@@ -15,6 +18,8 @@ from pbx.media import ogg
 from pbx.media.codecs import RATE
 from store.database import Database
 from store.tables import VoicemailRow
+
+log = logging.getLogger(__name__)
 
 MAX_MESSAGES = 100
 "Of one extension; the oldest go."
@@ -27,8 +32,9 @@ class Mailbox:
         self._database = database
         self._keep = keep
 
-    async def keep(self, event: MessageLeft) -> VoicemailRow:
-        """Write down a message as a file that chat programs play."""
+    async def take(self, event: MessageLeft) -> VoicemailRow:
+        """Make a file that chat programs play of a message, and keep it; one that cannot be
+        kept is only logged, for it can still be sent."""
         row = VoicemailRow(
             id=secrets.token_hex(6),
             extension=event.extension,
@@ -37,20 +43,10 @@ class Mailbox:
             seconds=round(len(event.sound) / (2 * RATE)),
             sound=await asyncio.to_thread(ogg.encoded, event.sound),
         )
-
-        async def keep(session: AsyncSession) -> None:
-            session.add(row)
-            await session.flush()
-            older = (
-                select(VoicemailRow.id)
-                .where(col(VoicemailRow.extension) == event.extension)
-                .order_by(col(VoicemailRow.at).desc())
-                .offset(MAX_MESSAGES)
-            )
-            ids = list((await session.execute(older)).scalars())
-            await session.execute(delete(VoicemailRow).where(col(VoicemailRow.id).in_(ids)))
-
-        await self._database.together(keep)
+        try:
+            await self._database.together(partial(_keep, row=row.model_copy()))
+        except DBAPIError as error:
+            log.error("a voice message could not be kept: %s", error.orig)
         return row
 
     async def latest(self, extension: str, limit: int) -> Sequence[VoicemailRow]:
@@ -82,3 +78,16 @@ class Mailbox:
             await session.execute(delete(VoicemailRow).where(col(VoicemailRow.at) < old))
 
         await self._database.together(forget)
+
+
+async def _keep(session: AsyncSession, row: VoicemailRow) -> None:
+    session.add(row)
+    await session.flush()
+    older = (
+        select(VoicemailRow.id)
+        .where(col(VoicemailRow.extension) == row.extension)
+        .order_by(col(VoicemailRow.at).desc())
+        .offset(MAX_MESSAGES)
+    )
+    ids = list((await session.execute(older)).scalars())
+    await session.execute(delete(VoicemailRow).where(col(VoicemailRow.id).in_(ids)))

@@ -334,7 +334,7 @@ class Operator:
 
     async def take_message(self, event: MessageLeft) -> None:
         """Keep what somebody said on the answerphone, and give it to whom it is for."""
-        row = await self._mailbox.keep(event)
+        row = await self._mailbox.take(event)
         left = Progress(
             call_id=event.call_id,
             step=Step.VOICEMAIL,
@@ -476,6 +476,8 @@ class Operator:
         await self._mailbox.forget(person.extension)
         await self._blocked.forget(person.extension)
         await self._people.forget(person)
+        if self._exchange.directory.extension(person.extension) is None:
+            self._exchange.registrar.drop(person.extension, "its person left")
 
     def answer(self, person: Person, *, yes: bool) -> str:
         """The person's word on what they were asked first; empty when nothing was."""

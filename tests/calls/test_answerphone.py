@@ -118,6 +118,24 @@ async def test_the_hash_key_ends_a_message(office: Office) -> None:
     assert ended.cause == "left a message"
 
 
+async def test_what_was_said_is_kept_when_the_exchange_stops(tmp_path: Path) -> None:
+    async def talks(phone: Phone, leg: Leg) -> None:
+        await phone.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+        await leg.play(bytes(RATE) + tone(4.0, SAID))
+        leg.audio.repeat(tone(1.0, SAID))
+        await leg.ended()
+
+    async with open_office(tmp_path, calls={"ring_timeout": 1, "drain": 0}) as office:
+        follow(office)
+        carol = await _called(office, talks)
+        await carol.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+        await asyncio.wait_for(carol.legs[0].audio.played(), 10)
+        office.app.exchange.hang_up_all("the exchange is stopping")
+    async with open_office(tmp_path) as office:
+        (kept,) = await office.app.mailbox.latest("101", 10)
+        assert share_of(ogg.decoded(kept.sound), SAID) > 0.8
+
+
 async def test_where_nobody_would_hear_it_there_is_none(office: Office) -> None:
     carol = await office.phone("103", Phone(quiet))
     with pytest.raises(CallRefused) as refused:
@@ -132,7 +150,7 @@ async def test_messages_are_few_and_go_with_their_person(office: Office) -> None
             call_id=str(n), at=office.app.exchange._now(), extension="101", caller="103",
             sound=tone(0.1, SAID),
         )  # fmt: skip
-        await mailbox.keep(event)
+        await mailbox.take(event)
     assert len(await mailbox.latest("101", 1000)) == 100
     await office.app.operator.forget(office.app.person)
     assert list(await mailbox.latest("101", 1000)) == []

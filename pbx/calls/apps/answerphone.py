@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import datetime
+from typing import Any
 
 from pbx.calls.call import Call
 from pbx.calls.cause import Ending
@@ -53,21 +55,29 @@ async def take_message(
             news.clear()
             await news.wait()
 
-    if leg.ending is None:
-        leg.audio.on_frame = hear
-        ended = asyncio.ensure_future(finished())
-        keyed = asyncio.ensure_future(_hash(leg))
-        try:
-            await asyncio.wait((ended, keyed, leg.over), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ended.cancel()
-            keyed.cancel()
-    said = _trimmed(bytes(heard))
-    if len(said) >= SHORTEST * _SECOND:
-        call.emit(
-            MessageLeft(call_id=call.id, at=at, extension=extension, caller=call.caller, sound=said)
-        )
+    try:
+        if leg.ending is None:
+            leg.audio.on_frame = hear
+            await _first(leg, finished(), _hash(leg))
+    finally:  # also when the exchange is about to stop: nothing that was said is lost
+        said = _trimmed(bytes(heard))
+        if len(said) >= SHORTEST * _SECOND:
+            call.emit(
+                MessageLeft(
+                    call_id=call.id, at=at, extension=extension, caller=call.caller, sound=said
+                )
+            )
     return Ending(status=200, reason="left a message" if said else "left no message")
+
+
+async def _first(leg: Leg, *events: Coroutine[object, object, None]) -> None:
+    """Wait for one of several events, or for the end of the leg."""
+    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(event) for event in events]
+    try:
+        await asyncio.wait((*tasks, leg.over), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def _hash(leg: Leg) -> None:
