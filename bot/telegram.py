@@ -75,7 +75,17 @@ MAX_BUTTONS = 5_000
 MAX_CARDS = 1_000
 PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)
 "Seconds between tries to reach Telegram at the start."
-MENU = (("help", "What I can do"), ("status", "Phones, lines and calls"))
+MENU = (
+    ("help", "What I can do", "help"),
+    ("status", "Phones, lines and calls", "status"),
+    ("missed", "Missed calls", "any missed calls"),
+    ("calls", "My calls today", "show my calls today"),
+    ("voicemail", "Voice messages", "play my voicemail"),
+    ("contacts", "My contacts", "show my contacts"),
+    ("hangup", "Hang up", "hang up"),
+)
+"Commands with what they are for, and the sentence that each stands for."
+_SAYS = {f"/{command}": sentence for command, _, sentence in MENU}
 TOO_OLD = "That button is too old; please write what you want."
 NOT_READ = "I cannot do anything with that; please write what you want."
 TOO_LARGE = "That file is too large for me: 1 MB at most."
@@ -219,7 +229,7 @@ class Telegram:
                 log.warning("Telegram cannot be reached: %s", type(error).__name__)
                 await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
         with contextlib.suppress(TelegramError):  # a menu is nice to have
-            await self._app.bot.set_my_commands(MENU)
+            await self._app.bot.set_my_commands([(name, about) for name, about, _ in MENU])
         await self._app.start()
         assert self._app.updater is not None
         await self._begin_to_receive(self._app.updater)
@@ -303,9 +313,8 @@ class Telegram:
     async def _heard(self, message: Message) -> Heard | Reply:
         """What a message is to us, or what to say to it."""
         if message.text is not None:
-            if message.chat.type == ChatType.PRIVATE:
-                return message.text
-            return re.sub(re.escape(self._mention), " ", message.text, flags=re.I).strip()
+            text = re.sub(re.escape(self._mention), " ", message.text, flags=re.I).strip()
+            return _SAYS.get(text.lower(), text)
         if message.contact is not None:
             name = f"{message.contact.first_name} {message.contact.last_name or ''}".strip()
             number = message.contact.phone_number  # with its country, with and without a plus

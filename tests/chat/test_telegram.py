@@ -215,6 +215,22 @@ async def test_files_that_are_no_contacts_are_answered(tmp_path: Path, content: 
         assert list(office.app.operator.contacts(office.app.person)) == []
 
 
+async def test_the_menu_says_what_could_be_written(tmp_path: Path) -> None:
+    async with on_telegram(tmp_path) as stage:
+        alice = await joined(stage, "Alice")
+        server: TelegramServer = stage.server  # type: ignore[attr-defined]
+        (offered,) = [call["commands"] for name, call in server.calls if name == "setmycommands"]
+        answers = {
+            "help": "I place calls", "status": "exchange is up", "missed": "No missed calls",
+            "calls": "No calls", "voicemail": "no voice messages", "contacts": "no contacts",
+            "hangup": "no call of yours",
+        }  # fmt: skip
+        assert {command["command"] for command in offered} == set(answers)
+        for command, answer in answers.items():
+            alice.says(f"/{command}")
+            await alice.sees(lambda text, answer=answer: answer in text)
+
+
 async def test_a_place_offers_its_time_zone(tmp_path: Path) -> None:
     async with owned(tmp_path) as (_, _server, alice):
         alice.sends(location={"latitude": 52.52, "longitude": 13.4})
