@@ -19,7 +19,8 @@ from aiohttp import ClientSession
 from bot.personal import EXPORTED
 from bot.ports import Role
 from bot.reception import INTERRUPTED, STRANGER
-from bot.telegram import FETCH_AGAIN, NOT_READ, TOO_LARGE, TOO_OLD, pieces
+from bot.telegram.client import FETCH_AGAIN, NOT_READ, TOO_LARGE, TOO_OLD
+from bot.telegram.texts import pieces
 from encryptotel import logs
 from encryptotel.people import OWNER
 from tests.chat.talkers import Stage, on_telegram

@@ -1,4 +1,4 @@
-"""The Telegram front end: private chats with the bot, and groups where it is mentioned.
+"""Private chats with the bot, and groups where it is mentioned.
 
 Bot API (https://core.telegram.org/bots/api) through python-telegram-bot, which polls, or is
 called by Telegram where a public address is configured.
@@ -11,8 +11,6 @@ import contextlib
 import logging
 import re
 import secrets
-from collections import deque
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -29,7 +27,6 @@ from telegram import (
 from telegram.constants import ChatType
 from telegram.error import (
     BadRequest,
-    Conflict,
     Forbidden,
     InvalidToken,
     NetworkError,
@@ -45,7 +42,6 @@ from telegram.ext import (
     Updater,
     filters,
 )
-from telegram.request import HTTPXRequest
 
 from bot.bounded import Bounded
 from bot.heard import (
@@ -62,14 +58,12 @@ from bot.outbox import Later, Outbox
 from bot.ports import Account
 from bot.reception import Reception
 from bot.replies import Reply
+from bot.telegram.texts import MAX_CAPTION, pieces
+from bot.telegram.updates import Noted, Polling, polling_trouble
 
 log = logging.getLogger(__name__)
 
 CHANNEL = "telegram"
-MAX_TEXT = 4096
-"UTF-16 units of one message."
-MAX_CAPTION = 1024
-"Characters below a file."
 MAX_BUTTONS = 5_000
 "Buttons that still do something; the oldest go."
 MAX_CARDS = 1_000
@@ -95,49 +89,6 @@ RETRY = 2.0
 "Seconds until it is tried again to note a message."
 
 
-class _Noted(asyncio.Queue[object]):
-    """Updates between their coming and being handled, each noted on disk first, in their order.
-    With `each` its coming is confirmed by itself, so it is noted when `put` returns."""
-
-    def __init__(self, note: Callable[[Update], Awaitable[bool]], *, each: bool) -> None:
-        super().__init__()
-        self._note = note
-        self._each = each
-        self._noting: deque[tuple[object, asyncio.Future[bool]]] = deque()
-
-    async def put(self, item: object) -> None:
-        if not isinstance(item, Update):
-            await super().put(item)
-            return
-        noting = asyncio.ensure_future(self._note(item))
-        self._noting.append((item, noting))
-        noting.add_done_callback(self._hand_on)
-        if self._each:
-            await asyncio.wait((noting,))
-
-    def _hand_on(self, _: object) -> None:
-        while self._noting and self._noting[0][1].done():
-            item, noting = self._noting.popleft()
-            if not noting.cancelled() and noting.result():
-                self.put_nowait(item)
-
-    async def noted(self) -> None:
-        """Wait until all that was put in here is noted."""
-        await asyncio.gather(*(noting for _, noting in self._noting))
-
-
-class _Polling(HTTPXRequest):
-    """Asks for updates. That also confirms the ones before, so these must be noted by then."""
-
-    def __init__(self, updates: _Noted) -> None:
-        super().__init__(connection_pool_size=1)
-        self._updates = updates
-
-    async def do_request(self, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
-        await self._updates.noted()
-        return await super().do_request(*args, **kwargs)
-
-
 _App = Application[Any, Any, Any, Any, Any, Any]
 
 
@@ -161,14 +112,14 @@ class Telegram:
     ) -> None:
         self._reception = reception
         self._webhook = webhook
-        updates = _Noted(self._note, each=webhook is not None)
+        updates = Noted(self._note, each=webhook is not None)
         builder = (
             Application.builder()
             .token(token)
             .rate_limiter(AIORateLimiter(max_retries=0))
             .concurrent_updates(64)
             .update_queue(updates)
-            .get_updates_request(_Polling(updates))
+            .get_updates_request(Polling(updates))
         )
         if api:
             builder = builder.base_url(f"{api}/bot").base_file_url(f"{api}/file/bot")
@@ -240,7 +191,7 @@ class Telegram:
         kinds = [Update.MESSAGE, Update.CALLBACK_QUERY]
         if self._webhook is None:
             await updater.start_polling(
-                allowed_updates=kinds, bootstrap_retries=-1, error_callback=_polling_trouble
+                allowed_updates=kinds, bootstrap_retries=-1, error_callback=polling_trouble
             )
             return
         await updater.start_webhook(
@@ -429,30 +380,3 @@ def _chat_of(address: str) -> int:
 def _is_vcard(file: Document) -> bool:
     name = (file.file_name or "").lower()
     return name.endswith(".vcf") or file.mime_type in ("text/vcard", "text/x-vcard")
-
-
-def pieces(text: str) -> list[str]:
-    """A text in parts that Telegram takes, broken at lines where that can be."""
-    found: list[str] = []
-    part = ""
-    for line in text.splitlines(keepends=True):
-        while _units(line) > MAX_TEXT:
-            cut = MAX_TEXT // 2  # no character takes more than two units
-            found += [part, line[:cut]]
-            part, line = "", line[cut:]  # noqa: PLW2901
-        if _units(part) + _units(line) > MAX_TEXT:
-            found.append(part)
-            part = ""
-        part += line
-    return [one for one in (*found, part) if one.strip()] or ["…"]
-
-
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le")) // 2
-
-
-def _polling_trouble(error: TelegramError) -> None:
-    if isinstance(error, Conflict):
-        log.error("another program polls with the same Telegram token; stop it")
-    else:
-        log.warning("Telegram cannot be reached: %s", type(error).__name__)
