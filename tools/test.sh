@@ -8,7 +8,7 @@ $bin/ruff format --check .
 $bin/mypy
 $bin/lint-imports --no-logo
 # What measures nothing goes side by side; sound, load and attacks have the machine to themselves.
-together="tests/nlp tests/pbx tests/chat"
+together="tests/nlp tests/pbx tests/chat tests/program"
 # shellcheck disable=SC2086
 $bin/python -m pytest -n 2 $together "$@"
 alone=$(find tests -mindepth 1 -maxdepth 1 -type d ! -name '_*' | sort)
