@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from slixmpp import JID, ClientXMPP, Message
 from slixmpp.exceptions import XMPPError
@@ -66,6 +68,17 @@ KEEPALIVE = 60
 "Seconds between pings that find a dead connection."
 
 
+@dataclass(frozen=True)
+class _Heard:
+    """A message that was opened and noted."""
+
+    account: Account
+    content: Heard
+    message_id: str
+    name: str
+    to: str
+
+
 class Jabber:
     """One account on an XMPP server."""
 
@@ -118,6 +131,8 @@ class Jabber:
         self._forms: dict[str, list[Reply]] = {}
         "What is answered to forms being filled in."
         self._hour, self._opened = 0, 0
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        "The order of what one sender wrote; kept while something of theirs is being opened."
         self._hearing: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._pause = PAUSE
@@ -186,70 +201,91 @@ class Jabber:
         if message["replace"]["id"]:  # what it corrects was done already
             self._put(message["from"].bare, Reply(text=CORRECTED))
             return
-        take = self._open if encrypted else self._take
-        self._spawn(take(message))
+        self._spawn(self._receive(message, self._open if encrypted else self._take))
 
     def _on_said_in_room(self, message: Message, real: JID, words: str) -> None:
+        account = Account(CHANNEL, real.bare)
         to = f"{message['from'].bare}/{message['from'].resource}"
-        self._spawn(self._hear(message, Account(CHANNEL, real.bare), words[:MAX_BODY], to))
 
-    async def _take(self, message: Message) -> None:
+        async def take(message: Message) -> _Heard | None:
+            return await self._note(message, account, words[:MAX_BODY], to)
+
+        self._spawn(self._receive(message, take))
+
+    async def _receive(
+        self, message: Message, take: Callable[[Message], Awaitable[_Heard | None]]
+    ) -> None:
+        """Open and note a message, in the order in which its sender's came, and have it heard."""
+        turn = self._turns.setdefault(message["from"].bare, asyncio.Lock())
+        async with turn:
+            heard = await take(message)
+        if heard is not None:
+            await self._reception.hear(
+                heard.account,
+                heard.content,
+                message_id=heard.message_id,
+                name=heard.name,
+                answer_to=heard.to,
+            )
+
+    async def _take(self, message: Message) -> _Heard | None:
         """A message in the clear."""
         sender = message["from"]
         if self._privacy.refuses_clear(sender.bare):
             self._client.send_message(sender, IN_THE_CLEAR, mtype="chat")
-            return
-        body = message["body"]
-        await self._read(message, body)
+            return None
+        return await self._read(message, message["body"])
 
-    async def _open(self, message: Message) -> None:
+    async def _open(self, message: Message) -> _Heard | None:
         """A message that only we can read."""
         sender = message["from"]
         if not await self._knows(sender) and not self._may_open():
-            return
+            return None
         try:
             body, refused = await self._privacy.opened(message)
         except Exception as error:  # the library raises what its parts raise
             log.warning("a message on Jabber cannot be opened: %s", type(error).__name__)
-            self._tell(sender.bare, NOT_OPENED)
-            return
+            body, refused = "", NOT_OPENED
         if refused:
             self._tell(sender.bare, refused)
-        else:
-            await self._read(message, body)
+            return None
+        return await self._read(message, body)
 
-    async def _read(self, message: Message, body: str) -> None:
+    async def _read(self, message: Message, body: str) -> _Heard | None:
         account = Account(CHANNEL, message["from"].bare)
         if await self._reception.knows(account):
             answer = await self._privacy.about(account.address, body[:MAX_BODY])
             if answer:
                 self._tell(account.address, answer)
-                return
+                return None
+        content: Heard = body[:MAX_BODY]
         if body.lstrip()[:11].upper() == "BEGIN:VCARD":
-            cards = ContactFile(content=body.encode()[:MAX_CARDS_BYTES])
-            await self._hear(message, account, cards, account.address)
-        else:
-            await self._hear(message, account, body[:MAX_BODY], account.address)
+            content = ContactFile(content=body.encode()[:MAX_CARDS_BYTES])
+        return await self._note(message, account, content, account.address)
 
-    async def _hear(self, message: Message, account: Account, heard: Heard, to: str) -> None:
+    async def _note(
+        self, message: Message, account: Account, content: Heard, to: str
+    ) -> _Heard | None:
+        """What is to be heard of a message; nothing if that was before."""
         offered = self._offered.get(to, ())
-        if isinstance(heard, str):
-            digits = heard.strip()[:4]
-            if digits.isdigit() and 1 <= int(digits) <= len(offered):
-                heard = offered[int(digits) - 1].says
+        if isinstance(content, str):
+            digits = content.strip()[:4]
+            if digits.isdecimal() and 1 <= int(digits) <= len(offered):
+                content = offered[int(digits) - 1].says
         message_id = f"{message['from']} {message['id']}" if message["id"] else ""
-        roster = self._client.client_roster
-        listed = roster[account.address]["name"] if roster.has_jid(account.address) else ""
-        name = listed or (JID(account.address).user or "").capitalize()
         try:
             fresh = await self._reception.note(account, message_id)
         except Exception:  # the database is away: better answered than noted
             log.exception("a message on Jabber could not be noted")
             fresh, message_id = True, ""
-        if fresh:
-            await self._reception.hear(
-                account, heard, message_id=message_id, name=name, answer_to=to
-            )
+        name = self._name_of(account.address)
+        return _Heard(account, content, message_id, name, to) if fresh else None
+
+    def _name_of(self, bare: str) -> str:
+        """What somebody is called in our roster, or by their address."""
+        roster = self._client.client_roster
+        listed = str(roster[bare]["name"]) if roster.has_jid(bare) else ""
+        return listed or (JID(bare).user or "").capitalize()
 
     async def _ask(self, who: JID, sentence: str) -> Sequence[Reply]:
         """What the conversation answers to a sentence from a form."""

@@ -88,6 +88,17 @@ async def test_who_encrypts_is_answered_encrypted(tmp_path: Path, kind: str) -> 
         assert alice.in_the_clear == []
 
 
+async def test_what_was_written_first_is_answered_first(tmp_path: Path) -> None:
+    async with owned(tmp_path) as (_, alice):
+        begun = len(alice.feed.items)
+        said = ["help", "status", "help", "status", "help", "status"]
+        for text in said:
+            await alice._say(text)
+        await alice.sees(lambda _: len(alice.feed.items) == begun + len(said))
+        told = ["help" if "I place" in text else "status" for text in alice.feed.items[begun:]]
+        assert told == said
+
+
 async def test_in_the_clear_nothing_is_done_in_the_name_of_who_encrypts(tmp_path: Path) -> None:
     async with owned(tmp_path) as (_, alice):
         alice.says_in_the_clear("status")
