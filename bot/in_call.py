@@ -64,7 +64,7 @@ class InCall:
             return Answered(await self.do(person, "press " + "".join(keys[1].split())))
         if text.lower() in ("keypad", "mailbox"):
             return Answered(await self.do(person, text.lower()))
-        if text.isdigit() and len(text) < 4 and 1 <= int(text) <= len(self._choices):
+        if text.isdecimal() and len(text) < 4 and 1 <= int(text) <= len(self._choices):
             return Answered(
                 await self._act(person, self._what, self._choices[int(text) - 1].call_id)
             )

@@ -87,7 +87,7 @@ class Directory:
 
     async def add_extension(self, number: str, name: str, srtp: SrtpPolicy) -> Extension:
         """Add a user with a fresh secret. Raises `DirectoryError`."""
-        if not (number.isdigit() and 2 <= len(number) <= 6) or number == ECHO:
+        if not (number.isascii() and number.isdigit() and 2 <= len(number) <= 6) or number == ECHO:
             raise DirectoryError(f"{number} cannot be an extension: use two to six digits, not 600")
         if number in self._extensions:
             raise DirectoryError(f"extension {number} exists already")

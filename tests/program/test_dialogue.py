@@ -314,3 +314,9 @@ async def test_a_lesson_is_what_made_us_ask_and_the_answer(
     assert language.anonymous("text Zoe to call +1 202 555 0143 at 5", CONTEXT) == (
         "text CONTACTNAME to call PHONENUM TIMEEXPR"
     )
+
+
+@pytest.mark.parametrize("text", ["²", "¹²", "①", "Ⅷ", "٣"])
+async def test_what_looks_like_a_number_is_no_choice_nor_trouble(chat: Dialogue, text: str) -> None:
+    (reply,) = await chat.hear(text)
+    assert reply.text == NOT_UNDERSTOOD
