@@ -255,9 +255,7 @@ class Dialogue:
                     return [await past_calls(self._operator, self.person, command)]
                 case commands.Voicemail():
                     return await voice_messages(self._operator, self.person)
-                case commands.Devices():
-                    return [Reply(text=describe(self._operator.state(self.person)))]
-                case commands.Status():
+                case commands.Status() | commands.Devices():
                     return [Reply(text=describe(self._operator.state(self.person)))]
                 case commands.Help():
                     return [Reply(text=HELP)]

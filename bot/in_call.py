@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.card import clock, pair, sentence
-from bot.ports import ActiveCall, Control, Operator, OperatorError, Person
+from bot.card import clock, pair
+from bot.ports import ActiveCall, Control, Operator, Person
 from bot.replies import Button, Reply
 
 # What buttons say that are about one certain call.
@@ -54,7 +54,8 @@ class InCall:
         self._what, self._choices = "", tuple[ActiveCall, ...]()
 
     async def heard(self, person: Person, text: str) -> Answered | None:
-        """What a button, keys, or the number of a call does; None for anything else."""
+        """What a button, keys, or the number of a call does; None for anything else. Raises
+        `OperatorError`."""
         if pressed := _PRESSED.fullmatch(text):
             what, call_id = pressed.groups()
             replies = await self._act(person, what, call_id)
@@ -94,19 +95,16 @@ class InCall:
         """Do something with a certain call."""
         self.forget_choice()
         verb, _, keys = what.partition(" ")
-        try:
-            match verb:
-                case "hang":
-                    await self._operator.hang_up(person, call_id)
-                    return [Reply(text="Hanging up.", call_id=call_id)]
-                case "press":
-                    self._operator.press(person, call_id, keys)
-                case "keypad":
-                    return [_keypad(call_id)]
-                case _:
-                    await self._operator.control(person, call_id, Control(verb))
-        except OperatorError as error:
-            return [Reply(text=sentence(error.message))]
+        match verb:
+            case "hang":
+                await self._operator.hang_up(person, call_id)
+                return [Reply(text="Hanging up.", call_id=call_id)]
+            case "press":
+                self._operator.press(person, call_id, keys)
+            case "keypad":
+                return [_keypad(call_id)]
+            case _:
+                await self._operator.control(person, call_id, Control(verb))
         return [Reply(text=_DONE[verb])]
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from bot.bounded import Bounded
+from bot.bounded import Bounded, Hourly
 from bot.dialogue import Dialogue
 from bot.heard import Heard
 from bot.ports import Account, People, Person, Role
@@ -98,7 +98,7 @@ class Reception:
         self._finishing: set[asyncio.Task[None]] = set()
         self._channels: dict[str, Send] = {}
         self._strangers: Bounded[Account, _Stranger] = Bounded(MAX_STRANGERS)
-        self._hour, self._told_this_hour = 0, 0
+        self._lines = Hourly(STRANGERS_AN_HOUR)
 
     def open_channel(self, channel: str, send: Send) -> None:
         """A front end is there: what is to be told to its people goes to `send`."""
@@ -240,7 +240,7 @@ class Reception:
                 if person.role is Role.OWNER:
                     welcome = f"{welcome}\n{OWNED}"
                 return [self._send(account, Reply(text=welcome))]
-        if stranger.told or not self._may_tell():
+        if stranger.told or not self._lines.spend():
             return []
         stranger.told = True
         return [self._send(account, Reply(text=STRANGER))]
@@ -252,10 +252,3 @@ class Reception:
             known = _Stranger(now)
         self._strangers[account] = known
         return known
-
-    def _may_tell(self) -> bool:
-        hour = int(time.monotonic() // 3600)
-        if hour != self._hour:
-            self._hour, self._told_this_hour = hour, 0
-        self._told_this_hour += 1
-        return self._told_this_hour <= STRANGERS_AN_HOUR

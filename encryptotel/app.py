@@ -64,7 +64,7 @@ from pbx.sip.digest import Credentials
 from pbx.sip.message import split_commas
 from pbx.sip.transport import Address, Transport, bracketed
 from store.database import Database
-from store.journal import forget_calls, live_bindings, recent_calls, trunk_calls
+from store.journal import calls_of, forget_calls, live_bindings, trunk_calls
 from store.shelf import Shelf
 from store.tables import CallRow
 
@@ -341,8 +341,7 @@ class App:
 
     async def _past_of(self, extension: str) -> Sequence[CallRow]:
         await self.journal.caught_up()
-        found = await recent_calls(self.database, limit=MAX_HISTORY, user=extension)
-        return [call for call, _ in found]
+        return await calls_of(self.database, extension, limit=MAX_HISTORY)
 
     async def _forget_calls_of(self, extension: str) -> None:
         await self.journal.caught_up()

@@ -43,7 +43,8 @@ class Contacts:
         when they are too many, and then keeps none."""
         mine = self._by_person.setdefault(person.id, {})
         tidy = {" ".join(name.split())[:MAX_NAME]: number for name, number in contacts.items()}
-        replaced = {name: _same(mine, name) for name in tidy}
+        known = {name.casefold(): name for name in mine}
+        replaced = {name: known.get(name.casefold()) for name in tidy}
         if len(mine) + sum(before is None for before in replaced.values()) > MAX_CONTACTS:
             raise OperatorError("contact.too_many", f"{MAX_CONTACTS} contacts are the most I keep")
 
@@ -63,7 +64,8 @@ class Contacts:
     async def remove(self, person: Person, name: str) -> str:
         """Forget one; the name as it was kept. Raises `OperatorError`."""
         mine = self._by_person.get(person.id, {})
-        kept = _same(mine, name)
+        wanted = " ".join(name.split()).casefold()
+        kept = next((known for known in mine if known.casefold() == wanted), None)
         if kept is None:
             raise OperatorError("contact.unknown", f"{name} is not among your contacts")
 
@@ -101,9 +103,3 @@ def similar(names: Mapping[str, str], wanted: str) -> list[tuple[str, str]]:
         found = [parts[index][1] for _, _, index in nearly]
     found = list(dict.fromkeys(found))
     return [(name, names[name]) for name in found[:_MOST_LIKE]]
-
-
-def _same(contacts: Mapping[str, str], name: str) -> str | None:
-    """The name among `contacts` that is the same but for capitals and spaces."""
-    wanted = " ".join(name.split()).casefold()
-    return next((known for known in contacts if known.casefold() == wanted), None)

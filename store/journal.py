@@ -33,17 +33,21 @@ class TrunkCall:
     device: str
 
 
-async def recent_calls(
-    database: Database, *, limit: int = 20, user: str | None = None
-) -> list[tuple[CallRow, list[LegRow]]]:
-    """The latest calls with their legs, newest first; `user` restricts to one extension."""
-    query: SelectOfScalar[CallRow] = select(CallRow).order_by(col(CallRow.started_at).desc())
-    if user is not None:
-        query = query.where(
-            or_(col(CallRow.user) == user, col(CallRow.caller) == user, col(CallRow.callee) == user)
-        )
+async def calls_of(database: Database, user: str, *, limit: int) -> Sequence[CallRow]:
+    """The latest calls of one extension, newest first."""
+    theirs = or_(
+        col(CallRow.user) == user, col(CallRow.caller) == user, col(CallRow.callee) == user
+    )
     async with database.reading() as session:
-        calls = list((await session.execute(query.limit(limit))).scalars())
+        return (await session.execute(_latest().where(theirs).limit(limit))).scalars().all()
+
+
+async def recent_calls(
+    database: Database, *, limit: int = 20
+) -> list[tuple[CallRow, list[LegRow]]]:
+    """The latest calls with their legs, newest first."""
+    async with database.reading() as session:
+        calls = list((await session.execute(_latest().limit(limit))).scalars())
         ids = [call.id for call in calls]
         found = await session.execute(
             select(LegRow).where(col(LegRow.call_id).in_(ids)).order_by(col(LegRow.started_at))
@@ -52,6 +56,10 @@ async def recent_calls(
         for leg in found.scalars():
             legs[leg.call_id].append(leg)
     return [(call, legs[call.id]) for call in calls]
+
+
+def _latest() -> SelectOfScalar[CallRow]:
+    return select(CallRow).order_by(col(CallRow.started_at).desc())
 
 
 async def forget_calls(session: AsyncSession, user: str) -> None:
@@ -64,7 +72,7 @@ async def forget_calls(session: AsyncSession, user: str) -> None:
 
 async def find_call(database: Database, prefix: str) -> CallRow | None:
     """A call by the beginning of its id; "last" is the latest one."""
-    query: SelectOfScalar[CallRow] = select(CallRow).order_by(col(CallRow.started_at).desc())
+    query = _latest()
     if prefix != "last":
         query = query.where(col(CallRow.id).startswith(prefix, autoescape=True))
     async with database.reading() as session:

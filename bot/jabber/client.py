@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from slixmpp import JID, ClientXMPP, Message
 from slixmpp.exceptions import XMPPError
 
-from bot.bounded import Bounded
+from bot.bounded import Bounded, Hourly
 from bot.heard import MAX_CARDS_BYTES, ContactFile, Heard
 from bot.jabber.files import Files, UploadError
 from bot.jabber.menu import Menu
@@ -130,7 +130,7 @@ class Jabber:
         "The message that shows a call, by person and call."
         self._forms: dict[str, list[Reply]] = {}
         "What is answered to forms being filled in."
-        self._hour, self._opened = 0, 0
+        self._strangers = Hourly(STRANGERS_OPENED)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         "The order of what one sender wrote; kept while something of theirs is being opened."
         self._hearing: set[asyncio.Task[None]] = set()
@@ -239,7 +239,7 @@ class Jabber:
     async def _open(self, message: Message) -> _Heard | None:
         """A message that only we can read."""
         sender = message["from"]
-        if not await self._knows(sender) and not self._may_open():
+        if not await self._knows(sender) and not self._strangers.spend():
             return None
         try:
             body, refused = await self._privacy.opened(message)
@@ -297,13 +297,6 @@ class Jabber:
 
     async def _knows(self, who: JID) -> bool:
         return await self._reception.knows(Account(CHANNEL, who.bare))
-
-    def _may_open(self) -> bool:
-        hour = int(asyncio.get_running_loop().time() // 3600)
-        if hour != self._hour:
-            self._hour, self._opened = hour, 0
-        self._opened += 1
-        return self._opened <= STRANGERS_OPENED
 
     def _spawn(self, job: Any) -> None:
         task = asyncio.ensure_future(job)
