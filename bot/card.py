@@ -92,6 +92,8 @@ def told(progress: Progress) -> str:
             return "You are connected."
         case Step.NOTICE | Step.QUESTION:
             return progress.text
+        case Step.TEXT:
+            return f"{progress.peer} writes:\n{progress.text}"
         case Step.MISSED:
             return f"You missed a call from {progress.peer}."
         case Step.VOICEMAIL:

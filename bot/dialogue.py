@@ -52,6 +52,7 @@ I place calls for you. For example:
   Put her on hold · Mute me · Press 12#
   Who called me today? · Any missed calls?
   Play my last voicemail · Block +1 202 555 0143
+  Text Bob: I am late
   Save Bob as +44 20 7946 0321 · Show my contacts
   Invite Bob · Status
   My time zone is Europe/Berlin · Export my data · Forget me"""
@@ -63,6 +64,10 @@ NOT_HEARD = (
 NOTHING_DONE = "All right, nothing done."
 NO_QUESTION = "There is nothing waiting for a yes."
 NO_LONGER_OPEN = "That is no longer open; please say again what you want."
+INVITE_WHOM = (
+    "Whom? Say for example “invite Bob”, “invite Bob as a guest” (who can call inside only), or "
+    "“invite me” for another chat of yours."
+)
 MAX_UNASKED = 12
 "Commands that wait to be completed."
 # What buttons say that are about one certain thing.
@@ -177,11 +182,11 @@ class Dialogue:
             return [Reply(text=NOT_HEARD)]
         command = understood.commands[0]
         self._remember(command)
-        cost = ""
-        if isinstance(command, commands.Call):
-            cost = self._operator.quote(self.person, command)
+        question = ""
+        if isinstance(command, commands.Call | commands.Message):
+            question = self._operator.quote(self.person, command)
         self._awaiting, self._asked_yes_elsewhere = Awaited(commands=(command,)), False
-        question = f"Call {cost}?" if cost else "Shall I do that?"
+        question = question or "Shall I do that?"
         return [Reply(text=f"I heard: “{said}”. {question}", buttons=self._awaiting.buttons)]
 
     async def _understood(self, text: str, *, confirm: bool) -> list[Reply]:
@@ -241,6 +246,8 @@ class Dialogue:
             match command:
                 case commands.Call():
                     return await self._call(command)
+                case commands.Message():
+                    return [Reply(text=await self._operator.message(self.person, command))]
                 case commands.Hangup():
                     return await self._in_call.do(self.person, "hang up")
                 case commands.Hold() | commands.Resume() | commands.Mute() | commands.Unmute():
@@ -318,21 +325,22 @@ class Dialogue:
 
     async def _ask_first(self, command: commands.Command) -> list[Reply]:
         """Do a command, or ask for a yes if it costs money."""
-        if not isinstance(command, commands.Call):
+        if not isinstance(command, commands.Call | commands.Message):
             return await self._do(command)
+        to = command.to[0] if isinstance(command, commands.Call) else command.to
         try:
-            cost = self._operator.quote(self.person, command)
+            question = self._operator.quote(self.person, command)
         except UnclearName as unclear:
             return self._ask_who(command, unclear)
         except OperatorError as error:
             return [Reply(text=sentence(error.message))]
-        if not cost or (self._trust_contacts and command.to[0].name):
+        if not question or (self._trust_contacts and to and to.name):
             return await self._do(command)
         if self._awaiting is not None:
             return [Reply(text="One thing at a time, please: I have asked you something.")]
         self._awaiting = Awaited(commands=(command,))
         self._asked_yes_elsewhere = False
-        return [Reply(text=f"Call {cost}?", buttons=self._awaiting.buttons)]
+        return [Reply(text=question, buttons=self._awaiting.buttons)]
 
     async def _call(self, command: commands.Call) -> list[Reply]:
         placed = await self._operator.call(self.person, command)
@@ -343,8 +351,10 @@ class Dialogue:
         return [Reply(text=text, call_id=placed.call_id, card=card.text, buttons=card.buttons)]
 
     async def _invite(self, command: commands.Invite) -> list[Reply]:
-        name = "" if command.name in ("me", "myself") else command.name or ""
-        ways = await self._operator.invite(self.person, name)
+        if not command.name:  # nobody must become the person by accident
+            return [Reply(text=INVITE_WHOM)]
+        name = "" if command.name.lower() in ("me", "myself") else command.name
+        ways = await self._operator.invite(self.person, name, guest=command.guest)
         first = (
             f"Send {name} one of these; the first to use it is let in, within a week:"
             if name

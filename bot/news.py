@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from bot.bounded import Bounded
 from bot.card import Card, call_back, told
 from bot.ports import Progress, Step
-from bot.replies import Button, Reply
+from bot.replies import Button, Letter, Reply
 
 MAX_CARDS = 100
 "Calls whose message can still change."
@@ -26,6 +26,8 @@ class News:
     def take(self, progress: Progress) -> Reply:
         """How a step is told."""
         text = told(progress)
+        if progress.step is Step.TEXT:
+            return _letter(text, progress)
         if not progress.call_id:
             return Reply(text=text, buttons=YES_OR_NO if progress.step is Step.QUESTION else ())
         if progress.step is Step.VOICEMAIL:
@@ -44,3 +46,11 @@ class News:
             card = Card(call_id, title, lambda: datetime.now(self._zone()))
             self._cards[call_id] = card
         return card
+
+
+def _letter(text: str, progress: Progress) -> Reply:
+    """What somebody wrote, to be answered with a tap if we know to whom."""
+    if not progress.back:
+        return Reply(text=text)
+    answer = Button(label="Answer", says=f"text {progress.back}")
+    return Reply(text=text, buttons=(answer,), letter=Letter(progress.back, progress.text))

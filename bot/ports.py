@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from bot.replies import Attachment
-from nlp.commands import Call, Command, Party, Understanding
+from nlp.commands import Call, Command, Message, Party, Understanding
 
 
 class Role(StrEnum):
@@ -138,14 +138,15 @@ class Step(StrEnum):
     QUESTION = "question"
     MISSED = "missed"
     VOICEMAIL = "voicemail"
+    TEXT = "text"
     ENDED = "ended"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """One step of one call. `peer` for ringing and answered, `text` for a notice or how it
-    ended, `seconds` the time both sides were joined. Of an incoming and of a missed call `peer`
-    is who it is from, and `back` what to dial to call back, if that is known."""
+    """One step of one call. `peer` for ringing and answered, `text` for a notice, how it ended or
+    what was written, `seconds` the time both sides were joined. Of an incoming and of a missed
+    call and of a text `peer` is who it is from, and `back` what to dial to reach them, if known."""
 
     call_id: str
     step: Step
@@ -252,8 +253,11 @@ class Operator(Protocol):
     async def call(self, person: Person, command: Call) -> Placed:
         """Call somebody and call the person back."""
 
-    def quote(self, person: Person, command: Call) -> str:
-        """Whom a call that costs money would reach, and how; empty when it costs nothing."""
+    def quote(self, person: Person, command: Call | Message) -> str:
+        """What to ask before a command that costs money; empty when it costs nothing."""
+
+    async def message(self, person: Person, command: Message) -> str:
+        """Send words to somebody; what became of them, for people."""
 
     async def hang_up(self, person: Person, call_id: str) -> None:
         """End one of the person's calls."""
@@ -311,7 +315,7 @@ class Operator(Protocol):
     async def forget(self, person: Person) -> None:
         """Forget all of that, and their accounts."""
 
-    async def invite(self, person: Person, name: str) -> Sequence[str]:
+    async def invite(self, person: Person, name: str, *, guest: bool = False) -> Sequence[str]:
         """Ways in for somebody new, or with no name for a further account of the person."""
 
     def answer(self, person: Person, *, yes: bool) -> str:

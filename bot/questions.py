@@ -38,7 +38,6 @@ _NAMES = {
     "do_not_disturb": "do not disturb",
     "hide_number": "hiding your number",
     "record": "recording calls",
-    "message": "sending messages",
     "remind": "reminders",
     "reminders": "reminders",
     "cancel_reminder": "reminders",

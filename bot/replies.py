@@ -26,13 +26,22 @@ class Attachment:
         return self.media_type == "audio/ogg"
 
 
+@dataclass(frozen=True)
+class Letter:
+    """Words that somebody wrote to the person: the extension or +E.164 to answer to."""
+
+    sender: str
+    words: str = field(repr=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reply:
     """One message to the person. `call_id` names the call it tells about, if any.
 
     `card` is all that is to be seen of that call now: a front end that can change what it sent
     shows it in one message a call, any other shows `text`, if there is any. `keypad` says that
-    the buttons are those of a telephone, to be shown in rows of three if at all.
+    the buttons are those of a telephone, to be shown in rows of three if at all. With a `letter`
+    the text tells of words that a front end may show as written by whoever wrote them.
     """
 
     text: str
@@ -41,3 +50,4 @@ class Reply:
     card: str = ""
     keypad: bool = False
     file: Attachment | None = None
+    letter: Letter | None = None

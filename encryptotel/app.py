@@ -33,6 +33,7 @@ from encryptotel.demo import carrier
 from encryptotel.demo.phone import DEMO_AGENT, Behaviour, Phone, plays
 from encryptotel.directory import Directory
 from encryptotel.errors import UserError
+from encryptotel.followers import Followers
 from encryptotel.gatekeeper import Gatekeeper, PastCall
 from encryptotel.health import Health
 from encryptotel.heartbeat import Heartbeat
@@ -43,7 +44,10 @@ from encryptotel.listening import Listener
 from encryptotel.mailbox import Mailbox
 from encryptotel.operator import Operator
 from encryptotel.people import OWNER, PeopleOfExchange
+from encryptotel.postman import Postman
 from encryptotel.reload import blended, locked_out
+from encryptotel.sms import SmsGateway
+from encryptotel.texts import Texts
 from nlp.commands import Understanding
 from nlp.context import Context
 from pbx.events import (
@@ -135,6 +139,8 @@ class App:
         self.contacts = Contacts(self.database)
         self.blocked = Blocked(self.database)
         self.mailbox = Mailbox(self.database, timedelta(days=config.answerphone.keep_days))
+        self.followers = Followers(self.directory, self.contacts, self.blocked, self.mailbox)
+        self.texts: Texts
         self.reception = Reception(self.people, self._converse, confirm=config.chat.confirm)
         self._control = Control(
             data / SOCKET,
@@ -196,6 +202,17 @@ class App:
             self.gatekeeper,
             self._take,
         )
+        postman = Postman(
+            self.exchange,
+            self.gatekeeper,
+            self.blocked.has,
+            show=self.followers.take_text,
+            excuse=self.followers.announce,
+        )
+        if config.sms.url:
+            postman.sms = SmsGateway(config.sms)
+        self.texts = Texts(self.database, postman)
+        self.exchange.take_text = self.texts.take
         self.operator = Operator(
             self.exchange,
             self.addresses,
@@ -204,6 +221,8 @@ class App:
             self.contacts,
             self.blocked,
             self.mailbox,
+            self.followers,
+            self.texts,
             past=self._past_of,
             forget_calls=self._forget_calls_of,
         )
@@ -220,6 +239,7 @@ class App:
         self._spawn(self._forget())
         await warming
         await self._open_chats()
+        await self.texts.start()
         self.health.start()
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
@@ -239,6 +259,7 @@ class App:
         await self.reception.close()
         for phone in self.demo_phones.values():
             await phone.stop()
+        await self.texts.close()
         await self.exchange.stop()
         if self.carrier is not None:
             await self.carrier.stop()
@@ -284,7 +305,7 @@ class App:
         answered with yes or no."""
         log.warning("%s", text)
         self.news.append(text)
-        self.operator.announce(self.person.extension, text, question=question)
+        self.followers.announce(self.person.extension, text, question=question)
 
     def dialogue(self, push: Callable[[Reply], None]) -> Dialogue:
         """A conversation of the owner; `push` gets what happens later."""
@@ -349,7 +370,7 @@ class App:
             await forget_calls(session, extension)
 
     def _has_answerphone(self, extension: str) -> bool:
-        return self.config.answerphone.on and self.operator.is_followed(extension)
+        return self.config.answerphone.on and self.followers.has(extension)
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     async def _open_chats(self) -> None:
@@ -463,10 +484,10 @@ class App:
     def _take(self, event: Event) -> None:
         """Every event of the exchange: to the journal, to people, and to the log."""
         self.journal.take(event)
-        self.operator.take(event)
+        self.followers.take(event)
         match event:
             case MessageLeft():
-                self._messages.add(task := self._spawn(self.operator.take_message(event)))
+                self._messages.add(task := self._spawn(self.followers.take_message(event)))
                 task.add_done_callback(self._messages.discard)
             case TrunkChanged():
                 self._on_trunk(event)
@@ -488,6 +509,9 @@ class App:
                     event.remote_port,
                 )
                 self._yield_to_real_phone(event)
+                self.texts.phone_is_there(event.extension)
+            case DeviceRegistered():
+                self.texts.phone_is_there(event.extension)
             case DeviceUnregistered():
                 log.info("%s: a phone is gone (%s)", event.extension, event.reason)
                 self._stand_in(event.extension)

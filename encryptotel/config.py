@@ -141,6 +141,16 @@ class AnswerphoneSection(Section):
     keep_days: float = Field(30, gt=0, le=36_500)
 
 
+class SmsSection(Section):
+    """A provider that sends SMS by HTTP; none without an address."""
+
+    url: str = Field("", pattern=r"^(https?://[^\s]+)?$", repr=False)
+    authorization: str = Field("", repr=False, max_length=2_000)
+    format: Literal["form", "json"] = "form"
+    fields: dict[str, str] = {"to": "{to}", "from": "{from}", "text": "{text}"}
+    sender: str = ""
+
+
 class OwnerSection(Section):
     name: str = "Owner"
     extension: Number = "101"
@@ -187,6 +197,10 @@ class XmppSection(Section):
     port: Port = 5222
     direct_tls: bool = False
     ca_file: str = ""
+    component: str = Field("", pattern=r"^([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)?$", max_length=253)
+    component_secret: str = Field("", repr=False, max_length=256)
+    component_host: str = "127.0.0.1"
+    component_port: Port = 5347
 
 
 class ChatSection(Section):
@@ -201,6 +215,7 @@ class LimitsSection(Section):
     trunk_calls_at_once: int = Field(4, ge=0)
     trunk_calls_per_hour: int = Field(60, ge=0)
     trunk_minutes_per_day: int = Field(600, ge=0)
+    texts_per_hour: int = Field(30, ge=0)
     countries: Countries = ()
     denied_countries: Countries = ()
     premium_numbers: bool = False
@@ -249,6 +264,7 @@ class TrunkSection(Section):
     denied_countries: Countries = ()
     verify_tls: bool = True
     ca_file: str = ""
+    texts: bool = False
 
     @field_validator("outbound_proxy")
     @classmethod
@@ -291,6 +307,7 @@ class Config(BaseSettings):
     chat: ChatSection = ChatSection()
     telegram: TelegramSection = TelegramSection()
     xmpp: XmppSection = XmppSection()
+    sms: SmsSection = SmsSection()
     limits: LimitsSection = LimitsSection()
     guard: GuardSection = GuardSection()
     log: LogSection = LogSection()

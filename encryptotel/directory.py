@@ -178,6 +178,7 @@ def _configured_trunks(config: Config) -> list[Trunk]:
             denied_countries=section.denied_countries,
             verify_tls=section.verify_tls,
             ca_file=section.ca_file,
+            texts=section.texts,
         )
         for section in config.trunk
     ]

@@ -61,6 +61,7 @@ class Gatekeeper:
         self._on_trunk: dict[str, int] = {}
         self._history: dict[str, deque[float]] = {}
         self._spent: dict[str, deque[tuple[float, float]]] = {}
+        self._texts: dict[str, deque[float]] = {}
         self._habits: dict[str, Habits] = {}
         self._locked: dict[str, tuple[float, str]] = {}
         self._questions: OrderedDict[str, Held] = OrderedDict()
@@ -118,6 +119,24 @@ class Gatekeeper:
         caller = trunk.numbers[0] if trunk.numbers else ""
         seconds = min(self._max_duration, left)
         return Permit(user=user, trunk=trunk.name, seconds=seconds, caller=caller, since=now)
+
+    def admit_text(self, user: str, trunk: Trunk | None, number: str, source: str = "") -> None:
+        """Count a text message in that leaves through a trunk, or an SMS provider. Raises
+        `CallRefused` with what to change."""
+        now = self._clock()
+        if source:
+            self._check_locked(user, now)
+        self._check_destination(user, trunk, number, region_of(number))
+        lately = self._texts.setdefault(user, deque())
+        while lately and now - lately[0] > HOUR:
+            lately.popleft()
+        if len(lately) >= self._limits.texts_per_hour:
+            raise CallRefused(
+                403,
+                f"you sent {len(lately)} messages outside in the last hour, which is the limit "
+                "([limits] texts_per_hour)",
+            )
+        lately.append(now)
 
     def release(self, permit: Permit) -> None:
         """A counted call is over."""
@@ -197,15 +216,16 @@ class Gatekeeper:
         extension = self._extension(held.user)
         return held.question(extension.name if extension else "")
 
-    def _check_destination(self, user: str, trunk: Trunk, number: str, country: str) -> None:
+    def _check_destination(self, user: str, trunk: Trunk | None, number: str, country: str) -> None:
         if is_premium(number) and not self._limits.premium_numbers:
             raise CallRefused(
                 403, f"{number} is a premium-rate number; these are off ([limits] premium_numbers)"
             )
         extension = self._extension(user)
         theirs = extension.countries if extension else ()
-        allowed = set(theirs or trunk.countries or self._limits.countries or self._home())
-        denied = {*self._limits.denied_countries, *trunk.denied_countries}
+        line = trunk.countries if trunk else ()
+        allowed = set(theirs or line or self._limits.countries or self._home())
+        denied = {*self._limits.denied_countries, *(trunk.denied_countries if trunk else ())}
         denied |= set(extension.denied_countries if extension else ())
         if country not in allowed - denied:
             where = country or "that country code"

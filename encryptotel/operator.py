@@ -7,9 +7,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from zoneinfo import available_timezones
 
 from bot.ports import (
@@ -29,28 +27,18 @@ from bot.ports import (
     UnclearName,
     VoiceMessage,
 )
-from bot.replies import Attachment
 from encryptotel.blocked import Blocked
 from encryptotel.contacts import Contacts, similar
+from encryptotel.followers import DECLINED, Followers, voice
 from encryptotel.mailbox import Mailbox
 from encryptotel.people import PeopleOfExchange
-from nlp.commands import Call, Party
+from encryptotel.texts import Texts
+from nlp.commands import Call, Message, Party
 from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call as RunningCall
 from pbx.calls.leg import Leg
 from pbx.calls.numbers import spoken, to_e164
 from pbx.calls.router import ECHO, DialTrunk, dial_out
-from pbx.events import (
-    AnswerphoneTook,
-    CallAnswered,
-    CallEnded,
-    CallNotice,
-    CallStarted,
-    Event,
-    LegAnswered,
-    LegRinging,
-    MessageLeft,
-)
 from pbx.exchange import Exchange
 from pbx.media.music import hold_music
 from pbx.ports import CallRefused
@@ -75,18 +63,7 @@ _STEPS = {
 }
 MAX_VOICEMAIL = 5
 "Voice messages given at once."
-_DECLINED = "declined"
 _EMERGENCY = frozenset(("110", "111", "112", "118", "119", "911", "999", "000"))
-
-
-@dataclass
-class _Told:
-    """A call whose steps a person is told of; `caller` is set for one that came to them."""
-
-    extension: str
-    caller: str = ""
-    joined: datetime | None = None
-    recorded: bool = False
 
 
 Past = Callable[[str], Awaitable[Sequence[CallRow]]]
@@ -105,6 +82,8 @@ class Operator:
         contacts: Contacts,
         blocked: Blocked,
         mailbox: Mailbox,
+        followers: Followers,
+        texts: Texts,
         past: Past,
         forget_calls: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -119,22 +98,25 @@ class Operator:
         self._ways: list[Callable[[str], str]] = []
         "How a code is given to somebody, by chat."
         self._addresses = addresses
-        self._followers: dict[str, list[Callable[[Progress], None]]] = {}
-        self._told: dict[str, _Told] = {}
+        self._followers = followers
+        self._texts = texts
 
     # ── commands ────────────────────────────────────────────────────────────────────────
-    def quote(self, person: Person, command: Call) -> str:
-        """Whom a call over a trunk would reach and how; empty for one inside. Raises
-        `OperatorError` for one that cannot be placed."""
+    def quote(self, person: Person, command: Call | Message) -> str:
+        """What to ask before a call or a message that leaves through a trunk; empty for one
+        inside. Raises `OperatorError` for one that cannot be placed."""
+        if isinstance(command, Message):
+            to = self._recipient(person, command)
+            who = self._followers.who(to, person)
+            return f"Send “{command.text}” to {who}?" if to.startswith("+") else ""
         number, back = self._parties(person, command)
-        outside = [party for party in (number, back) if party.startswith("+")]
-        if not outside:
+        if not (number.startswith("+") or back.startswith("+")):
             return ""
         line = f" over the {command.line} line" if command.line else ""
         who = _named(command.to[0], number)
         down = self._down(number, command.line) or self._down(back, None)
         anyway = f" anyway (the {down} line is down just now)" if down else ""
-        return f"{who}{line}, then call {spoken(back)} back{anyway}"
+        return f"Call {who}{line}, then call {spoken(back)} back{anyway}?"
 
     def _down(self, number: str, line: str | None) -> str:
         """The line that a number would be called over, if it is known to be down."""
@@ -183,7 +165,29 @@ class Operator:
             raise OperatorError("role.guest", "guests can call inside the exchange only")
         return number, back
 
-    async def invite(self, person: Person, name: str) -> Sequence[str]:
+    async def message(self, person: Person, command: Message) -> str:
+        """Send words to somebody; what became of them. Raises `OperatorError`."""
+        to = self._recipient(person, command)
+        try:
+            await self._texts.say(person.extension, person.name, to, command.text or "")
+        except CallRefused as refused:
+            raise OperatorError("message.refused", refused.reason) from refused
+        who = self._followers.who(to, person)
+        if to.startswith("+"):
+            return f"On its way to {who}. You hear of it if it cannot be delivered."
+        here = self._followers.has(to) or self._exchange.registrar.bindings(to)
+        return f"Sent to {who}." if here else f"{who} gets it as soon as their phone is there."
+
+    def _recipient(self, person: Person, command: Message) -> str:
+        """Whom a message is for. Raises `OperatorError`."""
+        to = self._resolve(command.to or Party(), person)
+        if to in (ECHO, person.extension):
+            raise OperatorError("message.whom", "that is nobody to write to")
+        if person.role is Role.GUEST and to.startswith("+"):
+            raise OperatorError("role.guest", "guests can write inside the exchange only")
+        return to
+
+    async def invite(self, person: Person, name: str, *, guest: bool = False) -> Sequence[str]:
         """Ways in for somebody new, or with no name for a further account of the person."""
         if name and person.role is not Role.OWNER:
             raise OperatorError("role.owner_only", "only the owner of the exchange can invite")
@@ -193,7 +197,8 @@ class Operator:
                 "no chat is set up; fill in [telegram] or [xmpp] in the configuration first",
             )
         mine = "" if name else person.id
-        role = Role.MEMBER if name else person.role
+        new = Role.GUEST if guest else Role.MEMBER
+        role = new if name else person.role
         code = await self._people.invite(name or person.name, role=role, person_id=mine)
         return [way(code) for way in self._ways]
 
@@ -208,7 +213,7 @@ class Operator:
         if what is Control.REJECT:
             if not _rings_at(call, person):
                 raise OperatorError("reject.too_late", "that call rings no more")
-            call.hang_up(_DECLINED, 603)
+            call.hang_up(DECLINED, 603)
             return
         if what is Control.MAILBOX:
             if not (_rings_at(call, person) and self._exchange.has_answerphone(person.extension)):
@@ -229,7 +234,9 @@ class Operator:
         except CallRefused as refused:
             raise OperatorError("call.refused", refused.reason) from refused
         peer = spoken(bridge.other(leg).peer)
-        self._spread(person.extension, Progress(call_id=call.id, step=_STEPS[what], peer=peer))
+        self._followers.spread(
+            person.extension, Progress(call_id=call.id, step=_STEPS[what], peer=peer)
+        )
 
     def press(self, person: Person, call_id: str, keys: str) -> None:
         """Press keys for the other side of one of the person's calls."""
@@ -311,8 +318,8 @@ class Operator:
         seconds = round((ended - answered).total_seconds()) if answered and ended else 0
         return PastCall(
             at=row.started_at,
-            peer=self._who(other),
-            back=self._number_of(other),
+            peer=self._followers.who(other, person),
+            back=self._followers.number_of(other),
             incoming=incoming,
             answered=answered is not None,
             seconds=seconds,
@@ -324,30 +331,13 @@ class Operator:
         return [
             VoiceMessage(
                 at=row.at,
-                peer=self._who(row.caller),
-                back=self._number_of(row.caller),
+                peer=self._followers.who(row.caller, person),
+                back=self._followers.number_of(row.caller),
                 seconds=row.seconds,
-                file=_voice(row.sound),
+                file=voice(row.sound),
             )
             for row in rows
         ]
-
-    async def take_message(self, event: MessageLeft) -> None:
-        """Keep what somebody said on the answerphone, and give it to whom it is for."""
-        row = await self._mailbox.take(event)
-        left = Progress(
-            call_id=event.call_id,
-            step=Step.VOICEMAIL,
-            peer=self._who(row.caller),
-            back=self._number_of(row.caller),
-            seconds=row.seconds,
-            file=_voice(row.sound),
-        )
-        self._spread(row.extension, left)
-
-    def is_followed(self, extension: str) -> bool:
-        """Whether somebody would hear what is left on the answerphone of an extension."""
-        return bool(self._followers.get(extension))
 
     async def last_called(self, person: Person) -> Call:
         """The command that calls again whom the person called last. Raises `OperatorError`."""
@@ -389,9 +379,7 @@ class Operator:
 
     def follow(self, person: Person, tell: Callable[[Progress], None]) -> Callable[[], None]:
         """Tell of the person's calls from now on; the result stops it."""
-        followers = self._followers.setdefault(person.extension, [])
-        followers.append(tell)
-        return lambda: followers.remove(tell)
+        return self._followers.follow(person, tell)
 
     # ── contacts ────────────────────────────────────────────────────────────────────────
     async def save_contact(self, person: Person, name: str, party: Party) -> str:
@@ -434,14 +422,15 @@ class Operator:
         number = self._resolve(party, person)
         if number == person.extension:
             raise OperatorError("block.self", "that would be yourself")
+        who = self._followers.who(number, person)
         if on:
             await self._blocked.add(person.extension, number)
             for call in self._exchange.calls.values():
                 if call.caller == number and _rings_at(call, person):
-                    call.hang_up(_DECLINED, 603)
+                    call.hang_up(DECLINED, 603)
         elif not await self._blocked.remove(person.extension, number):
-            raise OperatorError("unblock.not_blocked", f"{self._who(number)} is not blocked")
-        return self._who(number)
+            raise OperatorError("unblock.not_blocked", f"{who} is not blocked")
+        return who
 
     # ── the person ──────────────────────────────────────────────────────────────────────
     async def zone_at(self, latitude: float, longitude: float) -> str:
@@ -478,6 +467,7 @@ class Operator:
         await self._contacts.forget(person)
         await self._forget_calls(person.extension)
         await self._mailbox.forget(person.extension)
+        await self._texts.forget(person.extension)
         await self._blocked.forget(person.extension)
         await self._people.forget(person)
         if self._exchange.directory.extension(person.extension) is None:
@@ -491,79 +481,7 @@ class Operator:
         """A chat that people can be invited to: `way` makes a link of a code."""
         self._ways.append(way)
 
-    def announce(self, extension: str, text: str, *, question: bool = False) -> None:
-        """Say something to a person that is about no call, or ask for a yes or no."""
-        step = Step.QUESTION if question else Step.NOTICE
-        self._spread(extension, Progress(call_id="", step=step, text=text))
-
-    # ── events ──────────────────────────────────────────────────────────────────────────
-    def take(self, event: Event) -> None:
-        """The event sink: turn what happens into news for those whom it concerns."""
-        told = self._told.get(getattr(event, "call_id", ""))
-        match event:
-            case CallStarted():
-                self._started(event)
-            case _ if told is None:
-                pass
-            case AnswerphoneTook():
-                told.recorded = True
-            case CallAnswered() if not told.recorded:
-                told.joined = event.at
-                self._tell(event.call_id, Step.JOINED)
-            case CallNotice():
-                self._tell(event.call_id, Step.NOTICE, text=event.text)
-            case LegRinging() if not told.caller:  # else one hears one's own phone ring
-                self._tell(event.call_id, Step.RINGING, peer=spoken(event.peer))
-            case LegAnswered() if not told.caller:
-                self._tell(event.call_id, Step.ANSWERED, peer=spoken(event.peer))
-            case CallEnded():
-                self._ended(event, told)
-            case _:
-                pass
-
     # ── parts ───────────────────────────────────────────────────────────────────────────
-    def _started(self, event: CallStarted) -> None:
-        if event.kind == "callback":  # calls one makes by phone are heard, not read
-            self._told[event.call_id] = _Told(event.user)
-            return
-        rung = event.user if event.kind == "inbound" else event.callee
-        if self._blocked.has(rung, event.caller):
-            return
-        if event.kind in ("inbound", "internal") and self._followers.get(rung):
-            self._told[event.call_id] = _Told(rung, event.caller)
-            who, back = self._who(event.caller), self._number_of(event.caller)
-            self._tell(event.call_id, Step.INCOMING, peer=who, back=back)
-
-    def _ended(self, event: CallEnded, told: _Told) -> None:
-        if told.caller and told.joined is None and event.status != 603:
-            who, back = self._who(told.caller), self._number_of(told.caller)
-            self._tell(event.call_id, Step.MISSED, peer=who, back=back)
-        else:
-            seconds = round((event.at - told.joined).total_seconds()) if told.joined else 0
-            self._tell(event.call_id, Step.ENDED, text=event.cause, seconds=seconds)
-        del self._told[event.call_id]
-
-    def _tell(self, call_id: str, step: Step, **details: Any) -> None:
-        progress = Progress(call_id=call_id, step=step, **details)
-        self._spread(self._told[call_id].extension, progress)
-
-    def _who(self, number: str) -> str:
-        known = self._exchange.directory.extension(number)
-        return f"{known.name} ({number})" if known and known.name else spoken(number)
-
-    def _number_of(self, caller: str) -> str:
-        """What to dial to reach somebody; empty if they hid it."""
-        known = self._exchange.directory.extension(caller)
-        return caller if known or caller.startswith("+") else ""
-
-    def _spread(self, extension: str, progress: Progress) -> None:
-        """Tell everybody who follows a person; one who cannot be told is nobody's trouble."""
-        for tell in list(self._followers.get(extension, ())):
-            try:
-                tell(progress)
-            except Exception:
-                log.exception("somebody could not be told of %s", progress.step)
-
     def _resolve(self, party: Party, person: Person) -> str:
         """An extension or +E.164 for a party. Raises `OperatorError`."""
         if party.me:
@@ -618,10 +536,6 @@ def _party(name: str | None, number: str) -> Party:
 def _named(party: Party, number: str) -> str:
     """Somebody for people: with the name they were called by."""
     return f"{party.name} ({spoken(number)})" if party.name else spoken(number)
-
-
-def _voice(sound: bytes) -> Attachment:
-    return Attachment("voice-message.ogg", "audio/ogg", sound)
 
 
 def _rings_at(call: RunningCall, person: Person) -> bool:

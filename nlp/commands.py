@@ -371,10 +371,11 @@ class Devices(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Invite(Command):
-    """Let somebody else in."""
+    """Let somebody else in; a `guest` may be called, and call inside, and no more."""
 
     intent = "invite"
     name: str | None = None
+    guest: bool = False
 
 
 # ── money ───────────────────────────────────────────────────────────────────────────────────

@@ -69,10 +69,11 @@ from pbx.sip.message import ParseError, Request, checked
 from pbx.sip.registrar import Binding, Registrar
 from pbx.sip.session_timer import MIN_SE, too_brief
 from pbx.sip.stack import ALLOW, Incoming, Stack
-from pbx.sip.transaction import InviteServerTransaction, Timers
+from pbx.sip.transaction import InviteServerTransaction, ServerTransaction, Timers
 from pbx.sip.transport import Address, Flow, Transport
 from pbx.sip.uri import dialled_user, parse_uri
 from pbx.text import printable
+from pbx.texts import PLAIN, Delivery, TakeText, Text, id_of, send, words_of
 from pbx.trace import Recorder
 from pbx.trunks import TrunkLink
 
@@ -87,7 +88,7 @@ TRACE_DELAY = 1.0
 _PLAIN_USER = "+*-_.!~'()&=$,;?/"
 "What may stand in the user part of a URI as it is (RFC 3261 §25.1)."
 GREETING = "{name} cannot take your call now. Please leave a message after the tone."
-METHODS = (*ALLOW.split(", "), "REGISTER")
+METHODS = (*ALLOW.split(", "), "REGISTER", "MESSAGE")
 EXTENSIONS = frozenset({"100rel", "timer", "path", "outbound"})
 "Option tags a Require may name (RFC 3261 §20.32)."
 _NOBODY = secrets.token_hex(16)
@@ -144,6 +145,9 @@ class Exchange:
         "Whether callers may leave a message for an extension."
         self.is_blocked: Callable[[str, str], bool] = lambda extension, caller: False
         "Whether an extension does not want to be rung by a caller."
+        self.take_text: TakeText = _no_texts
+        "Takes what phones and trunks write."
+        self._taking: set[asyncio.Task[None]] = set()
         self._now = now
         self.stack = Stack(self, advertise=settings.advertise, timers=timers)
         self.stack.on_flow_closed = self._on_flow_closed
@@ -346,9 +350,12 @@ class Exchange:
             self._on_register(incoming)
         elif request.method == "INVITE":
             self._on_invite(incoming)
+        elif request.method == "MESSAGE":
+            self._on_text(incoming)
         elif request.method == "OPTIONS":
             supported = ", ".join(sorted(EXTENSIONS))
-            incoming.refuse_with(200, allow=ALLOW, accept=ACCEPTED, supported=supported)
+            allow = ", ".join(METHODS)
+            incoming.refuse_with(200, allow=allow, accept=ACCEPTED, supported=supported)
         else:
             incoming.refuse_with(481)  # BYE, PRACK … of no dialog
 
@@ -407,9 +414,7 @@ class Exchange:
 
     def _on_invite(self, incoming: Incoming) -> None:
         request = incoming.request
-        link = next(
-            (link for link in self.trunks.values() if link.owns(request, incoming.flow)), None
-        )
+        link = self._link_of(incoming)
         caller: Extension | None = None
         if link is None:
             caller = self._authenticate(incoming)
@@ -432,10 +437,7 @@ class Exchange:
         transaction.reply(100)
         if link is not None:
             plan = route_from_trunk(link.called_numbers(request), link.trunk, self.directory)
-            region = region_of_zone(link.trunk.zone)
-            shown = from_trunk(
-                printable(dialled_user(request.from_.uri) or "anonymous", 80), region
-            )
+            shown = _sender(request, link)
             user, kind = "", "inbound"
         else:
             assert caller is not None
@@ -464,6 +466,82 @@ class Exchange:
             leg.hang_up(str(error), 400)
         name = caller.name if caller else request.from_.name
         self._run(call, self._serve(call, leg, plan, transaction, name))
+
+    def _link_of(self, incoming: Incoming) -> TrunkLink | None:
+        """The trunk a request comes from."""
+        links = self.trunks.values()
+        return next((link for link in links if link.owns(incoming.request, incoming.flow)), None)
+
+    def _on_text(self, incoming: Incoming) -> None:
+        """A MESSAGE: answered once somebody has taken its words."""
+        request = incoming.request
+        link = self._link_of(incoming)
+        caller = None if link else self._authenticate(incoming)
+        if link is None and caller is None:
+            return
+        try:
+            words = words_of(request)
+        except ParseError as error:
+            incoming.refuse_with(error.status, accept=PLAIN)
+            return
+        if link is not None:
+            plan = route_from_trunk(link.called_numbers(request), link.trunk, self.directory)
+            sender, name, source = _sender(request, link), request.from_.name, ""
+        else:
+            assert caller is not None
+            called = printable(dialled_user(request.target), 80)
+            plan = route_from_extension(called, self.directory, self.settings.region)
+            sender, name, source = caller.number, caller.name, incoming.flow.remote[0]
+        match plan:
+            case RingExtension(extension=extension):
+                recipient = extension.number
+            case DialTrunk(number=number):
+                recipient = number
+            case _:
+                incoming.refuse_with(plan.status if isinstance(plan, Refuse) else 405)
+                return
+        transaction = incoming.accept()
+        if transaction is None:
+            return
+        text = Text(
+            id=id_of(request),
+            sender=sender,
+            recipient=recipient,
+            words=words,
+            sender_name=printable(name, 80),
+            source=source,
+        )
+        taking = asyncio.ensure_future(self._take_text(transaction, text))
+        self._taking.add(taking)
+        taking.add_done_callback(self._taking.discard)
+
+    async def _take_text(self, transaction: ServerTransaction, text: Text) -> None:
+        try:
+            await self.take_text(text)
+        except CallRefused as refused:
+            transaction.reply(refused.status, printable(refused.reason, 120))
+        except Exception:
+            log.exception("a text message could not be taken")
+            transaction.reply(500)
+        else:
+            transaction.reply(202)
+
+    async def send_text(self, text: Text) -> Sequence[Delivery]:
+        """Send words to all phones of an extension, at once; empty if it has none."""
+        extension = self.directory.extension(text.recipient)
+        if extension is None:
+            return ()
+        targets = self._device_targets(extension, text.sender, text.sender_name)
+        return await asyncio.gather(*(send(self.stack, one, text.words) for one in targets))
+
+    async def send_text_out(self, text: Text, trunk: Trunk) -> Delivery:
+        """Send words to +E.164 through a trunk."""
+        try:
+            link = self._link(trunk)
+        except CallRefused as refused:
+            return Delivery(0, refused.reason)
+        caller = trunk.numbers[0] if trunk.numbers else ""
+        return await send(self.stack, link.target(text.recipient, caller), text.words)
 
     async def _serve(
         self, call: Call, leg: Leg, plan: Plan, transaction: InviteServerTransaction, name: str
@@ -726,6 +804,16 @@ class Exchange:
 
     def _on_ban(self, host: str, seconds: float, reason: str) -> None:
         self.emit(AddressBanned(host=host, at=self._now(), seconds=seconds, reason=reason))
+
+
+def _sender(request: Request, link: TrunkLink) -> str:
+    """Who calls or writes through a trunk: +E.164 where it is a number."""
+    user = dialled_user(request.from_.uri) or "anonymous"
+    return from_trunk(printable(user, 80), region_of_zone(link.trunk.zone))
+
+
+async def _no_texts(text: Text) -> None:
+    raise CallRefused(405, "text messages are not taken here")
 
 
 def _host_of(leg: Leg) -> str:

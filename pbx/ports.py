@@ -50,6 +50,8 @@ class Trunk:
     denied_countries: Sequence[str] = ()
     verify_tls: bool = True
     ca_file: str = ""
+    texts: bool = False
+    "Whether it carries text messages (MESSAGE)."
 
 
 class Directory(Protocol):

@@ -55,13 +55,16 @@ _REMOVED = re.compile(
     r"(?:remove|delete|erase|forget|drop|take|kick|wipe|clear|get\s+rid\s+of)\s+(?:the\s+|my\s+|that\s+)?(?:contact\s+|entry\s+|number\s+|(?:number\s+)?(?:of|for)\s+)*(?:my\s+|the\s+)?"
     r"(?P<name>.+?)(?:'s)?(?:\s+(?:contact|number|entry|details|mobile))*\s*(?:$|[.,;!?]|\b(?:from|out\s+of|off|in\s+(?:my|the)|please)\b)"
 )
+_AS_GUEST = re.compile(
+    r"\b(?:as|for|invite)\s+an?\s+guest\b|\bguest\s+(?:access|account)\b", re.IGNORECASE
+)
 _WHOSE = re.compile(
     r"\b(?P<who>(?!what|show|my\b|the\b|is\b|me\b)[a-z][\w-]*(?:\s+[a-z][\w-]*)?)'s\s+(?:phone\s+|mobile\s+)?(?:number|extension|contact|details)"
     r"|\b(?:number|extension|contact|details)\s+(?:of|for)\s+(?:my\s+|the\s+)?(?P<of>[\w' -]{1,30}?)\W*$"
 )
 _INVITED = re.compile(
-    r"\b(?:invite|invitation\s+for|invitation\s+to|invite\s+for|invitation\s+(?:link|code)\s+for|invite\s+(?:link|code)\s+for|let|give|add|bring|onboard|sign\s+up)\s+(?:an?\s+)?(?:invite\s+|invitation\s+)?(?:to\s+|for\s+)?"
-    r"(?:my\s+|our\s+|the\s+)?(?P<name>.+?)\s*(?:$|[.,;!?]|\b(?:to|join|please|an\s+invit|access|as|so|on|in|into|too|as\s+well|for|and)\b)"
+    r"\b(?:invite|invitation\s+for|invitation\s+to|invite\s+for|invitation\s+(?:link|code)\s+for|invite\s+(?:link|code)\s+for|guest\s+account\s+for|let|give|add|bring|onboard|sign\s+up)\s+(?:an?\s+)?(?:invite\s+|invitation\s+)?(?:to\s+|for\s+)?"
+    r"(?:my\s+|our\s+|the\s+)?(?P<name>.+?)\s*(?:$|[.,;!?]|\b(?:to|join|please|an\s+invit|(?:a\s+)?guest|access|as|so|on|in|into|too|as\s+well|for|and)\b)"
 )
 _INVITE_OBJECT = re.compile(
     r"\bsend\s+(?:my\s+|our\s+)?(?P<name>.+?)\s+an?\s+invit|\bsend\s+an?\s+invit(?:e|ation)(?:\s+link)?\s+to\s+(?:my\s+|our\s+)?(?P<other>.+?)\W*(?:please)?\W*$"
@@ -251,11 +254,14 @@ def contacts(view: View) -> Built:
 
 
 def invite(view: View) -> Built:
-    """Who, if it is said."""
+    """Who, if it is said, and as what."""
+    return Built(Invite(name=_invited(view), guest=bool(_AS_GUEST.search(view.text))))
+
+
+def _invited(view: View) -> str | None:
     contact = next((span for _, _, span in view.of(Kind.CONTACT)), None)
     if contact is not None:
-        words = view.masked.original[contact.start : contact.end]
-        return Built(Invite(name=_name(words)))
+        return _name(view.masked.original[contact.start : contact.end])
     text = view.text
     for match in (_INVITE_OBJECT.search(text), _INVITED.search(text)):
         if match is None:
@@ -263,8 +269,8 @@ def invite(view: View) -> Built:
         for group in match.groupdict():
             name = _name(view.group(match, group)) if match.start(group) >= 0 else None
             if name and name.lower() not in _NOBODY:
-                return Built(Invite(name=name))
-    return Built(Invite())
+                return name
+    return None
 
 
 def add_device(view: View) -> Built:

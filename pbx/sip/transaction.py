@@ -32,6 +32,10 @@ class Timers:
         return 64 * self.t1
 
 
+LOCAL = "local"
+"The To tag of a final response that nobody sent: time is over, or the connection broke."
+
+
 class State(Enum):
     """States of RFC 3261 figures 5 to 8, and RFC 6026's Accepted."""
 
@@ -157,7 +161,7 @@ class ClientTransaction(Transaction):
     def _give_up(self, status: int) -> None:
         tell = self.on_response
         self.terminate()
-        tell(self.request.response(status, to_tag="local"))
+        tell(self.request.response(status, to_tag=LOCAL))
 
     def _let_go(self) -> None:
         super()._let_go()

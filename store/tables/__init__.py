@@ -11,6 +11,7 @@ from store.tables.people import (
     ShelfRow,
 )
 from store.tables.registrations import BindingRow
+from store.tables.texts import TextRow
 
 __all__ = [
     "AccountRow",
@@ -25,6 +26,7 @@ __all__ = [
     "PersonRow",
     "RouteRow",
     "ShelfRow",
+    "TextRow",
     "TraceRow",
     "TrunkRow",
     "VoicemailRow",

@@ -21,6 +21,8 @@ from pbx.media.tones import share_of, tone
 from pbx.ports import CallRefused
 from tests.calls.test_answerphone import SAID, leaves_a_message
 from tests.calls.test_callback import telephone_network
+from tests.calls.test_texts import carrier
+from tests.calls.writers import Writer
 from tests.chat.talkers import FRONT_ENDS, Stage, on_ejabberd, on_webhook
 from tests.office import NEVER, quiet
 from tests.peers.proc import missing
@@ -37,6 +39,7 @@ class Journey:
         self.stage = stage
         self.seen: dict[str, int] = {}
         self.last: dict[str, str] = {}
+        self.writers: dict[str, Writer] = {}
         self.steps: list[tuple[re.Pattern[str], Callable[..., Awaitable[None]]]] = [
             (re.compile(r"Alice's phone is there"), self.phone),
             (re.compile(r"the telephone network is there"), self.network),
@@ -47,6 +50,11 @@ class Journey:
             (re.compile(r"Carol leaves Alice a message of three seconds"), self.leaves_a_message),
             (re.compile(r"(\w+) can listen to it"), self.listens),
             (re.compile(r"Carol's phone hears that it was declined"), self.declined),
+            (re.compile(r"Bob's phone reads and writes"), self.bob_writes),
+            (re.compile(r"Bob's phone writes to (\S+)  (.+)"), self.writes),
+            (re.compile(r"(Bob's phone) reads from (\S+)  (.+)"), self.reads),
+            (re.compile(r"the telephone network takes messages"), self.takes_messages),
+            (re.compile(r"(the telephone network) reads from (\S+)  (.+)"), self.reads),
             (re.compile(r"the telephone network was called (\d+) times"), self.called),
             (re.compile(r"(\w+) joins as the owner"), self.owns),
             (re.compile(r"(\w+) uses the invitation"), self.joins),
@@ -122,6 +130,20 @@ class Journey:
         with pytest.raises(CallRefused) as refused:
             await self.carols_call
         assert refused.value.status == 603
+
+    async def bob_writes(self) -> None:
+        self.writers["Bob's phone"] = Writer()
+        await self.stage.office.phone("102", self.writers["Bob's phone"])
+
+    async def takes_messages(self) -> None:
+        self.writers["the telephone network"] = network = Writer()
+        await carrier(self.stage.office, network)
+
+    async def writes(self, to: str, words: str) -> None:
+        assert (await self.writers["Bob's phone"].write(to, words)).good
+
+    async def reads(self, who: str, sender: str, words: str) -> None:
+        await self.writers[who].reads(sender, words)
 
     async def called(self, times: str) -> None:
         calls = {leg.leg_id for leg in self.stage.office.of(LegStarted) if leg.trunk}

@@ -60,8 +60,10 @@ class Baresip:
         register: bool = True,
         interval: int = 60,
         extra: str = "",
+        trace: bool = False,
     ) -> None:
-        """`srtp`: "", "srtp", "srtp-mand" or "dtls_srtp". `ca` is what TLS is verified against."""
+        """`srtp`: "", "srtp", "srtp-mand" or "dtls_srtp". `ca` is what TLS is verified against.
+        With `trace` its log has every SIP message: it shows texts in no other way."""
         self.number = number
         self.server = server
         self.port = ports.free_port()
@@ -71,6 +73,7 @@ class Baresip:
         self._folder = tempfile.TemporaryDirectory(prefix="baresip-", ignore_cleanup_errors=True)
         self._tone, self._codec, self._ca = tone, codec, ca
         self._register = register
+        self._flags = ["-s"] if trace else []
         options = [
             f"auth_user={number}", f"auth_pass={password}", f"audio_codecs={codec}",
             f"answermode={'auto' if auto_answer else 'manual'}",
@@ -101,7 +104,7 @@ class Baresip:
         (folder / "accounts").write_text("# none\n")
         (folder / "contacts").write_text("")
         self.process = await Process.start(
-            f"baresip {self.number}", ["baresip", "-4", "-f", folder], cwd=folder
+            f"baresip {self.number}", ["baresip", "-4", *self._flags, "-f", folder], cwd=folder
         )
         try:
             await ports.wait_bound(self._control, "tcp")

@@ -215,7 +215,7 @@ class Costly(Desk):
     """Everything costs."""
 
     def quote(self, person: Person, command: Call) -> str:
-        return "somebody far away"
+        return "Call somebody far away?"
 
 
 async def costly(language: Understander, pushed: list[Reply]) -> tuple[Costly, Dialogue]:

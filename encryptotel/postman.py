@@ -1,0 +1,80 @@
+"""How text messages leave: implements `encryptotel.texts.Ways` on an exchange."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from encryptotel.gatekeeper import Gatekeeper
+from encryptotel.sms import SmsGateway
+from pbx.calls.numbers import spoken
+from pbx.calls.router import Refuse, dial_out
+from pbx.exchange import Exchange
+from pbx.ports import CallRefused, Trunk
+from pbx.texts import Delivery, Text
+
+_NO_WAY = "no line of ours carries text messages ([sms], or texts = true of a trunk)"
+
+
+class Postman:
+    """`blocks` says whether an extension does not want to hear of a sender; `show` and `excuse`
+    reach people's chats."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        gatekeeper: Gatekeeper,
+        blocks: Callable[[str, str], bool],
+        show: Callable[[Text], None],
+        excuse: Callable[[str, str], None],
+    ) -> None:
+        self._exchange = exchange
+        self._gatekeeper = gatekeeper
+        self._blocks = blocks
+        self._excuse = excuse
+        self.sms: SmsGateway | None = None
+        self.to_chats = show
+        self._excusing: set[asyncio.Task[object]] = set()
+
+    def way_out(self, number: str) -> Trunk | None:
+        """The trunk for a message to +E.164; None for the SMS provider. Raises `CallRefused`
+        when there is neither."""
+        if self.sms is not None:
+            return None
+        able = [trunk for trunk in self._exchange.directory.trunks() if trunk.texts]
+        plan = dial_out(number, able, None)
+        if isinstance(plan, Refuse):
+            raise CallRefused(plan.status, _NO_WAY)
+        return plan.trunk
+
+    def admit(self, text: Text) -> None:
+        """Raises `CallRefused` where somebody may not write to somebody, or not so much."""
+        if text.recipient.startswith("+"):
+            trunk = self.way_out(text.recipient)
+            self._gatekeeper.admit_text(text.sender, trunk, text.recipient, text.source)
+        elif self._blocks(text.recipient, text.sender):
+            raise CallRefused(403, "they do not take messages from you")
+
+    async def to_phones(self, text: Text) -> Sequence[Delivery]:
+        """Send to all phones of an extension."""
+        return await self._exchange.send_text(text)
+
+    async def outside(self, text: Text) -> Delivery:
+        """Send to +E.164."""
+        try:
+            trunk = self.way_out(text.recipient)
+        except CallRefused as refused:
+            return Delivery(0, refused.reason)
+        if self.sms is not None:
+            return await self.sms.send(text)
+        assert trunk is not None
+        return await self._exchange.send_text_out(text, trunk)
+
+    def failed(self, text: Text, reason: str) -> None:
+        """Tell its sender that it did not arrive: in their chats and on their phones."""
+        words = f"Your message to {spoken(text.recipient)} was not sent: {reason}."
+        self._excuse(text.sender, words)
+        back = Text(id=text.id, sender=text.recipient, recipient=text.sender, words=words)
+        task: asyncio.Task[object] = asyncio.ensure_future(self._exchange.send_text(back))
+        self._excusing.add(task)
+        task.add_done_callback(self._excusing.discard)

@@ -1,0 +1,255 @@
+"""Text messages, kept until they are where they belong.
+
+A message inside reaches the chats of its recipient at once and their phones when one is there.
+One to the telephone network leaves through an SMS gateway or a trunk; it is sent again only when
+it is certain that it did not arrive, for each costs money and a doubled one confuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Protocol
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, delete, select
+
+from pbx.texts import Delivery, Text
+from store.database import Database
+from store.tables import TextRow
+
+log = logging.getLogger(__name__)
+
+KEEP = timedelta(days=7)
+"How long a message waits for its phone, or for a line that is down."
+MAX_WAITING = 100
+"Messages that wait for one recipient; the oldest go."
+PAUSES = (5.0, 30.0, 120.0, 600.0)
+"Seconds until a message that did not leave is sent again; the last for ever."
+
+
+class Ways(Protocol):
+    """How messages leave this program."""
+
+    def admit(self, text: Text) -> None:
+        """Raises `CallRefused` where somebody may not write to somebody, or not so much."""
+
+    async def to_phones(self, text: Text) -> Sequence[Delivery]:
+        """Send to all phones of an extension."""
+
+    async def outside(self, text: Text) -> Delivery:
+        """Send to +E.164."""
+
+    def to_chats(self, text: Text) -> None:
+        """Show to the person whose extension it is for."""
+
+    def failed(self, text: Text, reason: str) -> None:
+        """Tell its sender that it did not arrive, or that nobody knows."""
+
+
+class Texts:
+    """All messages on their way."""
+
+    def __init__(self, database: Database, ways: Ways) -> None:
+        self._database = database
+        self._ways = ways
+        self._waiting: set[str] = set()
+        "Extensions whose phones do not have everything."
+        self._jobs: set[asyncio.Task[object]] = set()
+
+    async def start(self) -> None:
+        """Go on with what the last run left."""
+        await self._forget_old()
+        async with self._database.reading() as session:
+            rows = (await session.execute(select(TextRow).order_by(col(TextRow.at)))).scalars()
+            for row in rows.all():
+                text = _text(row)
+                if row.recipient.startswith("+"):
+                    self._spawn(self._left_over(text, row))
+                    continue
+                self._waiting.add(row.recipient)
+                if not row.told:
+                    self._ways.to_chats(text)
+                    await self._change(text, told=True)
+
+    async def close(self) -> None:
+        """Stop; what is not sent stays kept."""
+        for job in self._jobs:
+            job.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+
+    async def take(self, text: Text) -> None:
+        """Keep a message, show it to its recipient and send it on its way. Raises
+        `CallRefused`, and DBAPIError when it cannot be kept."""
+        self._ways.admit(text)
+        if not await self._keep(text):
+            return  # it came before
+        if text.recipient.startswith("+"):
+            self._spawn(self._send_out(text, tries=0))
+            return
+        self._ways.to_chats(text)
+        await self._change(text, told=True)
+        self._spawn(self._to_phones(text))
+
+    async def say(self, sender: str, sender_name: str, recipient: str, words: str) -> None:
+        """Send what somebody said in a chat. Raises like `take`."""
+        text = Text(
+            id=secrets.token_hex(12),
+            sender=sender,
+            sender_name=sender_name,
+            recipient=recipient,
+            words=words,
+        )
+        await self.take(text)
+
+    def phone_is_there(self, extension: str) -> None:
+        """A phone registered: it gets what waited for it."""
+        if extension in self._waiting:
+            self._waiting.discard(extension)
+            self._spawn(self._hand_over(extension))
+
+    async def forget(self, extension: str) -> None:
+        """Forget what is for or from an extension."""
+
+        async def forget(session: AsyncSession) -> None:
+            mine = (col(TextRow.recipient) == extension) | (col(TextRow.sender) == extension)
+            await session.execute(delete(TextRow).where(mine))
+
+        await self._database.together(forget)
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────
+    async def _hand_over(self, extension: str) -> None:
+        async with self._database.reading() as session:
+            found = await session.execute(
+                select(TextRow).where(col(TextRow.recipient) == extension).order_by(col(TextRow.at))
+            )
+            texts = [_text(row) for row in found.scalars()]
+        for text in texts:
+            await self._to_phones(text)
+
+    async def _to_phones(self, text: Text) -> None:
+        """Give a message to its phones; one that takes it is enough."""
+        deliveries = await self._ways.to_phones(text)
+        if any(_settled(one) for one in deliveries):
+            await self._drop(text)
+        else:
+            self._waiting.add(text.recipient)
+
+    # ── outside ─────────────────────────────────────────────────────────────────────────
+    async def _send_out(self, text: Text, tries: int) -> None:
+        """Send to the telephone network, again and again while it certainly did not arrive."""
+        until = datetime.now(UTC) + KEEP
+        while datetime.now(UTC) < until:
+            await self._change(text, sending=True, tries=tries)
+            delivery = await self._ways.outside(text)
+            if not delivery.unseen:
+                await self._drop(text)
+                if not delivery.good:
+                    self._ways.failed(text, _why(delivery))
+                return
+            await self._change(text, sending=False, tries=tries)
+            if tries == 0:
+                self._ways.failed(text, f"{_why(delivery)}; I keep trying")
+            await asyncio.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
+            tries += 1
+        await self._drop(text)
+        self._ways.failed(text, "the line was down all the time")
+
+    async def _left_over(self, text: Text, row: TextRow) -> None:
+        if not row.sending:
+            await self._send_out(text, row.tries)
+            return
+        await self._drop(text)
+        self._ways.failed(text, "I was restarted while sending it, so it may have arrived or not")
+
+    # ── parts ───────────────────────────────────────────────────────────────────────────
+    async def _keep(self, text: Text) -> bool:
+        row = TextRow(
+            id=text.id,
+            at=datetime.now(UTC),
+            sender=text.sender,
+            sender_name=text.sender_name,
+            recipient=text.recipient,
+            words=text.words,
+        )
+        return await self._database.together(partial(_keep, row=row))
+
+    async def _change(self, text: Text, **changes: object) -> None:
+        async def change(session: AsyncSession) -> None:
+            row = await session.get(TextRow, text.id)
+            for name, value in changes.items() if row is not None else ():
+                setattr(row, name, value)
+
+        await self._database.together(change)
+
+    async def _drop(self, text: Text) -> None:
+        async def drop(session: AsyncSession) -> None:
+            await session.execute(delete(TextRow).where(col(TextRow.id) == text.id))
+
+        await self._database.together(drop)
+
+    async def _forget_old(self) -> None:
+        old = datetime.now(UTC) - KEEP
+
+        async def forget(session: AsyncSession) -> None:
+            await session.execute(delete(TextRow).where(col(TextRow.at) < old))
+
+        await self._database.together(forget)
+
+    def _spawn(self, job: Awaitable[object]) -> None:
+        task: asyncio.Task[object] = asyncio.ensure_future(_guarded(job))
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+
+async def _keep(session: AsyncSession, row: TextRow) -> bool:
+    if await session.get(TextRow, row.id) is not None:
+        return False
+    session.add(row)
+    await session.flush()
+    older = (
+        select(TextRow.id)
+        .where(col(TextRow.recipient) == row.recipient)
+        .order_by(col(TextRow.at).desc())
+        .offset(MAX_WAITING)
+    )
+    ids = list((await session.execute(older)).scalars())
+    await session.execute(delete(TextRow).where(col(TextRow.id).in_(ids)))
+    return True
+
+
+async def _guarded(job: Awaitable[object]) -> None:
+    try:
+        await job
+    except DBAPIError as error:  # it is kept, and goes on at the next start
+        log.error("a text message waits, the database fails: %s", error.orig)
+    except Exception:
+        log.exception("a text message is stuck until the next start")
+
+
+def _text(row: TextRow) -> Text:
+    return Text(
+        id=row.id,
+        sender=row.sender,
+        sender_name=row.sender_name,
+        recipient=row.recipient,
+        words=row.words,
+    )
+
+
+def _settled(delivery: Delivery) -> bool:
+    """Whether a phone has it, or will never: one that cannot show text does not learn it."""
+    return delivery.good or (400 <= delivery.status < 500 and delivery.status not in (408, 480))
+
+
+def _why(delivery: Delivery) -> str:
+    if delivery.status == 408:
+        return "the line does not say whether it took it, so it may have arrived or not"
+    if delivery.status:
+        return f"the line says: {delivery.reason} ({delivery.status})"
+    return delivery.reason
