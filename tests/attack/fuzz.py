@@ -47,8 +47,9 @@ from pbx.sip.uri import dialled_user, parse_any_uri, without_headers
 
 LIMIT = 0.005
 "Seconds of CPU that one input may take: as long as anything may hold the event loop."
-HERE = ("192.0.2.9", 5060)
-METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO")
+HERE = ("192.0.2.9", 5060)from pbx.texts import id_of, words_of
+
+METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "MESSAGE")
 
 
 # ── what is attacked ────────────────────────────────────────────────────────────────────────
@@ -90,6 +91,9 @@ def ask_everything(found: Request | Response) -> None:
             dialled_user(found.target)
         with suppress(ParseError):
             _ = found.max_forwards
+        with suppress(ParseError):
+            words_of(found)
+            id_of(found)
         with suppress(ParseError):
             refused = refusal(found, METHODS, ())
             if refused is not None:

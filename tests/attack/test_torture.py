@@ -28,7 +28,7 @@ from tests.peers.exchange import Config, Exchange
 from .attacker import EXTENSIONS, REGISTRAR, Socket, credentials, request, status
 
 FOLDER = Path(__file__).parent / "torture"
-METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO")
+METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "MESSAGE")
 
 
 @dataclass(frozen=True, kw_only=True)
