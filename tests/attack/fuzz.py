@@ -44,10 +44,11 @@ from pbx.sip.message import (
     split_commas,
 )
 from pbx.sip.uri import dialled_user, parse_any_uri, without_headers
+from pbx.texts import id_of, words_of
 
 LIMIT = 0.005
 "Seconds of CPU that one input may take: as long as anything may hold the event loop."
-HERE = ("192.0.2.9", 5060)from pbx.texts import id_of, words_of
+HERE = ("192.0.2.9", 5060)
 
 METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "MESSAGE")
 

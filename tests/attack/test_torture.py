@@ -67,7 +67,7 @@ CASES = [
     ),
     Case(section="3.1.1.9", name="semiuri", says="user is user;par=u@example.net", udp=(200,)),
     Case(section="3.1.1.10", name="transports", says="unknown transports in Via", udp=(200,)),
-    Case(section="3.1.1.11", name="mpart01", says="binary multipart; a stranger is asked who it is", udp=(401,)),
+    Case(section="3.1.1.11", name="mpart01", says="binary multipart; 401", udp=(401,)),
     Case(section="3.1.1.12", name="unreason", says="any words in UTF-8", udp=(0,)),
     Case(section="3.1.1.13", name="noreason", says="no reason phrase", udp=(0,)),
     # 3.1.2 invalid messages
