@@ -173,6 +173,14 @@ class ActiveCall:
     muted: bool = False
 
 
+class Availability(StrEnum):
+    """How somebody's phones are."""
+
+    OFF = "off"
+    FREE = "free"
+    BUSY = "busy"
+
+
 class Control(StrEnum):
     """What can be done with a call going on."""
 
@@ -326,6 +334,15 @@ class Operator(Protocol):
 
     def state(self, person: Person) -> State:
         """How the exchange is doing."""
+
+    def availability(self, number: str) -> Availability:
+        """How an extension, or a phone number, is."""
+
+    def is_reachable(self, person: Person, party: Party) -> bool:
+        """Whether the person could call or write to somebody."""
+
+    def watch(self, look: Callable[[str], None]) -> Callable[[], None]:
+        """Tell of every extension whose availability changed; the result stops it."""
 
     def follow(self, person: Person, tell: Callable[[Progress], None]) -> Callable[[], None]:
         """Tell of the person's calls from now on; the result stops it."""

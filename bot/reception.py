@@ -186,9 +186,17 @@ class Reception:
         except Exception:  # at worst they are told once too often that they were interrupted
             log.exception("a message could not be marked as answered")
 
+    async def person_of(self, account: Account) -> Person | None:
+        """Whose account that is; None for a stranger's."""
+        return await self._people.person_of(account)
+
     async def knows(self, account: Account) -> bool:
         """Whether that is somebody's account."""
         return await self._people.person_of(account) is not None
+
+    def finish(self, account: Account, message_id: str) -> None:
+        """A message that was noted is dealt with, and nobody had to hear it."""
+        self._finish(account, message_id, ())
 
     async def _hear_person(
         self, person: Person, account: Account, heard: Heard, to: Account

@@ -45,6 +45,7 @@ from encryptotel.mailbox import Mailbox
 from encryptotel.operator import Operator
 from encryptotel.people import OWNER, PeopleOfExchange
 from encryptotel.postman import Postman
+from encryptotel.presence import Presence
 from encryptotel.reload import blended, locked_out
 from encryptotel.sms import SmsGateway
 from encryptotel.texts import Texts
@@ -141,6 +142,7 @@ class App:
         self.mailbox = Mailbox(self.database, timedelta(days=config.answerphone.keep_days))
         self.followers = Followers(self.directory, self.contacts, self.blocked, self.mailbox)
         self.texts: Texts
+        self.presence: Presence
         self.reception = Reception(self.people, self._converse, confirm=config.chat.confirm)
         self._control = Control(
             data / SOCKET,
@@ -202,6 +204,7 @@ class App:
             self.gatekeeper,
             self._take,
         )
+        self.presence = Presence(self.directory, self._has_phone)
         postman = Postman(
             self.exchange,
             self.gatekeeper,
@@ -222,6 +225,7 @@ class App:
             self.blocked,
             self.mailbox,
             self.followers,
+            self.presence,
             self.texts,
             past=self._past_of,
             forget_calls=self._forget_calls_of,
@@ -369,6 +373,9 @@ class App:
         async with self.database.writing() as session:
             await forget_calls(session, extension)
 
+    def _has_phone(self, extension: str) -> bool:
+        return bool(self.exchange.registrar.bindings(extension))
+
     def _has_answerphone(self, extension: str) -> bool:
         return self.config.answerphone.on and self.followers.has(extension)
 
@@ -391,18 +398,26 @@ class App:
                 Telegram(telegram.token, self.reception, api=telegram.api, webhook=webhook or None)
             )
         if xmpp.jid:
-            from bot.jabber import Jabber
+            from bot.jabber import Component, Jabber
 
+            numbers = xmpp.component and Component(
+                domain=xmpp.component,
+                secret=xmpp.component_secret,
+                host=xmpp.component_host,
+                port=xmpp.component_port,
+            )
             self.chats.append(
                 Jabber(
                     xmpp.jid,
                     xmpp.password,
                     self.reception,
-                    Shelf(self.database, "xmpp"),
+                    self.operator,
+                    partial(Shelf, self.database),
                     host=xmpp.host,
                     port=xmpp.port,
                     direct_tls=xmpp.direct_tls,
                     ca_file=xmpp.ca_file,
+                    numbers=numbers or None,
                 )
             )
         await self.reception.start()
@@ -485,6 +500,7 @@ class App:
         """Every event of the exchange: to the journal, to people, and to the log."""
         self.journal.take(event)
         self.followers.take(event)
+        self.presence.take(event)
         match event:
             case MessageLeft():
                 self._messages.add(task := self._spawn(self.followers.take_message(event)))

@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 
 from bot.ports import (
     ActiveCall,
+    Availability,
     Control,
     Kept,
     LineState,
@@ -32,6 +33,7 @@ from encryptotel.contacts import Contacts, similar
 from encryptotel.followers import DECLINED, Followers, voice
 from encryptotel.mailbox import Mailbox
 from encryptotel.people import PeopleOfExchange
+from encryptotel.presence import Presence
 from encryptotel.texts import Texts
 from nlp.commands import Call, Message, Party
 from pbx.calls.bridge import Bridge
@@ -83,6 +85,7 @@ class Operator:
         blocked: Blocked,
         mailbox: Mailbox,
         followers: Followers,
+        presence: Presence,
         texts: Texts,
         past: Past,
         forget_calls: Callable[[str], Awaitable[None]],
@@ -99,6 +102,7 @@ class Operator:
         "How a code is given to somebody, by chat."
         self._addresses = addresses
         self._followers = followers
+        self._presence = presence
         self._texts = texts
 
     # ── commands ────────────────────────────────────────────────────────────────────────
@@ -376,6 +380,22 @@ class Operator:
                 if person.role is Role.OWNER or person.extension in _sides(call)
             ],
         )
+
+    def availability(self, number: str) -> Availability:
+        """How an extension, or a phone number, is."""
+        return self._presence.of(number)
+
+    def is_reachable(self, person: Person, party: Party) -> bool:
+        """Whether the person could call or write to somebody."""
+        try:
+            number = self._resolve(party, person)
+        except OperatorError:
+            return False
+        return person.role is not Role.GUEST or not number.startswith("+")
+
+    def watch(self, look: Callable[[str], None]) -> Callable[[], None]:
+        """Tell of every extension whose availability changed; the result stops it."""
+        return self._presence.watch(look)
 
     def follow(self, person: Person, tell: Callable[[Progress], None]) -> Callable[[], None]:
         """Tell of the person's calls from now on; the result stops it."""

@@ -22,10 +22,11 @@ from bot.bounded import Bounded, Hourly
 from bot.heard import MAX_CARDS_BYTES, ContactFile, Heard
 from bot.jabber.files import Files, UploadError
 from bot.jabber.menu import Menu
+from bot.jabber.numbers import Component, Numbers
 from bot.jabber.privacy import IN_THE_CLEAR, Privacy
 from bot.jabber.rooms import Rooms
 from bot.outbox import Later, Outbox
-from bot.ports import Account, Shelf
+from bot.ports import Account, Operator, Shelf
 from bot.reception import Reception
 from bot.replies import Attachment, Button, Reply
 
@@ -87,12 +88,14 @@ class Jabber:
         jid: str,
         password: str,
         reception: Reception,
-        shelf: Shelf,
+        operator: Operator,
+        shelf: Callable[[str], Shelf],
         *,
         host: str = "",
         port: int = 5222,
         direct_tls: bool = False,
         ca_file: str = "",
+        numbers: Component | None = None,
     ) -> None:
         self._reception = reception
         self._where = (host, port) if host else (None, None)
@@ -110,7 +113,12 @@ class Jabber:
         self._client.plugin["xep_0184"].auto_request = False
         self._outbox = Outbox(self._deliver)
         self._files = Files(self._client, ca_file)
-        self._privacy = Privacy(self._client, shelf, self._tell)
+        self._privacy = Privacy(self._client, shelf("xmpp"), self._tell)
+        self._numbers: Numbers | None = None
+        if numbers is not None:
+            self._numbers = Numbers(
+                numbers, reception, operator, shelf("numbers"), self._privacy.refuses_clear
+            )
         self._rooms = Rooms(self._client, NICK, self._knows, self._on_said_in_room)
         self._menu = Menu(self._client, self._knows, self._ask)
         self._client.auto_authorize = None  # decided by `_on_subscribe`
@@ -148,12 +156,16 @@ class Jabber:
     async def _start(self) -> None:
         await self._privacy.load()
         self._connect()
+        if self._numbers is not None:
+            await self._numbers.start()
 
     async def stop(self) -> None:
         """Answer what was asked, then leave."""
         self._stopping = True
         await asyncio.gather(*self._hearing, return_exceptions=True)
         await self._outbox.close()
+        if self._numbers is not None:
+            await self._numbers.stop()
         self._client.cancel_connection_attempt()
         if self.ready.is_set():
             await self._client.disconnect()
@@ -325,6 +337,10 @@ class Jabber:
     async def _deliver(self, address: str, reply: Reply) -> None:
         if not self.ready.is_set():
             raise Later
+        numbers = self._numbers if not self._privacy.encrypts_for(JID(address).bare) else None
+        if reply.letter is not None and numbers is not None and numbers.ready.is_set():
+            numbers.deliver(address, reply.letter)
+            return
         text = reply.card or reply.text
         buttons = () if reply.keypad else reply.buttons
         if buttons:

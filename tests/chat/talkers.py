@@ -33,6 +33,7 @@ class JabberServer(Protocol):
     """An XMPP server for `prosody.DOMAIN`."""
 
     port: int
+    component: int
     ca: Path
 
     async def register(self, name: str, password: str) -> str: ...
@@ -142,7 +143,11 @@ async def on_telegram(
 
 @asynccontextmanager
 async def on_jabber(
-    folder: Path, *, language: bool = True, server: JabberServer | None = None
+    folder: Path,
+    *,
+    language: bool = True,
+    server: JabberServer | None = None,
+    numbers: bool = False,
 ) -> AsyncIterator[Stage]:
     """With a server of one's own the bot's account on it has to be there."""
     async with AsyncExitStack() as stack:
@@ -157,6 +162,12 @@ async def on_jabber(
             "port": server.port,
             "ca_file": str(server.ca),
         }
+        if numbers:
+            section |= {
+                "component": prosody.NUMBERS,
+                "component_secret": prosody.SECRET,
+                "component_port": server.component,
+            }
         talkers: list[prosody.Talker] = []
         data = folder / "data"
         data.mkdir(exist_ok=True)
@@ -184,11 +195,13 @@ async def on_jabber(
 
 
 @asynccontextmanager
-async def on_ejabberd(folder: Path, *, language: bool = True) -> AsyncIterator[Stage]:
+async def on_ejabberd(
+    folder: Path, *, language: bool = True, numbers: bool = False
+) -> AsyncIterator[Stage]:
     certificate = await certs.make(folder, prosody.DOMAIN)
     async with ejabberd.Ejabberd(certificate) as server:
         await server.register("pbx", "bot-secret")
-        async with on_jabber(folder, language=language, server=server) as stage:
+        async with on_jabber(folder, language=language, server=server, numbers=numbers) as stage:
             yield stage
 
 

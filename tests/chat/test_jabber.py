@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,8 @@ async def test_a_server_with_another_certificate_gets_no_password(tmp_path: Path
             "pbx@xmpp.test",
             "bot-secret",
             reception,
-            Shelf(database, "xmpp"),
+            reception,
+            partial(Shelf, database),
             host="127.0.0.1",
             port=server.port,
             ca_file=str(trusted.ca),

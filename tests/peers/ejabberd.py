@@ -16,7 +16,7 @@ from aiohttp import ClientSession
 from .certs import Certificate
 from .ports import HOST, free_port, wait_bound
 from .proc import PeerError, Process
-from .prosody import DOMAIN
+from .prosody import DOMAIN, NUMBERS, SECRET
 
 _LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 _CONFIG = """
@@ -25,6 +25,10 @@ loglevel: info
 certfiles: ["{folder}/server.pem"]
 listen:
   - {{ port: {port}, ip: "{host}", module: ejabberd_c2s, starttls_required: true }}
+  - port: {component}
+    ip: "{host}"
+    module: ejabberd_service
+    hosts: {{ "{numbers}": {{ password: "{secret}" }} }}
   - port: {api}
     ip: "{host}"
     module: ejabberd_http
@@ -66,6 +70,7 @@ class Ejabberd:
         self._certificate = certificate
         self._folder = tempfile.TemporaryDirectory(prefix="ejabberd-", ignore_cleanup_errors=True)
         self.port, self._api, self._https = free_port(), free_port(), free_port()
+        self.component = free_port()
         self._process: Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -78,6 +83,9 @@ class Ejabberd:
                 folder=folder,
                 host=HOST,
                 port=self.port,
+                component=self.component,
+                numbers=NUMBERS,
+                secret=SECRET,
                 api=self._api,
                 https=self._https,
             )

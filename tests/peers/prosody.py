@@ -22,6 +22,8 @@ from .ports import HOST, free_port, wait_bound
 from .proc import Feed, PeerError, Process
 
 DOMAIN = "xmpp.test"
+NUMBERS, SECRET = "pbx.xmpp.test", "component-secret"
+"The component that numbers are addresses of."
 _CONFIG = """
 pidfile = "{folder}/prosody.pid"
 data_path = "{folder}/data"
@@ -29,6 +31,8 @@ certificates = "{folder}"
 run_as_root = true
 log = {{ info = "*console" }}
 interfaces = {{ "{host}" }}
+component_ports = {{ {component} }}
+component_interfaces = {{ "{host}" }}
 c2s_ports = {{ {port} }}
 c2s_direct_tls_ports = {{ {direct} }}
 s2s_ports = {{}}
@@ -53,6 +57,8 @@ Component "rooms.{domain}" "muc"
     restrict_room_creation = false
     muc_room_locking = false
     muc_room_default_public_jids = true
+Component "{numbers}"
+    component_secret = "{secret}"
 """
 
 
@@ -64,6 +70,7 @@ class Prosody:
         self.ca = certificate.ca
         self._folder = tempfile.TemporaryDirectory(prefix="prosody-")
         self.port, self.direct_port, self.https = free_port(), free_port(), free_port()
+        self.component = free_port()
         self._process: Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -77,6 +84,9 @@ class Prosody:
                 port=self.port,
                 direct=self.direct_port,
                 https=self.https,
+                component=self.component,
+                numbers=NUMBERS,
+                secret=SECRET,
                 domain=DOMAIN,
                 certificate=self._certificate.certificate,
                 key=self._certificate.key,
@@ -132,6 +142,8 @@ class Talker(ClientXMPP):
         self.receipts: list[str] = []
         self.room: Feed[str] = Feed("room")
         "What the bot says in rooms."
+        self.letters: Feed[tuple[str, str, str]] = Feed("letters")
+        "What came from numbers: whose, the words, and why they came back."
         self.files: list[str] = []
         "Addresses of files that the bot sent."
         self.online = asyncio.Event()
@@ -146,9 +158,10 @@ class Talker(ClientXMPP):
         self.online.set()
 
     def _on_message(self, message: Any) -> None:
-        if message["from"].bare != self.bot or not message["body"]:
-            return
-        self.take(message)
+        if message["from"].host == NUMBERS:
+            self.letters.push((message["from"].user, message["body"], message["error"]["text"]))
+        elif message["from"].bare == self.bot and message["body"]:
+            self.take(message)
 
     def _on_room_message(self, message: Any) -> None:
         if message["from"].resource == "pbx":
@@ -176,6 +189,18 @@ class Talker(ClientXMPP):
         message = self.make_message(mto=self.bot, mbody=text, mtype="chat")
         message["id"] = self.new_id()
         message.send()
+
+    def writes(self, number: str, words: str) -> str:
+        """Write to a number; the message's id."""
+        message = self.make_message(mto=f"{number}@{NUMBERS}", mbody=words, mtype="chat")
+        message["id"] = self.new_id()
+        message["request_receipt"] = True
+        message.send()
+        return str(message["id"])
+
+    async def gets(self, number: str, words: str, why: str = "") -> None:
+        """Wait for a letter of a number."""
+        await self.letters.wait(lambda one: one == (number, words, why), 10)
 
     def taps(self, label: str) -> None:
         """Type the digit of the newest button with that label."""
