@@ -30,6 +30,8 @@ class Card:
     def take(self, progress: Progress) -> None:
         """The next step of the call."""
         match progress.step:
+            case Step.PLACED:
+                self.title = progress.text
             case Step.INCOMING:
                 self._step, self.title, self._state = progress.step, told(progress), ""
                 self._back = progress.back
@@ -63,9 +65,11 @@ class Card:
         if self.over:
             return call_back(self._back)
         if self._step is Step.INCOMING:
-            block = Button(label="Block", says=f"block {self._back}")
             buttons = (self._button("Reject"), self._button("Mailbox"))
-            return (*buttons, block) if self._back else buttons
+            if not self._back:
+                return buttons
+            later = Button(label="Call back in 10 min", says=f"later #{self.call_id}")
+            return (*buttons, later, Button(label="Block", says=f"block {self._back}"))
         if self._step is Step.RINGING:
             return (self._button("Hang up"),)
         return (

@@ -15,9 +15,11 @@ from bot.awaited import Awaited, naming
 from bot.card import clock, pair, sentence
 from bot.heard import ContactFile, Heard, Place, SharedContact, VoiceNote
 from bot.in_call import InCall
+from bot.moments import moment
 from bot.news import News
 from bot.past import past_calls, voice_messages
 from bot.personal import about_oneself, at_place
+from bot.planned import dropped, heard, listed, planned
 from bot.ports import (
     Listen,
     Operator,
@@ -48,7 +50,7 @@ MAX_MESSAGE = MAX_CHARACTERS
 HELP = """\
 I place calls for you. For example:
   Call +1 202 555 0143 from the USA line, then call me back on 101
-  Call Bob · Call again · Hang up
+  Call Bob · Call Bob at 5pm · Call again · Hang up
   Put her on hold · Mute me · Press 12#
   Who called me today? · Any missed calls?
   Play my last voicemail · Block +1 202 555 0143
@@ -163,6 +165,8 @@ class Dialogue:
             return await self._press(*pressed.groups())
         if about_call := await self._in_call.heard(self.person, text):
             return about_call.replies
+        if dropping := await heard(self._operator, self.person, text):
+            return [dropping]
         if personal := await about_oneself(self._operator, self.person, text):
             self.person, reply = personal
             return [reply]
@@ -256,6 +260,10 @@ class Dialogue:
                     return await self._in_call.do(self.person, "reject")
                 case commands.Answer():
                     return [Reply(text=self._in_call.how_to_answer(self.person))]
+                case commands.Reminders():
+                    return [await listed(self._operator, self.person)]
+                case commands.CancelReminder():
+                    return [await dropped(self._operator, self.person, command.which or "")]
                 case commands.Redial():
                     return await self._ask_first(await self._operator.last_called(self.person))
                 case commands.History():
@@ -334,6 +342,8 @@ class Dialogue:
             return self._ask_who(command, unclear)
         except OperatorError as error:
             return [Reply(text=sentence(error.message))]
+        if isinstance(command, commands.Call) and command.at and question:
+            question = f"{question[:-1]}, {moment(command.at.at, self.person)}?"
         if not question or (self._trust_contacts and to and to.name):
             return await self._do(command)
         if self._awaiting is not None:
@@ -343,6 +353,8 @@ class Dialogue:
         return [Reply(text=question, buttons=self._awaiting.buttons)]
 
     async def _call(self, command: commands.Call) -> list[Reply]:
+        if command.at is not None:
+            return [planned(await self._operator.plan(self.person, command), self.person)]
         placed = await self._operator.call(self.person, command)
         line = f" from the {placed.line} line" if placed.line else ""
         text = f"Calling {placed.to}{line}, then calling back {placed.back}."

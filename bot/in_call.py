@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.card import clock, pair
+from bot.planned import planned
 from bot.ports import ActiveCall, Control, Operator, Person
 from bot.replies import Button, Reply
 
 # What buttons say that are about one certain call.
 _PRESSED = re.compile(
-    r"(hang up|hold|resume|mute|unmute|reject|mailbox|keypad|press [0-9*#]) #([0-9a-f]{6,16})"
+    r"(hang up|hold|resume|mute|unmute|reject|mailbox|later|keypad|press [0-9*#]) #([0-9a-f]{6,16})"
 )
 _KEYS = re.compile(r"press\s+((?:[0-9*#]\s*){1,32})", re.IGNORECASE)
 _DONE = {
@@ -34,6 +35,7 @@ _FITS: Mapping[str, tuple[Callable[[ActiveCall], bool], str]] = {
     "unmute": (lambda call: call.muted, "No call is muted."),
     "reject": (lambda call: call.incoming, _NOTHING_RINGS),
     "mailbox": (lambda call: call.incoming, _NOTHING_RINGS),
+    "later": (lambda call: call.incoming, _NOTHING_RINGS),
     "press": (lambda call: call.joined, _NO_KEYS),
     "keypad": (lambda call: call.joined, _NO_KEYS),
 }
@@ -63,7 +65,7 @@ class InCall:
             return Answered([] if replies == [done] else replies)  # the call's message shows it
         if keys := _KEYS.fullmatch(text):
             return Answered(await self.do(person, "press " + "".join(keys[1].split())))
-        if text.lower() in ("keypad", "mailbox"):
+        if text.lower() in ("keypad", "mailbox", "later"):
             return Answered(await self.do(person, text.lower()))
         if text.isdecimal() and len(text) < 4 and 1 <= int(text) <= len(self._choices):
             return Answered(
@@ -101,6 +103,8 @@ class InCall:
                 return [Reply(text="Hanging up.", call_id=call_id)]
             case "press":
                 self._operator.press(person, call_id, keys)
+            case "later":
+                return [planned(await self._operator.call_back_later(person, call_id), person)]
             case "keypad":
                 return [_keypad(call_id)]
             case _:

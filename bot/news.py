@@ -29,7 +29,8 @@ class News:
         if progress.step is Step.TEXT:
             return _letter(text, progress)
         if not progress.call_id:
-            return Reply(text=text, buttons=YES_OR_NO if progress.step is Step.QUESTION else ())
+            asked = progress.step is Step.QUESTION
+            return Reply(text=text, buttons=YES_OR_NO if asked else call_back(progress.back))
         if progress.step is Step.VOICEMAIL:
             return Reply(text=text, file=progress.file, buttons=call_back(progress.back))
         call_id = progress.call_id

@@ -126,6 +126,7 @@ class Placed:
 class Step(StrEnum):
     """A step of a call, as people hear of it."""
 
+    PLACED = "placed"
     INCOMING = "incoming"
     RINGING = "ringing"
     ANSWERED = "answered"
@@ -144,9 +145,10 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """One step of one call. `peer` for ringing and answered, `text` for a notice, how it ended or
-    what was written, `seconds` the time both sides were joined. Of an incoming and of a missed
-    call and of a text `peer` is who it is from, and `back` what to dial to reach them, if known."""
+    """One step of one call. `text` is who with whom of one that was placed, a notice, how it
+    ended, or what was written; `peer` is for ringing and answered; `seconds` the time both sides
+    were joined. Of an incoming and of a missed call and of a text `peer` is who it is from, and
+    `back` what to dial to reach them, if known."""
 
     call_id: str
     step: Step
@@ -204,6 +206,15 @@ class PastCall:
     incoming: bool
     answered: bool
     seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What will be done at a time; `what` goes on “I shall”."""
+
+    id: str
+    at: datetime
+    what: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,6 +286,18 @@ class Operator(Protocol):
 
     def press(self, person: Person, call_id: str, keys: str) -> None:
         """Press keys for the other side of one of the person's calls."""
+
+    async def plan(self, person: Person, command: Call) -> Planned:
+        """Place a call at its time."""
+
+    async def plans(self, person: Person) -> Sequence[Planned]:
+        """What the person has planned, the next first."""
+
+    async def drop_plan(self, person: Person, id: str) -> bool:
+        """Do not do what was planned; False if that is too late."""
+
+    async def call_back_later(self, person: Person, call_id: str) -> Planned:
+        """Tell a caller that the person cannot take the call and calls back, and plan that."""
 
     async def history(
         self,

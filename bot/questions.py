@@ -39,8 +39,6 @@ _NAMES = {
     "hide_number": "hiding your number",
     "record": "recording calls",
     "remind": "reminders",
-    "reminders": "reminders",
-    "cancel_reminder": "reminders",
     "edit_reminder": "reminders",
     "calendar": "calendars",
     "recordings": "recordings",

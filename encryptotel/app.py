@@ -68,10 +68,11 @@ from pbx.ports import SavedBinding
 from pbx.sip.digest import Credentials
 from pbx.sip.message import split_commas
 from pbx.sip.transport import Address, Transport, bracketed
+from scheduler.plans import Plans
 from store.database import Database
 from store.journal import calls_of, forget_calls, live_bindings, trunk_calls
 from store.shelf import Shelf
-from store.tables import CallRow
+from store.tables import CallRow, PlanRow
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,7 @@ class App:
         self.mailbox = Mailbox(self.database, timedelta(days=config.answerphone.keep_days))
         self.followers = Followers(self.directory, self.contacts, self.blocked, self.mailbox)
         self.texts: Texts
+        self.plans: Plans
         self.presence: Presence
         self.reception = Reception(self.people, self._converse, confirm=config.chat.confirm)
         self._control = Control(
@@ -216,6 +218,7 @@ class App:
             postman.sms = SmsGateway(config.sms)
         self.texts = Texts(self.database, postman)
         self.exchange.take_text = self.texts.take
+        self.plans = Plans(self.database, self._carry_out, self._interrupted)
         self.operator = Operator(
             self.exchange,
             self.addresses,
@@ -227,6 +230,7 @@ class App:
             self.followers,
             self.presence,
             self.texts,
+            self.plans,
             past=self._past_of,
             forget_calls=self._forget_calls_of,
         )
@@ -244,6 +248,7 @@ class App:
         await warming
         await self._open_chats()
         await self.texts.start()
+        await self.plans.start()
         self.health.start()
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
@@ -263,6 +268,7 @@ class App:
         await self.reception.close()
         for phone in self.demo_phones.values():
             await phone.stop()
+        await self.plans.stop()
         await self.texts.close()
         await self.exchange.stop()
         if self.carrier is not None:
@@ -372,6 +378,12 @@ class App:
         await self.journal.caught_up()
         async with self.database.writing() as session:
             await forget_calls(session, extension)
+
+    async def _carry_out(self, plan: PlanRow) -> None:
+        await self.operator.carry_out(plan)
+
+    def _interrupted(self, plan: PlanRow) -> None:
+        self.operator.interrupted(plan)
 
     def _has_phone(self, extension: str) -> bool:
         return bool(self.exchange.registrar.bindings(extension))

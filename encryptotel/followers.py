@@ -30,8 +30,6 @@ from pbx.texts import Text
 
 log = logging.getLogger(__name__)
 
-DECLINED = "declined"
-
 Tell = Callable[[Progress], None]
 
 

@@ -7,7 +7,8 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from zoneinfo import available_timezones
 
 from bot.ports import (
@@ -21,6 +22,7 @@ from bot.ports import (
     Person,
     PhoneState,
     Placed,
+    Planned,
     Progress,
     Role,
     State,
@@ -30,14 +32,15 @@ from bot.ports import (
 )
 from encryptotel.blocked import Blocked
 from encryptotel.contacts import Contacts, similar
-from encryptotel.followers import DECLINED, Followers, voice
+from encryptotel.followers import Followers, voice
 from encryptotel.mailbox import Mailbox
 from encryptotel.people import PeopleOfExchange
 from encryptotel.presence import Presence
 from encryptotel.texts import Texts
-from nlp.commands import Call, Message, Party
+from nlp.commands import Call, Message, Party, When, command_from_json, command_to_json
 from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call as RunningCall
+from pbx.calls.cause import DECLINED
 from pbx.calls.leg import Leg
 from pbx.calls.numbers import spoken, to_e164
 from pbx.calls.router import ECHO, DialTrunk, dial_out
@@ -45,12 +48,12 @@ from pbx.exchange import Exchange
 from pbx.media.music import hold_music
 from pbx.ports import CallRefused
 from pbx.vocabulary import CallState
-from store.tables import CallRow
+from scheduler.plans import MAX_PLANS, Plans, TooManyPlans
+from store.tables import CallRow, PlanRow
 
 log = logging.getLogger(__name__)
 
 _NOT_YET = {
-    "at": "I cannot place calls at a later time yet, so I did nothing. Ask again when it is time.",
     "hide_number": "I cannot hide your number yet, so I did not call.",
     "record": "I cannot record calls yet, so I did not call.",
     "video": "I can only place sound calls from here; video works from phone to phone.",
@@ -63,6 +66,12 @@ _STEPS = {
     Control.MUTE: Step.MUTED,
     Control.UNMUTE: Step.UNMUTED,
 }
+LATER = timedelta(minutes=10)
+"Until somebody is called back who was told so."
+LATE = timedelta(minutes=10)
+"After that a planned call is not placed any more."
+FARTHEST = timedelta(days=366)
+EXCUSE = "{name} cannot take your call now, and will call you back in ten minutes. Goodbye."
 MAX_VOICEMAIL = 5
 "Voice messages given at once."
 _EMERGENCY = frozenset(("110", "111", "112", "118", "119", "911", "999", "000"))
@@ -87,6 +96,7 @@ class Operator:
         followers: Followers,
         presence: Presence,
         texts: Texts,
+        plans: Plans,
         past: Past,
         forget_calls: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -104,6 +114,7 @@ class Operator:
         self._followers = followers
         self._presence = presence
         self._texts = texts
+        self._plans = plans
 
     # ── commands ────────────────────────────────────────────────────────────────────────
     def quote(self, person: Person, command: Call | Message) -> str:
@@ -190,6 +201,93 @@ class Operator:
         if person.role is Role.GUEST and to.startswith("+"):
             raise OperatorError("role.guest", "guests can write inside the exchange only")
         return to
+
+    async def plan(self, person: Person, command: Call) -> Planned:
+        """Place a call at its time. Raises `OperatorError`."""
+        number, back = self._parties(person, command)
+        when = command.at
+        if when is None or when.rrule:
+            raise OperatorError("call.repeats", "I can place a call for later once, not repeatedly")
+        if when.at > datetime.now(UTC) + FARTHEST:
+            raise OperatorError("call.too_far", "that is more than a year ahead")
+        # By number: contacts may be renamed, and are others' in other languages.
+        exact = replace(
+            command,
+            to=(_party(command.to[0].name, number),),
+            callback=command.callback and _party(command.callback.name, back),
+        )
+        try:
+            row = await self._plans.add(person.extension, when.at, command_to_json(exact))
+        except TooManyPlans as error:
+            raise OperatorError("call.too_many_plans", f"{MAX_PLANS} plans are the most") from error
+        return self._planned(row)
+
+    async def plans(self, person: Person) -> Sequence[Planned]:
+        """What the person has planned, the next first."""
+        return [self._planned(row) for row in await self._plans.of(person.extension)]
+
+    async def drop_plan(self, person: Person, id: str) -> bool:
+        """Do not do what was planned; False if that is too late."""
+        mine = {row.id for row in await self._plans.of(person.extension)}
+        return id in mine and await self._plans.cancel(id)
+
+    async def call_back_later(self, person: Person, call_id: str) -> Planned:
+        """Tell a caller that the person cannot take the call and calls back, and plan that.
+        Raises `OperatorError`."""
+        call = self._mine(person, call_id)
+        if not _rings_at(call, person):
+            raise OperatorError("later.too_late", "that call rings no more")
+        back = self._followers.number_of(call.caller)
+        if not back:
+            raise OperatorError("later.hidden", "they hide their number, so nobody can call back")
+        at = When(at=datetime.now(UTC) + LATER)
+        planned = await self.plan(person, Call(to=(_party(None, back),), at=at))
+        call.divert(EXCUSE.format(name=person.name))
+        return planned
+
+    async def carry_out(self, plan: PlanRow) -> None:
+        """Do what was planned, when its time has come; tells the person."""
+        person = await self._people.with_extension(plan.extension)
+        if person is None:
+            return
+        planned, command = self._planned(plan), self._command(plan)
+        try:
+            if datetime.now(UTC) - plan.at > LATE:
+                raise OperatorError("plan.missed", "I was off then")
+            placed = await self.call(person, command)
+        except OperatorError as error:
+            self._sorry(planned, plan, error.message)
+        else:
+            title = f"{placed.to} ↔ {placed.back}, as planned"
+            step = Progress(call_id=placed.call_id, step=Step.PLACED, text=title)
+            self._followers.spread(person.extension, step)
+
+    def interrupted(self, plan: PlanRow) -> None:
+        """Tell somebody that we stopped while doing what they had planned."""
+        self._sorry(self._planned(plan), plan, "I was restarted just then")
+
+    def _sorry(self, planned: Planned, plan: PlanRow, reason: str) -> None:
+        number = self._resolved(self._command(plan).to[0])
+        text = f"I did not {planned.what}, as planned: {reason}."
+        step = Progress(call_id="", step=Step.NOTICE, text=text, back=number)
+        self._followers.spread(plan.extension, step)
+
+    def _planned(self, plan: PlanRow) -> Planned:
+        command = self._command(plan)
+        to = command.to[0]
+        back = command.callback
+        by = f", then call {_named(back, self._resolved(back))} back" if back else ""
+        line = f" over the {command.line} line" if command.line else ""
+        what = f"call {_named(to, self._resolved(to))}{line}{by}"
+        return Planned(id=plan.id, at=plan.at, what=what)
+
+    def _command(self, plan: PlanRow) -> Call:
+        command = command_from_json(plan.command)
+        assert isinstance(command, Call)
+        return replace(command, at=None)
+
+    def _resolved(self, party: Party) -> str:
+        return party.number or party.extension or party.name or "you"
 
     async def invite(self, person: Person, name: str, *, guest: bool = False) -> Sequence[str]:
         """Ways in for somebody new, or with no name for a further account of the person."""
@@ -488,6 +586,7 @@ class Operator:
         await self._forget_calls(person.extension)
         await self._mailbox.forget(person.extension)
         await self._texts.forget(person.extension)
+        await self._plans.forget(person.extension)
         await self._blocked.forget(person.extension)
         await self._people.forget(person)
         if self._exchange.directory.extension(person.extension) is None:

@@ -72,6 +72,19 @@ class PeopleOfExchange:
             timezone=row.timezone,
         )
 
+    async def with_extension(self, extension: str) -> Person | None:
+        """Whose an extension is."""
+        if extension == self._owner.extension:
+            async with self._database.reading() as session:
+                row = await session.get(PersonRow, OWNER)
+            return self._person(row) if row else self._owner
+        async with self._database.reading() as session:
+            found = await session.execute(
+                select(PersonRow).where(col(PersonRow.extension) == extension)
+            )
+            row = found.scalars().first()
+        return self._person(row) if row else None
+
     async def set_timezone(self, person: Person, zone: str) -> Person:
         """Somebody lives in another time zone from now on."""
         async with self._database.writing() as session:

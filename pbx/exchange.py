@@ -15,6 +15,7 @@ from pbx.calls.apps.answerphone import take_message
 from pbx.calls.apps.callback import Party, callback
 from pbx.calls.apps.connect import connect
 from pbx.calls.apps.echo import call_and_echo, echo
+from pbx.calls.apps.excuse import excuse
 from pbx.calls.apps.script import run_script
 from pbx.calls.call import MAX_FORWARDS, Call
 from pbx.calls.cause import Ending
@@ -571,6 +572,8 @@ class Exchange:
             try:
                 return await connect(call, leg, targets, offered, ring_timeout=ring)
             except CallRefused as refused:
+                if call.excuse:
+                    return await excuse(call, leg, await self.speaker.say(call.excuse))
                 if not isinstance(plan, RingExtension) or not self._records(plan, call, refused):
                     raise
             greeting = await self.speaker.say(GREETING.format(name=plan.extension.name or "We"))

@@ -1,1 +1,1 @@
-"""Reminders and calendars. Nothing is scheduled yet; what rings at a time will live here."""
+"""What happens at a time: `alarm` rings, `plans` are commands for later."""

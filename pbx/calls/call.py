@@ -69,6 +69,8 @@ class Call(LegListener):
         self.ending: Ending | None = None
         self.diverted = False
         "Whether it shall go to the answerphone, without waiting any longer."
+        self.excuse = ""
+        "What the caller is told instead."
         self.bridge: Bridge | None = None
         "Between the two sides, once they are joined."
         self.forwards = forwards
@@ -147,9 +149,9 @@ class Call(LegListener):
             self._limit.cancel()
         self._done.set()
 
-    def divert(self) -> None:
-        """Ring no longer: to the answerphone."""
-        self.diverted = True
+    def divert(self, excuse: str = "") -> None:
+        """Ring no longer: to the answerphone, or tell the caller why."""
+        self.diverted, self.excuse = True, excuse
         for leg in self.legs:
             if leg.direction == "out" and not leg.answered:
                 leg.hang_up(ELSEWHERE)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DECLINED = "declined"
+"How a call ended that somebody did not want to take."
 _WORDS = {
     200: "hung up",
     400: "the other side did not understand the call",
@@ -28,7 +30,7 @@ _WORDS = {
     504: "the way there is down",
     580: "no media in common",
     600: "busy",
-    603: "declined",
+    603: DECLINED,
     604: "no such number",
     606: "no media in common",
 }

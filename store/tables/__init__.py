@@ -10,6 +10,7 @@ from store.tables.people import (
     PersonRow,
     ShelfRow,
 )
+from store.tables.plans import PlanRow
 from store.tables.registrations import BindingRow
 from store.tables.texts import TextRow
 
@@ -24,6 +25,7 @@ __all__ = [
     "InvitationRow",
     "LegRow",
     "PersonRow",
+    "PlanRow",
     "RouteRow",
     "ShelfRow",
     "TextRow",

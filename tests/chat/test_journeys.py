@@ -13,6 +13,7 @@ import pytest
 
 from bot.ports import Role
 from encryptotel.demo.phone import Phone, plays
+from encryptotel.operator import EXCUSE
 from encryptotel.people import OWNER
 from pbx.events import LegRinging, LegStarted
 from pbx.media import ogg
@@ -24,6 +25,7 @@ from tests.calls.test_callback import telephone_network
 from tests.calls.test_texts import carrier
 from tests.calls.writers import Writer
 from tests.chat.talkers import FRONT_ENDS, Stage, on_ejabberd, on_webhook
+from tests.hearing import match
 from tests.office import NEVER, quiet
 from tests.peers.proc import missing
 
@@ -50,6 +52,7 @@ class Journey:
             (re.compile(r"Carol leaves Alice a message of three seconds"), self.leaves_a_message),
             (re.compile(r"(\w+) can listen to it"), self.listens),
             (re.compile(r"Carol's phone hears that it was declined"), self.declined),
+            (re.compile(r"Carol's phone hears that she will be called back"), self.promised),
             (re.compile(r"Bob's phone reads and writes"), self.bob_writes),
             (re.compile(r"Bob's phone writes to (\S+)  (.+)"), self.writes),
             (re.compile(r"(Bob's phone) reads from (\S+)  (.+)"), self.reads),
@@ -144,6 +147,15 @@ class Journey:
 
     async def reads(self, who: str, sender: str, words: str) -> None:
         await self.writers[who].reads(sender, words)
+
+    async def promised(self) -> None:
+        leg = await self.carols_call
+        await leg.ended()
+        app = self.stage.office.app
+        excuse = await app.exchange.speaker.say(EXCUSE.format(name=app.person.name))
+        heard = bytes(self.carol.heard)
+        assert abs(len(heard) - len(excuse)) < RATE
+        assert match(heard, excuse) > 0.8
 
     async def called(self, times: str) -> None:
         calls = {leg.leg_id for leg in self.stage.office.of(LegStarted) if leg.trunk}

@@ -1,0 +1,95 @@
+"""The alarm clock: APScheduler on the program's own database, in a thread of its own.
+
+Its job store knows when; what is to be done stands in tables of ours, which are the truth: a
+job that was lost is set again at the start, one that comes twice finds nothing left to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+from apscheduler.schedulers.background import BackgroundScheduler
+
+LOOK_EVERY = 20.0
+"Seconds between looks at the wall clock, which the host may have set."
+
+_clocks: dict[str, Alarm] = {}
+"By name: a job that comes out of the database has to find its way back."
+
+
+class Alarm:
+    """`ring` is called on the loop, with the key of each thing whose time has come."""
+
+    def __init__(self, database: Path, ring: Callable[[str], None]) -> None:
+        self._name = str(database)
+        self._ring = ring
+        store = SQLAlchemyJobStore(
+            url=f"sqlite:///{database}",
+            tablename="job",
+            engine_options={"connect_args": {"timeout": 5.0}},
+        )
+        self._store = store
+        self._scheduler = BackgroundScheduler(
+            jobstores={"default": store},
+            job_defaults={"misfire_grace_time": None, "coalesce": True},
+            timezone="UTC",
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._looking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to ring, for what is overdue as well."""
+        self._loop = asyncio.get_running_loop()
+        _clocks[self._name] = self
+        await asyncio.to_thread(self._scheduler.start)
+        self._looking = asyncio.ensure_future(self._look())
+
+    async def stop(self) -> None:
+        """Ring no more."""
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._scheduler.running:
+            await asyncio.to_thread(self._scheduler.shutdown)
+        await asyncio.to_thread(self._store.engine.dispose)
+        _clocks.pop(self._name, None)
+
+    async def set(self, key: str, at: datetime) -> None:
+        """Ring for `key` at a time; in the place of what was set for it."""
+        await asyncio.to_thread(
+            self._scheduler.add_job,
+            _due,
+            "date",
+            run_date=at,
+            args=(self._name, key),
+            id=key,
+            replace_existing=True,
+        )
+
+    async def clear(self, key: str) -> None:
+        """Do not ring for `key`."""
+        with contextlib.suppress(JobLookupError):
+            await asyncio.to_thread(self._scheduler.remove_job, key)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            self._scheduler.wakeup()
+
+    def _due(self, key: str) -> None:
+        """From the scheduler's thread."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._ring, key)
+
+
+def _due(clock: str, key: str) -> None:
+    """What a job in the database calls."""
+    alarm = _clocks.get(clock)
+    if alarm is not None:
+        alarm._due(key)
