@@ -25,6 +25,9 @@ class Card:
     _held: bool = False
     _muted: bool = False
     _back: str = ""
+    _conferring: str = ""
+    _third: str = ""
+    "Somebody who is being called as well."
     _notices: list[str] = field(default_factory=list)
 
     def take(self, progress: Progress) -> None:
@@ -35,6 +38,8 @@ class Card:
             case Step.INCOMING:
                 self._step, self.title, self._state = progress.step, told(progress), ""
                 self._back = progress.back
+            case Step.RINGING | Step.ANSWERED if self._step is Step.JOINED:
+                self._third = told(progress)
             case Step.RINGING | Step.ANSWERED:
                 self._state = told(progress)
             case Step.JOINED:
@@ -45,6 +50,11 @@ class Card:
                 self._muted = progress.step is Step.MUTED
             case Step.NOTICE | Step.QUESTION:
                 self._notices = [*self._notices, progress.text][-MAX_NOTICES:]
+                self._third = ""
+            case Step.CONFERRING:
+                self._conferring, self._third = progress.text, ""
+            case Step.TRANSFERRED:
+                self.over, self._state = True, told(progress)
             case Step.MISSED:
                 self.over, self.title, self._state = True, told(progress), ""
                 self._back = progress.back
@@ -56,7 +66,8 @@ class Card:
         """The whole message."""
         held = "On hold: they hear music." if self._held and not self.over else ""
         muted = "Muted: they do not hear you." if self._muted and not self.over else ""
-        lines = [self.title, self._state, held, muted, *self._notices]
+        more = () if self.over else (self._conferring, self._third)
+        lines = [self.title, self._state, *more, held, muted, *self._notices]
         return "\n".join(line for line in lines if line)
 
     @property
@@ -72,11 +83,16 @@ class Card:
             return (*buttons, later, Button(label="Block", says=f"block {self._back}"))
         if self._step is Step.RINGING:
             return (self._button("Hang up"),)
+        mute = self._button("Unmute" if self._muted else "Mute")
+        if self._conferring:
+            return (self._button("Hang up"), mute, self._button("Add"))
         return (
             self._button("Hang up"),
-            self._button("Unmute" if self._muted else "Mute"),
+            mute,
             self._button("Resume" if self._held else "Hold"),
             self._button("Keypad"),
+            self._button("Transfer"),
+            self._button("Add"),
         )
 
     def _button(self, label: str) -> Button:
@@ -95,6 +111,10 @@ def told(progress: Progress) -> str:
         case Step.JOINED:
             return "You are connected."
         case Step.NOTICE | Step.QUESTION:
+            return progress.text
+        case Step.TRANSFERRED:
+            return f"Transferred to {progress.peer}."
+        case Step.CONFERRING:
             return progress.text
         case Step.TEXT:
             return f"{progress.peer} writes:\n{progress.text}"

@@ -35,7 +35,7 @@ from bot.ports import (
 from bot.questions import cannot_yet, question_for
 from bot.replies import Button, Reply
 from nlp import commands
-from nlp.commands import command_from_json, command_to_json
+from nlp.commands import Party, command_from_json, command_to_json
 from nlp.context import MAX_CHARACTERS
 
 MAX_HISTORY = 8
@@ -70,6 +70,8 @@ INVITE_WHOM = (
     "Whom? Say for example “invite Bob”, “invite Bob as a guest” (who can call inside only), or "
     "“invite me” for another chat of yours."
 )
+_COSTLY = (commands.Call, commands.Message, commands.Conference)
+"What may leave through a trunk."
 MAX_UNASKED = 12
 "Commands that wait to be completed."
 # What buttons say that are about one certain thing.
@@ -164,7 +166,7 @@ class Dialogue:
         if pressed := _PRESSED.fullmatch(text):
             return await self._press(*pressed.groups())
         if about_call := await self._in_call.heard(self.person, text):
-            return about_call.replies
+            return about_call.replies or self._ask_for(self._in_call.asking)
         if dropping := await heard(self._operator, self.person, text):
             return [dropping]
         if personal := await about_oneself(self._operator, self.person, text):
@@ -175,6 +177,16 @@ class Dialogue:
             self._awaiting = None
             return await self._do(picked)
         return await self._understood(text, confirm=confirm)
+
+    def _ask_for(self, slot: str) -> list[Reply]:
+        """Ask what a button wants to know; the answer completes the command."""
+        self._in_call.asking = ""
+        if not slot:
+            return []
+        self._remember(commands.COMMANDS[slot.partition(".")[0]]())
+        self._asked = self._asked_by = slot
+        self._unasked.clear()
+        return [Reply(text=question_for(slot))]
 
     async def _listen_to(self, sound: bytes) -> list[Reply]:
         """Read back what was heard, and do it after a yes."""
@@ -187,7 +199,7 @@ class Dialogue:
         command = understood.commands[0]
         self._remember(command)
         question = ""
-        if isinstance(command, commands.Call | commands.Message):
+        if isinstance(command, _COSTLY):
             question = self._operator.quote(self.person, command)
         self._awaiting, self._asked_yes_elsewhere = Awaited(commands=(command,)), False
         question = question or "Shall I do that?"
@@ -254,6 +266,10 @@ class Dialogue:
                     return [Reply(text=await self._operator.message(self.person, command))]
                 case commands.Hangup():
                     return await self._in_call.do(self.person, "hang up")
+                case commands.Transfer() if command.to:
+                    return await self._in_call.transfer(self.person, command.to)
+                case commands.Conference():
+                    return await self._confer(command)
                 case commands.Hold() | commands.Resume() | commands.Mute() | commands.Unmute():
                     return await self._in_call.do(self.person, command.intent)
                 case commands.Reject():
@@ -333,9 +349,8 @@ class Dialogue:
 
     async def _ask_first(self, command: commands.Command) -> list[Reply]:
         """Do a command, or ask for a yes if it costs money."""
-        if not isinstance(command, commands.Call | commands.Message):
+        if not isinstance(command, _COSTLY):
             return await self._do(command)
-        to = command.to[0] if isinstance(command, commands.Call) else command.to
         try:
             question = self._operator.quote(self.person, command)
         except UnclearName as unclear:
@@ -344,7 +359,7 @@ class Dialogue:
             return [Reply(text=sentence(error.message))]
         if isinstance(command, commands.Call) and command.at and question:
             question = f"{question[:-1]}, {moment(command.at.at, self.person)}?"
-        if not question or (self._trust_contacts and to and to.name):
+        if not question or (self._trust_contacts and all(one.name for one in _whom(command))):
             return await self._do(command)
         if self._awaiting is not None:
             return [Reply(text="One thing at a time, please: I have asked you something.")]
@@ -360,6 +375,12 @@ class Dialogue:
         text = f"Calling {placed.to}{line}, then calling back {placed.back}."
         over = f" over the {placed.line} line" if placed.line else ""
         card = self._news.card(placed.call_id, f"{placed.to}{over} ↔ {placed.back}")
+        return [Reply(text=text, call_id=placed.call_id, card=card.text, buttons=card.buttons)]
+
+    async def _confer(self, command: commands.Conference) -> list[Reply]:
+        placed = await self._operator.conference(self.person, command)
+        card = self._news.card(placed.call_id, f"Conference with {placed.to}")
+        text = f"Calling {placed.to} into a conference."
         return [Reply(text=text, call_id=placed.call_id, card=card.text, buttons=card.buttons)]
 
     async def _invite(self, command: commands.Invite) -> list[Reply]:
@@ -385,6 +406,16 @@ class Dialogue:
     def _on_progress(self, progress: Progress) -> None:
         self._asked_yes_elsewhere |= not progress.call_id and progress.step is Step.QUESTION
         self._push(self._news.take(progress))
+
+
+def _whom(command: commands.Call | commands.Message | commands.Conference) -> Sequence[Party]:
+    """Whom a command would reach."""
+    match command:
+        case commands.Call():
+            return command.to
+        case commands.Conference():
+            return command.participants
+    return (command.to,) if command.to else ()
 
 
 def _gives(slot: str, found: Sequence[commands.Command]) -> bool:

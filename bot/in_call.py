@@ -10,10 +10,12 @@ from bot.card import clock, pair
 from bot.planned import planned
 from bot.ports import ActiveCall, Control, Operator, Person
 from bot.replies import Button, Reply
+from nlp.commands import Party
 
 # What buttons say that are about one certain call.
 _PRESSED = re.compile(
-    r"(hang up|hold|resume|mute|unmute|reject|mailbox|later|keypad|press [0-9*#]) #([0-9a-f]{6,16})"
+    r"(hang up|hold|resume|mute|unmute|reject|mailbox|later|keypad|transfer|add|press [0-9*#])"
+    r" #([0-9a-f]{6,16})"
 )
 _KEYS = re.compile(r"press\s+((?:[0-9*#]\s*){1,32})", re.IGNORECASE)
 _DONE = {
@@ -25,12 +27,21 @@ _DONE = {
     "mailbox": "They can leave a message now.",
     "press": "Pressed.",
 }
+_ASKS = {"transfer": "transfer.to", "add": "conference.participants"}
+"What buttons have to ask before anything can be done."
 _NO_KEYS = "There is no call to press keys in."
 _NOTHING_RINGS = "Nothing is ringing just now."
+
+
+def _of_two(call: ActiveCall) -> bool:
+    return call.joined and not call.conference
+
+
 _FITS: Mapping[str, tuple[Callable[[ActiveCall], bool], str]] = {
     "hang": (lambda call: True, "There is no call of yours to hang up."),
-    "hold": (lambda call: call.joined and not call.held, "There is no call to put on hold."),
+    "hold": (lambda call: _of_two(call) and not call.held, "There is no call to put on hold."),
     "resume": (lambda call: call.held, "No call is on hold."),
+    "transfer": (_of_two, "There is no call to transfer."),
     "mute": (lambda call: call.joined and not call.muted, "There is no call to mute."),
     "unmute": (lambda call: call.muted, "No call is muted."),
     "reject": (lambda call: call.incoming, _NOTHING_RINGS),
@@ -54,12 +65,19 @@ class InCall:
     def __init__(self, operator: Operator) -> None:
         self._operator = operator
         self._what, self._choices = "", tuple[ActiveCall, ...]()
+        self.asking = ""
+        "The slot that a button wants to know, for the dialogue to ask."
+        self._to = Party()
+        "Whom to transfer a call to."
 
     async def heard(self, person: Person, text: str) -> Answered | None:
         """What a button, keys, or the number of a call does; None for anything else. Raises
         `OperatorError`."""
         if pressed := _PRESSED.fullmatch(text):
             what, call_id = pressed.groups()
+            if what in _ASKS:
+                self.asking = _ASKS[what]
+                return Answered([])
             replies = await self._act(person, what, call_id)
             done = Reply(text=_DONE.get(what.partition(" ")[0], ""))
             return Answered([] if replies == [done] else replies)  # the call's message shows it
@@ -88,6 +106,11 @@ class InCall:
         self._what, self._choices = what, calls
         return [_which(calls)]
 
+    async def transfer(self, person: Person, to: Party) -> list[Reply]:
+        """Give one's place in the call to somebody; ask which call where there are several."""
+        self._to = to
+        return await self.do(person, "transfer on")
+
     def how_to_answer(self, person: Person) -> str:
         """What to do about a call that rings."""
         rings = any(call.incoming for call in self._operator.active_calls(person))
@@ -103,6 +126,9 @@ class InCall:
                 return [Reply(text="Hanging up.", call_id=call_id)]
             case "press":
                 self._operator.press(person, call_id, keys)
+            case "transfer" if keys:
+                who = await self._operator.transfer(person, call_id, self._to)
+                return [Reply(text=f"Transferring to {who} …", call_id=call_id)]
             case "later":
                 return [planned(await self._operator.call_back_later(person, call_id), person)]
             case "keypad":

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from bot.replies import Attachment
-from nlp.commands import Call, Command, Message, Party, Understanding
+from nlp.commands import Call, Command, Conference, Message, Party, Understanding
 
 
 class Role(StrEnum):
@@ -135,6 +135,8 @@ class Step(StrEnum):
     RESUMED = "resumed"
     MUTED = "muted"
     UNMUTED = "unmuted"
+    TRANSFERRED = "transferred"
+    CONFERRING = "conferring"
     NOTICE = "notice"
     QUESTION = "question"
     MISSED = "missed"
@@ -173,6 +175,7 @@ class ActiveCall:
     "Whether it rings at the person's phone just now."
     held: bool = False
     muted: bool = False
+    conference: bool = False
 
 
 class Availability(StrEnum):
@@ -272,7 +275,7 @@ class Operator(Protocol):
     async def call(self, person: Person, command: Call) -> Placed:
         """Call somebody and call the person back."""
 
-    def quote(self, person: Person, command: Call | Message) -> str:
+    def quote(self, person: Person, command: Call | Message | Conference) -> str:
         """What to ask before a command that costs money; empty when it costs nothing."""
 
     async def message(self, person: Person, command: Message) -> str:
@@ -283,6 +286,12 @@ class Operator(Protocol):
 
     async def control(self, person: Person, call_id: str, what: Control) -> None:
         """Do something with one of the person's calls; their chats are told when it is done."""
+
+    async def transfer(self, person: Person, call_id: str, to: Party) -> str:
+        """Begin to give one's place in a call to somebody; who that is, for people."""
+
+    async def conference(self, person: Person, command: Conference) -> Placed:
+        """Call several together, or into the call that the person has."""
 
     def press(self, person: Person, call_id: str, keys: str) -> None:
         """Press keys for the other side of one of the person's calls."""

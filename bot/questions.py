@@ -32,8 +32,6 @@ _QUESTIONS = {
     "tracking_number.line": "On which line?",
 }
 _NAMES = {
-    "conference": "conferences",
-    "transfer": "transferring calls",
     "redirect": "redirecting calls",
     "do_not_disturb": "do not disturb",
     "hide_number": "hiding your number",

@@ -20,6 +20,8 @@ from pbx.events import (
     CallEnded,
     CallNotice,
     CallStarted,
+    CallTransferred,
+    ConferenceChanged,
     Event,
     LegAnswered,
     LegRinging,
@@ -116,6 +118,11 @@ class Followers:
             case CallAnswered() if not told.recorded:
                 told.joined = event.at
                 self._tell(event.call_id, Step.JOINED)
+            case CallTransferred() if event.gone == told.extension:
+                self._tell(event.call_id, Step.TRANSFERRED, peer=spoken(event.new))
+                del self._told[event.call_id]
+            case ConferenceChanged():
+                self._tell(event.call_id, Step.CONFERRING, text=self._there(event, told))
             case CallNotice():
                 self._tell(event.call_id, Step.NOTICE, text=event.text)
             case LegRinging() if not told.caller:  # else one hears one's own phone ring
@@ -147,7 +154,7 @@ class Followers:
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     def _started(self, event: CallStarted) -> None:
-        if event.kind == "callback":  # calls one makes by phone are heard, not read
+        if event.kind in ("callback", "conference"):  # calls one makes by phone are heard, not read
             self._told[event.call_id] = _Told(event.user)
             return
         rung = event.user if event.kind == "inbound" else event.callee
@@ -156,6 +163,15 @@ class Followers:
         if event.kind in ("inbound", "internal") and self.has(rung):
             self._told[event.call_id] = _Told(rung, event.caller)
             self._tell(event.call_id, Step.INCOMING, **self._seen_by(rung, event.caller))
+
+    def _there(self, event: ConferenceChanged, told: _Told) -> str:
+        """Who is in a conference, for the person who is told of it."""
+        person = self._people.get(told.extension)
+        names = []
+        for number in sorted(event.parties, key=lambda number: number != told.extension):
+            name = "you" if number == told.extension else self.who(number, person)
+            names.append(f"{name} (muted)" if number in event.muted else name)
+        return f"In the conference: {', '.join(names) or 'nobody yet'}."
 
     def _ended(self, event: CallEnded, told: _Told) -> None:
         if told.caller and told.joined is None and event.status != 603:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import available_timezones
@@ -37,10 +37,11 @@ from encryptotel.mailbox import Mailbox
 from encryptotel.people import PeopleOfExchange
 from encryptotel.presence import Presence
 from encryptotel.texts import Texts
-from nlp.commands import Call, Message, Party, When, command_from_json, command_to_json
+from nlp.commands import Call, Conference, Message, Party, When, command_from_json, command_to_json
 from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call as RunningCall
 from pbx.calls.cause import DECLINED
+from pbx.calls.conference import Conference as MixedCall
 from pbx.calls.leg import Leg
 from pbx.calls.numbers import spoken, to_e164
 from pbx.calls.router import ECHO, DialTrunk, dial_out
@@ -108,6 +109,7 @@ class Operator:
         self._mailbox = mailbox
         self._past = past
         self._forget_calls = forget_calls
+        self._jobs: set[asyncio.Task[None]] = set()
         self._ways: list[Callable[[str], str]] = []
         "How a code is given to somebody, by chat."
         self._addresses = addresses
@@ -117,9 +119,14 @@ class Operator:
         self._plans = plans
 
     # ── commands ────────────────────────────────────────────────────────────────────────
-    def quote(self, person: Person, command: Call | Message) -> str:
+    def quote(self, person: Person, command: Call | Message | Conference) -> str:
         """What to ask before a call or a message that leaves through a trunk; empty for one
         inside. Raises `OperatorError` for one that cannot be placed."""
+        if isinstance(command, Conference):
+            numbers = [self._reachable(person, party) for party in command.participants]
+            names = ", ".join(self._followers.who(number, person) for number in numbers)
+            costs = any(number.startswith("+") for number in numbers)
+            return f"Call {names} into a conference?" if costs else ""
         if isinstance(command, Message):
             to = self._recipient(person, command)
             who = self._followers.who(to, person)
@@ -322,6 +329,9 @@ class Operator:
                 raise OperatorError("mailbox.not_now", "that call cannot go to the answerphone")
             call.divert()
             return
+        if call.conference is not None and what in (Control.MUTE, Control.UNMUTE):
+            self._mute_in(call.conference, person, call, on=what is Control.MUTE)
+            return
         if what is Control.HOLD:
             await asyncio.to_thread(hold_music)  # made once
         bridge, leg = self._bridge(person, call)
@@ -340,11 +350,74 @@ class Operator:
             person.extension, Progress(call_id=call.id, step=_STEPS[what], peer=peer)
         )
 
+    async def transfer(self, person: Person, call_id: str, to: Party) -> str:
+        """Begin to give one's place in a call to somebody; who that is, for people. That it
+        came about, or not, is told later. Raises `OperatorError`."""
+        call = self._mine(person, call_id)
+        _, leg = self._bridge(person, call)
+        number = self._reachable(person, to)
+
+        async def transfer() -> None:
+            try:
+                await self._exchange.transfer(call, leg, number, user=person.extension)
+            except CallRefused as refused:
+                call.notice(f"Not transferred: {refused.reason}.")
+
+        self._spawn(transfer())
+        return self._followers.who(number, person)
+
+    async def conference(self, person: Person, command: Conference) -> Placed:
+        """Call several together, or into the call that the person has. Raises `OperatorError`."""
+        numbers = [self._reachable(person, party) for party in command.participants]
+        names = ", ".join(self._followers.who(number, person) for number in numbers)
+        joined = [call for call in self.active_calls(person) if call.joined]
+        exchange, line, user = self._exchange, command.line, person.extension
+        if joined:
+            call = self._mine(person, joined[-1].call_id)
+            for number in numbers:
+                self._spawn(self._bring(call, number, line, user))
+        else:
+            try:
+                call = exchange.conference([user, *numbers], line=line, user=user)
+            except CallRefused as refused:
+                raise OperatorError("conference.refused", refused.reason) from refused
+        return Placed(call_id=call.id, to=names, line=line or "", back=user)
+
+    async def _bring(self, call: RunningCall, number: str, line: str | None, user: str) -> None:
+        try:
+            await self._exchange.add_party(call, number, line=line, user=user)
+        except CallRefused as refused:
+            call.notice(f"{spoken(number)}: {refused.reason}.")
+
+    def _reachable(self, person: Person, party: Party) -> str:
+        """Somebody to be brought into a call. Raises `OperatorError`."""
+        number = self._resolve(party, person)
+        if number in (ECHO, person.extension):
+            raise OperatorError("party.not_another", f"{number} is nobody else")
+        if person.role is Role.GUEST and number.startswith("+"):
+            raise OperatorError("role.guest", "guests can call inside the exchange only")
+        return number
+
+    def _spawn(self, job: Coroutine[object, object, None]) -> None:
+        task = asyncio.ensure_future(job)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
     def press(self, person: Person, call_id: str, keys: str) -> None:
         """Press keys for the other side of one of the person's calls."""
         bridge, leg = self._bridge(person, self._mine(person, call_id))
         for key in keys:
             bridge.press(leg, key)
+
+    def _mute_in(
+        self, conference: MixedCall, person: Person, call: RunningCall, *, on: bool
+    ) -> None:
+        mine = next((leg for leg in conference.legs if leg.peer in _phones(person, call)), None)
+        if mine is None:
+            raise OperatorError("call.not_in_it", "none of your phones is in that conference")
+        conference.mute(mine, on=on)
+        step = Progress(call_id=call.id, step=Step.MUTED if on else Step.UNMUTED)
+        self._followers.spread(person.extension, step)
 
     def _mine(self, person: Person, call_id: str) -> RunningCall:
         call = self._exchange.calls.get(call_id)
@@ -355,12 +428,11 @@ class Operator:
     def _bridge(self, person: Person, call: RunningCall) -> tuple[Bridge, Leg]:
         """Where a person's call is joined, and their side of it."""
         bridge = call.bridge
+        if call.conference is not None:
+            raise OperatorError("call.conference", "that cannot be done in a conference")
         if bridge is None:
             raise OperatorError("call.not_joined", "nobody has answered that call yet")
-        mine = {person.extension}
-        if call.kind == "callback" and call.user == person.extension:
-            mine.add(call.caller)  # the phone they wanted to be called back on
-        leg = bridge.first if bridge.first.peer in mine else bridge.second
+        leg = bridge.first if bridge.first.peer in _phones(person, call) else bridge.second
         return bridge, leg
 
     # ── answers ─────────────────────────────────────────────────────────────────────────
@@ -374,7 +446,7 @@ class Operator:
 
     def _active(self, call: RunningCall, person: Person) -> ActiveCall:
         since = call.answered_at or call.started_at
-        bridge = call.bridge
+        bridge = call.bridge if call.conference is None else None
         return ActiveCall(
             call_id=call.id,
             caller=spoken(call.caller),
@@ -382,9 +454,14 @@ class Operator:
             seconds=round((datetime.now(UTC) - since).total_seconds()),
             joined=call.state is CallState.ANSWERED,
             incoming=_rings_at(call, person),
+            conference=call.conference is not None,
             held=bridge is not None and bridge.waiting is not None,
-            muted=bridge is not None and self._bridge(person, call)[1] in bridge.muted,
+            muted=self._is_muted(person, call),
         )
+
+    def _is_muted(self, person: Person, call: RunningCall) -> bool:
+        muted = call.conference.muted if call.conference else call.bridge and call.bridge.muted
+        return any(leg.peer in _phones(person, call) for leg in muted or ())
 
     async def history(
         self,
@@ -641,8 +718,17 @@ class Operator:
         return number
 
 
-def _sides(call: RunningCall) -> tuple[str, str, str]:
-    return call.user, call.caller, call.callee
+def _sides(call: RunningCall) -> set[str]:
+    """Who is in a call, or had it placed, and has not given it over to somebody."""
+    there = {leg.peer for leg in call.legs if leg.answered and leg.ending is None}
+    return {call.user, call.caller, call.callee} - call.left | there
+
+
+def _phones(person: Person, call: RunningCall) -> set[str]:
+    """What the person's side of a call may be called."""
+    if call.kind == "callback" and call.user == person.extension:
+        return {person.extension, call.caller}  # the phone they wanted to be called back on
+    return {person.extension}
 
 
 def _party(name: str | None, number: str) -> Party:

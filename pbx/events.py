@@ -149,6 +149,26 @@ class CallNotice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CallTransferred:
+    """Somebody gave their place in a call to somebody else."""
+
+    call_id: str
+    at: datetime
+    gone: str
+    new: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConferenceChanged:
+    """Who is in a conference, and who of them is muted."""
+
+    call_id: str
+    at: datetime
+    parties: Sequence[str]
+    muted: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeviceRegistered:
     """A phone registered or refreshed; `expires` is when the binding ends."""
 
@@ -224,6 +244,8 @@ Event = (
     | MessageLeft
     | CallTraced
     | CallNotice
+    | CallTransferred
+    | ConferenceChanged
     | DeviceRegistered
     | DeviceUnregistered
     | TrunkChanged

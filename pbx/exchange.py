@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import ssl
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from pbx.calls.apps.answerphone import take_message
 from pbx.calls.apps.callback import Party, callback
+from pbx.calls.apps.confer import bring, confer
 from pbx.calls.apps.connect import connect
 from pbx.calls.apps.echo import call_and_echo, echo
 from pbx.calls.apps.excuse import excuse
@@ -287,10 +289,7 @@ class Exchange:
         """
         permits: list[Permit] = []
         try:
-            if self._draining:
-                raise CallRefused(503, "the exchange is stopping")
-            if len(self.calls) >= self.settings.max_calls:
-                raise CallRefused(503, "there are too many calls just now")
+            self._check_room()
             first = None
             if number != ECHO:
                 first = self._party(number, line, user, number_shown=back, permits=permits)
@@ -312,6 +311,65 @@ class Exchange:
 
         self._run(call, course())
         return call
+
+    async def transfer(self, call: Call, leg: Leg, number: str, *, user: str) -> None:
+        """Let an extension or +E.164 talk in the place of `leg`, at the expense of `user`.
+        Raises `CallRefused` when that does not come about."""
+        shown = next((one.peer for one in call.legs if one is not leg and one.answered), leg.peer)
+        with self._permitted(call) as permits:
+            party = self._party(number, None, user, number_shown=shown, permits=permits)
+            await call.transfer(leg, party.targets, ring_timeout=self.settings.ring_timeout)
+
+    async def add_party(self, call: Call, number: str, *, line: str | None, user: str) -> None:
+        """Bring an extension or +E.164 into a call, which becomes a conference. Raises
+        `CallRefused` when they cannot be called; that they do not come is told as a notice."""
+        with self._permitted(call) as permits:
+            party = self._party(number, line, user, number_shown=user, permits=permits)
+            if not await bring(call, party, self.settings.ring_timeout):
+                for permit in permits:
+                    self.gatekeeper.release(permit)
+                permits.clear()
+
+    def conference(self, numbers: Sequence[str], *, line: str | None, user: str) -> Call:
+        """Call several together, each an extension or +E.164. Raises `CallRefused` if one of
+        them may not be called."""
+        permits: list[Permit] = []
+        try:
+            self._check_room()
+            parties = [
+                self._party(number, line, user, number_shown=user, permits=permits)
+                for number in numbers
+            ]
+        except CallRefused:
+            for permit in permits:
+                self.gatekeeper.release(permit)
+            raise
+        callee = ", ".join(number for number in numbers if number != user)[:80]
+        call = self._new_call(caller=user, callee=callee, user=user, kind="conference")
+        for permit in permits:
+            self._hold(call, permit)
+        self._run(call, confer(call, parties, ring_timeout=self.settings.ring_timeout))
+        return call
+
+    @contextlib.contextmanager
+    def _permitted(self, call: Call) -> Iterator[list[Permit]]:
+        """What is admitted in the block is held by the call afterwards, or released at once when
+        it fails."""
+        permits: list[Permit] = []
+        try:
+            yield permits
+        except BaseException:
+            for permit in permits:
+                self.gatekeeper.release(permit)
+            raise
+        for permit in permits:
+            self._hold(call, permit)
+
+    def _check_room(self) -> None:
+        if self._draining:
+            raise CallRefused(503, "the exchange is stopping")
+        if len(self.calls) >= self.settings.max_calls:
+            raise CallRefused(503, "there are too many calls just now")
 
     def hang_up(self, call_id: str) -> bool:
         """End a call; False if there is none with this id."""
@@ -656,6 +714,7 @@ class Exchange:
             now=self._now,
             new_leg=self._new_leg,
             recorder=self._recorder,
+            clock=self._clock,
             redirect=self._redirected,
             forwards=forwards,
         )

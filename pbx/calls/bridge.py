@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from pbx.calls.leg import Leg, Reoffer
 from pbx.media.codecs import RATE
@@ -32,6 +33,10 @@ class Bridge:
         self.muted: set[Leg] = set()
         self.waiting: Leg | None = None
         "The side that hears music while the other is away."
+        self.leaving: Leg | None = None
+        "The side that may hang up without ending the call: somebody is to come in its place."
+        self.dissolved = False
+        self._changed = asyncio.Event()
         self._unlike = False
         self._injectors: dict[Leg, KeyInjector] = {}
 
@@ -85,12 +90,66 @@ class Bridge:
         if not self._can_transcode:
             raise CallRefused(488, "this call's sound passes through unread, so it must flow")
 
-    async def over(self) -> None:
-        """Wait until one side hangs up, then end the other."""
-        await asyncio.wait((self.first.over, self.second.over), return_when=asyncio.FIRST_COMPLETED)
+    # ── who is in it ────────────────────────────────────────────────────────────────────
+    def replace(self, gone: Leg, new: Leg) -> None:
+        """Let `new` talk in the place of `gone`, which is let go and stays as it is."""
+        self._let_go(gone)
+        if gone is self.first:
+            self.first = new
+        else:
+            self.second = new
+        self.muted.discard(gone)
+        self.waiting = self.leaving = None
+        self._unlike = False
+        self._changed.set()
+        self.connect()
+
+    def leave(self, leg: Leg) -> None:
+        """One side may hang up from now on: somebody is to come in its place."""
+        self.leaving = leg
+        self._changed.set()
+
+    def stay(self) -> None:
+        """Nobody comes in the place of the side that was leaving."""
+        self.leaving = self.waiting = None
+        self._changed.set()
+        if self.first.ending is None and self.second.ending is None:
+            self.connect()
+
+    def dissolve(self) -> tuple[Leg, Leg]:
+        """Join them no more; both are let go and stay as they are."""
         for leg in (self.first, self.second):
-            leg.hang_up()
+            self._let_go(leg)
+        self.dissolved = True
+        self._changed.set()
+        return self.first, self.second
+
+    async def over(self) -> None:
+        """Wait until one side hangs up, then end the other; or until it is dissolved."""
+        while not self.dissolved:
+            self._changed.clear()
+            changed = asyncio.ensure_future(self._changed.wait())
+            awaited: list[asyncio.Future[Any]] = [changed]
+            awaited += [leg.over for leg in (self.first, self.second) if leg is not self.leaving]
+            try:
+                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                changed.cancel()
+            if not self._changed.is_set():
+                break
+        if not self.dissolved:
+            for leg in (self.first, self.second):
+                leg.hang_up()
         self._forget_injectors()
+
+    def _let_go(self, leg: Leg) -> None:
+        """Carry nothing more from or to a side."""
+        self._forget_injectors()
+        leg.release_audio()
+        leg.stand_alone()
+        for port in leg.media.ports:
+            if port is not None:
+                port.sink = port.rtcp_sink = discard
 
     def _relay(self, leg: Leg, other: Leg) -> None:
         """Join every stream from `leg` to `other`, its sound only if both speak alike."""

@@ -4,6 +4,7 @@ that runs it."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import traceback
@@ -12,18 +13,22 @@ from datetime import datetime
 
 from pbx.calls.bridge import Bridge
 from pbx.calls.cause import Ending
+from pbx.calls.conference import Conference
 from pbx.calls.leg import Leg, LegListener, LegOver, Target
 from pbx.events import (
     CallAnswered,
     CallEnded,
     CallNotice,
     CallStarted,
+    CallTransferred,
+    ConferenceChanged,
     Event,
     LegAnswered,
     LegEnded,
     LegRinging,
     LegStarted,
 )
+from pbx.media.clock import MediaClock
 from pbx.media.sdp import SessionDescription
 from pbx.ports import CallRefused
 from pbx.sip.outgoing import ELSEWHERE
@@ -55,6 +60,7 @@ class Call(LegListener):
         now: Callable[[], datetime],
         new_leg: LegFactory,
         recorder: Recorder,
+        clock: MediaClock,
         redirect: Redirect = lambda call, leg, uris: [],
         forwards: int = MAX_FORWARDS,
     ) -> None:
@@ -73,6 +79,10 @@ class Call(LegListener):
         "What the caller is told instead."
         self.bridge: Bridge | None = None
         "Between the two sides, once they are joined."
+        self.conference: Conference | None = None
+        "Between more than two."
+        self.left: set[str] = set()
+        "Who gave their place to somebody else."
         self.forwards = forwards
         "Hops the call may still make, through us and others (RFC 3261 §20.22)."
         self.on_end: list[Callable[[], None]] = []
@@ -84,6 +94,7 @@ class Call(LegListener):
         self._now = now
         self._new_leg = new_leg
         self._recorder = recorder
+        self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._rang: set[str] = set()
         self._done = asyncio.Event()
@@ -185,7 +196,57 @@ class Call(LegListener):
         self.bridge.connect()
         self.answered()
         await self.bridge.over()
+        if self.conference is not None:
+            await self.conference.over()
         return Ending(status=200, reason="")
+
+    async def transfer(self, leg: Leg, targets: Sequence[Target], *, ring_timeout: float) -> Leg:
+        """Put whoever answers in the place of `leg`; the other side hears music meanwhile, and
+        `leg` may hang up. Raises `CallRefused` when nobody answers, or it is too late: then the
+        call goes on as it was, if `leg` is still there."""
+        bridge = self._bridge_of(leg)
+        if bridge.leaving is not None:
+            raise CallRefused(491, "that call is being transferred already")
+        other = bridge.other(leg)
+        with contextlib.suppress(CallRefused):  # sound that we cannot read has no music in it
+            bridge.hold(leg)
+        bridge.leave(leg)
+        try:
+            new = await self.dial(targets, ring_timeout=ring_timeout, like=other.media.remote)
+        except CallRefused:
+            bridge.stay()
+            raise
+        self.give_over(leg, new)
+        return new
+
+    def give_over(self, leg: Leg, new: Leg) -> None:
+        """Let `new` talk in the place of `leg`. Raises `CallRefused` when the other side has
+        hung up meanwhile."""
+        bridge = self._bridge_of(leg)
+        if bridge.other(leg).ending is not None:
+            new.hang_up("the other side hung up")
+            raise CallRefused(487, "the other side hung up")
+        self.left.add(leg.peer)
+        self.left.discard(new.peer)
+        bridge.replace(leg, new)
+        self.emit(CallTransferred(call_id=self.id, at=self._now(), gone=leg.peer, new=new.peer))
+        leg.hang_up("transferred")
+
+    def _bridge_of(self, leg: Leg) -> Bridge:
+        bridge = self.bridge
+        if bridge is None or bridge.dissolved or leg not in (bridge.first, bridge.second):
+            raise CallRefused(481, "that call is not between two")
+        return bridge
+
+    def confer(self) -> Conference:
+        """Become a conference, or the one that it is: both sides of a bridge are in it."""
+        if self.conference is None:
+            self.conference = Conference(self._clock)
+            self.conference.on_change = self._conference_changed
+            if self.bridge is not None:
+                for leg in self.bridge.dissolve():
+                    self.conference.add(leg)
+        return self.conference
 
     def answered(self) -> None:
         """Two sides are joined now, or an app took the call."""
@@ -205,8 +266,20 @@ class Call(LegListener):
             leg.dissolve()
         self.legs.clear()
         self.on_end.clear()
-        self.bridge = None
+        self.bridge = self.conference = None
         self._limit = self._task = None
+
+    def _conference_changed(self) -> None:
+        if self.conference is not None and self.ending is None:
+            there, muted = self.conference.legs, self.conference.muted
+            self.emit(
+                ConferenceChanged(
+                    call_id=self.id,
+                    at=self._now(),
+                    parties=tuple(leg.peer for leg in there),
+                    muted=tuple(leg.peer for leg in there if leg in muted),
+                )
+            )
 
     # ── legs ────────────────────────────────────────────────────────────────────────────
     def add_leg(

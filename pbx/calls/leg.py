@@ -331,6 +331,12 @@ class Leg:
             self.media.on_agreed = self._adopt_terms
         return self._audio
 
+    def stand_alone(self) -> None:
+        """Belong to no bridge any more: what one set is undone."""
+        self.reoffer = self.answer_locally
+        self.on_media_changed = lambda: None
+        self.on_digit = self._take_digit
+
     def release_audio(self) -> None:
         """Leave the ports to a relay."""
         if self._audio is not None:

@@ -44,6 +44,7 @@ class Journey:
         self.writers: dict[str, Writer] = {}
         self.steps: list[tuple[re.Pattern[str], Callable[..., Awaitable[None]]]] = [
             (re.compile(r"Alice's phone is there"), self.phone),
+            (re.compile(r"Carol's phone is there"), self.carols_phone),
             (re.compile(r"the telephone network is there"), self.network),
             (re.compile(r"Carol rings Alice and gives up"), self.rings),
             (re.compile(r"Carol rings Alice"), self.keeps_ringing),
@@ -85,6 +86,9 @@ class Journey:
     async def phone(self) -> None:
         for number in ("101", "102"):
             await self.stage.office.phone(number, Phone(plays(tone(1, 440.0)), ring_seconds=0.1))
+
+    async def carols_phone(self) -> None:
+        await self.stage.office.phone("103", Phone(plays(tone(1, 850.0)), ring_seconds=0.1))
 
     async def network(self) -> None:
         self.carrier = await telephone_network(self.stage.office, Phone(plays(tone(1, 620.0))))

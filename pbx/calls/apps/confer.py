@@ -1,0 +1,47 @@
+"""A conference that is called together: everybody is rung at once and comes in as they answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from pbx.calls.apps.callback import Party
+from pbx.calls.call import Call
+from pbx.calls.cause import Ending
+from pbx.ports import CallRefused
+
+
+async def confer(call: Call, parties: Sequence[Party], *, ring_timeout: float) -> Ending:
+    """Run the whole conference. Raises `CallRefused` when fewer than two came."""
+    conference = call.confer()
+    bringing = [bring(call, party, ring_timeout) for party in parties]
+    try:
+        await conference.over()
+    finally:
+        for task in bringing:
+            task.cancel()
+    if call.answered_at is None:
+        raise CallRefused(480, "nobody else came")
+    return Ending(status=200, reason="")
+
+
+def bring(call: Call, party: Party, ring_timeout: float) -> asyncio.Task[bool]:
+    """Ring somebody and let them in; tells why not if they do not come. Whether they came."""
+    call.confer().expect(1)  # at once: until they are there it must not look empty
+    return asyncio.ensure_future(_bring(call, party, ring_timeout))
+
+
+async def _bring(call: Call, party: Party, ring_timeout: float) -> bool:
+    conference = call.confer()
+    try:
+        leg = await call.dial(party.targets, ring_timeout=ring_timeout)
+        conference.add(leg)
+        call.left.discard(leg.peer)
+        if len(conference.legs) > 1:
+            call.answered()
+    except CallRefused as refused:
+        call.notice(f"{party.label}: {refused.reason}.")
+        return False
+    finally:
+        conference.expect(-1)
+    return True
