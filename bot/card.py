@@ -10,6 +10,8 @@ from bot.ports import ActiveCall, Progress, Step
 from bot.replies import Button
 
 MAX_NOTICES = 3
+RECORDING = "● Recording."
+HOW_TO_OPEN = "Only you can open it: encryptotel recording open FILE, or age -d."
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Card:
     _held: bool = False
     _muted: bool = False
     _back: str = ""
+    _recording: bool = False
     _conferring: str = ""
     _third: str = ""
     "Somebody who is being called as well."
@@ -51,6 +54,8 @@ class Card:
             case Step.NOTICE | Step.QUESTION:
                 self._notices = [*self._notices, progress.text][-MAX_NOTICES:]
                 self._third = ""
+            case Step.RECORDING | Step.NOT_RECORDING:
+                self._recording = progress.step is Step.RECORDING
             case Step.CONFERRING:
                 self._conferring, self._third = progress.text, ""
             case Step.TRANSFERRED:
@@ -67,7 +72,8 @@ class Card:
         held = "On hold: they hear music." if self._held and not self.over else ""
         muted = "Muted: they do not hear you." if self._muted and not self.over else ""
         more = () if self.over else (self._conferring, self._third)
-        lines = [self.title, self._state, *more, held, muted, *self._notices]
+        recording = RECORDING if self._recording and not self.over else ""
+        lines = [self.title, self._state, *more, recording, held, muted, *self._notices]
         return "\n".join(line for line in lines if line)
 
     @property
@@ -84,13 +90,15 @@ class Card:
         if self._step is Step.RINGING:
             return (self._button("Hang up"),)
         mute = self._button("Unmute" if self._muted else "Mute")
+        record = self._button("Stop recording" if self._recording else "Record")
         if self._conferring:
-            return (self._button("Hang up"), mute, self._button("Add"))
+            return (self._button("Hang up"), mute, record, self._button("Add"))
         return (
             self._button("Hang up"),
             mute,
             self._button("Resume" if self._held else "Hold"),
             self._button("Keypad"),
+            record,
             self._button("Transfer"),
             self._button("Add"),
         )
@@ -112,6 +120,10 @@ def told(progress: Progress) -> str:
             return "You are connected."
         case Step.NOTICE | Step.QUESTION:
             return progress.text
+        case Step.RECORDED:
+            length = clock(progress.seconds)
+            cut = f" It stopped too early: {progress.text}." if progress.text else ""
+            return f"Recording of your call with {progress.peer}, {length}.{cut} {HOW_TO_OPEN}"
         case Step.TRANSFERRED:
             return f"Transferred to {progress.peer}."
         case Step.CONFERRING:

@@ -17,7 +17,7 @@ from bot.heard import ContactFile, Heard, Place, SharedContact, VoiceNote
 from bot.in_call import InCall
 from bot.moments import moment
 from bot.news import News
-from bot.past import past_calls, voice_messages
+from bot.past import past_calls, recordings, voice_messages
 from bot.personal import about_oneself, at_place
 from bot.planned import dropped, heard, listed, planned
 from bot.ports import (
@@ -53,6 +53,7 @@ I place calls for you. For example:
   Call Bob · Call Bob at 5pm · Call again · Hang up
   Put her on hold · Mute me · Press 12#
   Who called me today? · Any missed calls?
+  Record this call · Always record my calls · My recordings
   Play my last voicemail · Block +1 202 555 0143
   Text Bob: I am late
   Save Bob as +44 20 7946 0321 · Show my contacts
@@ -270,6 +271,13 @@ class Dialogue:
                     return await self._in_call.transfer(self.person, command.to)
                 case commands.Conference():
                     return await self._confer(command)
+                case commands.Record(scope="current"):
+                    what = "record" if command.on else "stop recording"
+                    return await self._in_call.do(self.person, what)
+                case commands.Record():
+                    return [await self._record_later(command)]
+                case commands.Recordings():
+                    return await recordings(self._operator, self.person)
                 case commands.Hold() | commands.Resume() | commands.Mute() | commands.Unmute():
                     return await self._in_call.do(self.person, command.intent)
                 case commands.Reject():
@@ -376,6 +384,14 @@ class Dialogue:
         over = f" over the {placed.line} line" if placed.line else ""
         card = self._news.card(placed.call_id, f"{placed.to}{over} ↔ {placed.back}")
         return [Reply(text=text, call_id=placed.call_id, card=card.text, buttons=card.buttons)]
+
+    async def _record_later(self, command: commands.Record) -> Reply:
+        always = command.scope == "always"
+        self.person = await self._operator.record_calls(self.person, on=command.on, always=always)
+        if not command.on:
+            return Reply(text="I record no calls of yours unless you say so.")
+        which = "all your calls" if always else "your next call"
+        return Reply(text=f"I shall record {which}.")
 
     async def _confer(self, command: commands.Conference) -> list[Reply]:
         placed = await self._operator.conference(self.person, command)

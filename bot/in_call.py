@@ -14,7 +14,8 @@ from nlp.commands import Party
 
 # What buttons say that are about one certain call.
 _PRESSED = re.compile(
-    r"(hang up|hold|resume|mute|unmute|reject|mailbox|later|keypad|transfer|add|press [0-9*#])"
+    r"(hang up|hold|resume|mute|unmute|reject|mailbox|later|keypad|transfer|add|record"
+    r"|stop recording|press [0-9*#])"
     r" #([0-9a-f]{6,16})"
 )
 _KEYS = re.compile(r"press\s+((?:[0-9*#]\s*){1,32})", re.IGNORECASE)
@@ -26,6 +27,8 @@ _DONE = {
     "reject": "Rejected.",
     "mailbox": "They can leave a message now.",
     "press": "Pressed.",
+    "record": "Recording.",
+    "stop recording": "I record no more.",
 }
 _ASKS = {"transfer": "transfer.to", "add": "conference.participants"}
 "What buttons have to ask before anything can be done."
@@ -44,6 +47,8 @@ _FITS: Mapping[str, tuple[Callable[[ActiveCall], bool], str]] = {
     "transfer": (_of_two, "There is no call to transfer."),
     "mute": (lambda call: call.joined and not call.muted, "There is no call to mute."),
     "unmute": (lambda call: call.muted, "No call is muted."),
+    "record": (lambda call: call.joined and not call.recording, "There is no call to record."),
+    "stop recording": (lambda call: call.recording, "No call is being recorded."),
     "reject": (lambda call: call.incoming, _NOTHING_RINGS),
     "mailbox": (lambda call: call.incoming, _NOTHING_RINGS),
     "later": (lambda call: call.incoming, _NOTHING_RINGS),
@@ -79,7 +84,7 @@ class InCall:
                 self.asking = _ASKS[what]
                 return Answered([])
             replies = await self._act(person, what, call_id)
-            done = Reply(text=_DONE.get(what.partition(" ")[0], ""))
+            done = Reply(text=_DONE.get(what) or _DONE.get(what.partition(" ")[0], ""))
             return Answered([] if replies == [done] else replies)  # the call's message shows it
         if keys := _KEYS.fullmatch(text):
             return Answered(await self.do(person, "press " + "".join(keys[1].split())))
@@ -97,7 +102,7 @@ class InCall:
 
     async def do(self, person: Person, what: str) -> list[Reply]:
         """Do something with the call it can be done with; ask which where there are several."""
-        fits, none = _FITS[what.partition(" ")[0]]
+        fits, none = _FITS.get(what) or _FITS[what.partition(" ")[0]]
         calls = tuple(call for call in self._operator.active_calls(person) if fits(call))
         if not calls:
             return [Reply(text=none)]
@@ -134,8 +139,8 @@ class InCall:
             case "keypad":
                 return [_keypad(call_id)]
             case _:
-                await self._operator.control(person, call_id, Control(verb))
-        return [Reply(text=_DONE[verb])]
+                await self._operator.control(person, call_id, Control(what))
+        return [Reply(text=_DONE.get(what) or _DONE[verb])]
 
 
 def _which(calls: Sequence[ActiveCall]) -> Reply:

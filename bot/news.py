@@ -31,6 +31,8 @@ class News:
         if not progress.call_id:
             asked = progress.step is Step.QUESTION
             return Reply(text=text, buttons=YES_OR_NO if asked else call_back(progress.back))
+        if progress.step is Step.RECORDED:
+            return Reply(text=text, file=progress.file)
         if progress.step is Step.VOICEMAIL:
             return Reply(text=text, file=progress.file, buttons=call_back(progress.back))
         call_id = progress.call_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from bot.card import call_back, clock
+from bot.card import HOW_TO_OPEN, call_back, clock
 from bot.ports import Operator, PastCall, Person
 from bot.replies import Button, Reply
 from nlp.commands import History
@@ -49,6 +49,23 @@ async def voice_messages(operator: Operator, person: Person) -> list[Reply]:
         )
         for one in reversed(found)
     ]
+
+
+async def recordings(operator: Operator, person: Person) -> list[Reply]:
+    """The latest recordings, oldest of them first."""
+    found = await operator.recordings(person)
+    if not found:
+        return [Reply(text="There are no recordings of yours.")]
+    zone = ZoneInfo(person.timezone)
+    told = [
+        Reply(
+            text=f"{one.peer}, {one.at.astimezone(zone):%a %d %b %H:%M}, {clock(one.seconds)}"
+            + ("" if one.file.content else f" (cannot be sent: {one.file.name})"),
+            file=one.file if one.file.content else None,
+        )
+        for one in reversed(found)
+    ]
+    return [*told, Reply(text=HOW_TO_OPEN)]
 
 
 def _line(call: PastCall, zone: ZoneInfo) -> str:

@@ -9,6 +9,9 @@ from bot.ports import Operator, Person
 from bot.replies import Attachment, Button, Reply
 
 _ZONE = re.compile(r"(?:(?:set )?my )?time ?zone (?:is |to )?([A-Za-z_+/-]{3,40}\d{0,2})", re.I)
+_KEY = re.compile(
+    r"(?:set )?my (?:recording |waves |age |public )*key (?:is |to )?(\w{40,100})", re.I
+)
 _EXPORT = re.compile(
     r"(?:export|send|give|show)(?: me)? (?:all )?my (?:personal )?data|/export", re.I
 )
@@ -18,6 +21,10 @@ SURE = (
     "That deletes your contacts, our conversation, the list of your calls and your accounts "
     "here{extension}. It cannot be undone. To go on, tap the button or write "
     f"“{_FORGET_REALLY}”."
+)
+KEY_SET = (
+    "Recordings of your calls are sealed for {key} from now on. Only whoever has the seed or "
+    "secret key that belongs to it can open them; I cannot."
 )
 FORGOTTEN = "I have forgotten you. Goodbye."
 EXPORTED = "This is all I know about you."
@@ -32,6 +39,9 @@ async def about_oneself(
     if zone := _ZONE.fullmatch(words):
         person = await operator.set_timezone(person, zone[1])
         return person, Reply(text=f"Your time zone is {person.timezone} from now on.")
+    if key := _KEY.fullmatch(words):
+        person = await operator.set_key(person, key[1])
+        return person, Reply(text=KEY_SET.format(key=person.key))
     if _EXPORT.fullmatch(words):
         content = await operator.export(person)
         file = Attachment("my-data.json", "application/json", content)

@@ -31,6 +31,10 @@ class Person:
     timezone: str = "UTC"
     id: str = "owner"
     role: Role = Role.OWNER
+    key: str = ""
+    "Who can open their recordings, as an age recipient."
+    records: bool = False
+    "Whether all their calls are recorded."
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,9 @@ class Step(StrEnum):
     RESUMED = "resumed"
     MUTED = "muted"
     UNMUTED = "unmuted"
+    RECORDING = "recording"
+    NOT_RECORDING = "not recording"
+    RECORDED = "recorded"
     TRANSFERRED = "transferred"
     CONFERRING = "conferring"
     NOTICE = "notice"
@@ -159,7 +166,7 @@ class Progress:
     seconds: int = 0
     back: str = ""
     file: Attachment | None = None
-    "What they said on the answerphone."
+    "What they said on the answerphone, or a recording, which is encrypted."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +183,7 @@ class ActiveCall:
     held: bool = False
     muted: bool = False
     conference: bool = False
+    recording: bool = False
 
 
 class Availability(StrEnum):
@@ -193,6 +201,8 @@ class Control(StrEnum):
     RESUME = "resume"
     MUTE = "mute"
     UNMUTE = "unmute"
+    RECORD = "record"
+    STOP_RECORDING = "stop recording"
     REJECT = "reject"
     MAILBOX = "mailbox"
     "Not to be answered: let them leave a message."
@@ -227,6 +237,16 @@ class VoiceMessage:
     at: datetime
     peer: str
     back: str
+    seconds: int
+    file: Attachment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A recorded call; `file` is encrypted, and empty if it is gone."""
+
+    at: datetime
+    peer: str
     seconds: int
     file: Attachment
 
@@ -321,6 +341,15 @@ class Operator(Protocol):
 
     async def voicemail(self, person: Person) -> Sequence[VoiceMessage]:
         """The person's latest voice messages, newest first."""
+
+    async def recordings(self, person: Person) -> Sequence[Recording]:
+        """The person's latest recordings, newest first."""
+
+    async def record_calls(self, person: Person, *, on: bool, always: bool) -> Person:
+        """Record the person's next call, or all from now on, or no more."""
+
+    async def set_key(self, person: Person, key: str) -> Person:
+        """Recordings are for this key from now on."""
 
     async def last_called(self, person: Person) -> Call:
         """The command that calls again whom the person called last."""

@@ -46,6 +46,7 @@ from encryptotel.operator import Operator
 from encryptotel.people import OWNER, PeopleOfExchange
 from encryptotel.postman import Postman
 from encryptotel.presence import Presence
+from encryptotel.recordings import Recordings
 from encryptotel.reload import blended, locked_out
 from encryptotel.sms import SmsGateway
 from encryptotel.texts import Texts
@@ -53,6 +54,7 @@ from nlp.commands import Understanding
 from nlp.context import Context
 from pbx.events import (
     AddressBanned,
+    CallAnswered,
     DeviceRegistered,
     DeviceUnregistered,
     Event,
@@ -77,7 +79,7 @@ from store.tables import CallRow, PlanRow
 log = logging.getLogger(__name__)
 
 DATABASE, SOCKET, CERTIFICATES, PORTS = "encryptotel.db", "control.sock", "tls", "ports.json"
-ALIVE = "alive"
+ALIVE, RECORDINGS = "alive", "recordings"
 RENEW_EVERY = 43_200.0
 "Seconds between looks whether our certificate needs to be renewed."
 CONNECT_WITHIN = 5.0
@@ -134,6 +136,7 @@ class App:
             extension=config.owner.extension,
             region=config.owner.region,
             timezone=config.owner.timezone,
+            key=config.recording.key,
         )
         self.people = PeopleOfExchange(
             self.database, self.directory, self.person, timedelta(days=config.chat.keep_days)
@@ -142,6 +145,12 @@ class App:
         self.blocked = Blocked(self.database)
         self.mailbox = Mailbox(self.database, timedelta(days=config.answerphone.keep_days))
         self.followers = Followers(self.directory, self.contacts, self.blocked, self.mailbox)
+        self.recordings = Recordings(
+            self.database,
+            data / RECORDINGS,
+            timedelta(days=config.recording.keep_days),
+            lambda row: self._hold_on(self.operator.take_recording(row)),
+        )
         self.texts: Texts
         self.plans: Plans
         self.presence: Presence
@@ -163,7 +172,7 @@ class App:
         self._stopping = False
         self._background: set[asyncio.Task[None]] = set()
         self._messages: set[asyncio.Task[None]] = set()
-        "Voice messages on their way to the disk."
+        "Voice messages and recordings on their way to people."
 
     # ── life ────────────────────────────────────────────────────────────────────────────
     async def start(self) -> None:
@@ -231,8 +240,10 @@ class App:
             self.presence,
             self.texts,
             self.plans,
+            self.recordings,
             past=self._past_of,
             forget_calls=self._forget_calls_of,
+            notice=config.recording.notice,
         )
         self.exchange.has_answerphone = self._has_answerphone
         self.exchange.is_blocked = self.blocked.has
@@ -271,6 +282,8 @@ class App:
         await self.plans.stop()
         await self.texts.close()
         await self.exchange.stop()
+        await self.recordings.close()
+        await asyncio.gather(*self._messages, return_exceptions=True)
         if self.carrier is not None:
             await self.carrier.stop()
         await self._control.stop()
@@ -378,6 +391,11 @@ class App:
         await self.journal.caught_up()
         async with self.database.writing() as session:
             await forget_calls(session, extension)
+
+    def _hold_on(self, work: Coroutine[object, object, None]) -> None:
+        """Do something that must be finished before we stop."""
+        self._messages.add(task := self._spawn(work))
+        task.add_done_callback(self._messages.discard)
 
     async def _carry_out(self, plan: PlanRow) -> None:
         await self.operator.carry_out(plan)
@@ -515,8 +533,9 @@ class App:
         self.presence.take(event)
         match event:
             case MessageLeft():
-                self._messages.add(task := self._spawn(self.followers.take_message(event)))
-                task.add_done_callback(self._messages.discard)
+                self._hold_on(self.followers.take_message(event))
+            case CallAnswered():
+                self.operator.joined(event.call_id)
             case TrunkChanged():
                 self._on_trunk(event)
             case LoginFailed() if event.extension:
@@ -611,6 +630,7 @@ class App:
             try:
                 await self.people.forget_old()
                 await self.mailbox.forget_old()
+                await self.recordings.forget_old()
             except DBAPIError as error:
                 log.warning("old conversations could not be forgotten: %s", error.orig)
             await asyncio.sleep(FORGET_EVERY)

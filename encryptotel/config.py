@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from encryptotel.errors import UserError
+from encryptotel.keys import BadKey, recipient_of
 from pbx.calls.router import ECHO
 from pbx.candidates import Where
 from pbx.media.srtp import SrtpPolicy
@@ -139,6 +140,22 @@ class AnswerphoneSection(Section):
 
     on: bool = True
     keep_days: float = Field(30, gt=0, le=36_500)
+
+
+class RecordingSection(Section):
+    """Recordings of calls, which only whoever has the key can open."""
+
+    key: str = Field("", max_length=100)
+    notice: bool = True
+    keep_days: float = Field(365, gt=0, le=36_500)
+
+    @field_validator("key")
+    @classmethod
+    def _is_key(cls, value: str) -> str:
+        try:
+            return recipient_of(value) if value else ""
+        except BadKey as error:
+            raise ValueError(str(error)) from error
 
 
 class SmsSection(Section):
@@ -308,6 +325,7 @@ class Config(BaseSettings):
     telegram: TelegramSection = TelegramSection()
     xmpp: XmppSection = XmppSection()
     sms: SmsSection = SmsSection()
+    recording: RecordingSection = RecordingSection()
     limits: LimitsSection = LimitsSection()
     guard: GuardSection = GuardSection()
     log: LogSection = LogSection()

@@ -62,10 +62,18 @@ class Followers:
 
     def follow(self, person: Person, tell: Tell) -> Callable[[], None]:
         """Tell of the person's calls from now on; the result stops it."""
-        self._people[person.extension] = person
+        self._people.setdefault(person.extension, person)
         tells = self._tells.setdefault(person.extension, [])
         tells.append(tell)
         return lambda: tells.remove(tell)
+
+    def person(self, extension: str) -> Person | None:
+        """Whose an extension is, of those who follow."""
+        return self._people.get(extension)
+
+    def note(self, person: Person) -> None:
+        """Somebody changed something about themselves."""
+        self._people[person.extension] = person
 
     def has(self, extension: str) -> bool:
         """Whether anybody would hear what happens to an extension."""
@@ -133,6 +141,12 @@ class Followers:
                 self._ended(event, told)
             case _:
                 pass
+
+    def take_recording(self, extension: str, call_id: str, peer: str, **what: Any) -> None:
+        """Give somebody a recording of theirs."""
+        who = self.who(peer, self._people.get(extension))
+        progress = Progress(call_id=call_id, step=Step.RECORDED, peer=who, **what)
+        self.spread(extension, progress)
 
     async def take_message(self, event: MessageLeft) -> None:
         """Keep what somebody said on the answerphone, and give it to whom it is for."""

@@ -24,18 +24,22 @@ from bot.ports import (
     Placed,
     Planned,
     Progress,
+    Recording,
     Role,
     State,
     Step,
     UnclearName,
     VoiceMessage,
 )
+from bot.replies import Attachment
 from encryptotel.blocked import Blocked
 from encryptotel.contacts import Contacts, similar
 from encryptotel.followers import Followers, voice
+from encryptotel.keys import BadKey, recipient_of
 from encryptotel.mailbox import Mailbox
 from encryptotel.people import PeopleOfExchange
 from encryptotel.presence import Presence
+from encryptotel.recordings import Recordings
 from encryptotel.texts import Texts
 from nlp.commands import Call, Conference, Message, Party, When, command_from_json, command_to_json
 from pbx.calls.bridge import Bridge
@@ -50,13 +54,12 @@ from pbx.media.music import hold_music
 from pbx.ports import CallRefused
 from pbx.vocabulary import CallState
 from scheduler.plans import MAX_PLANS, Plans, TooManyPlans
-from store.tables import CallRow, PlanRow
+from store.tables import CallRow, PlanRow, RecordingRow
 
 log = logging.getLogger(__name__)
 
 _NOT_YET = {
     "hide_number": "I cannot hide your number yet, so I did not call.",
-    "record": "I cannot record calls yet, so I did not call.",
     "video": "I can only place sound calls from here; video works from phone to phone.",
 }
 
@@ -67,6 +70,11 @@ _STEPS = {
     Control.MUTE: Step.MUTED,
     Control.UNMUTE: Step.UNMUTED,
 }
+NOTICE = "This call is being recorded."
+NO_KEY = (
+    "I record only so that you alone can listen, so tell me your key first: “my key is …” with "
+    "the public key of your Waves account, or an age recipient (age1…)"
+)
 LATER = timedelta(minutes=10)
 "Until somebody is called back who was told so."
 LATE = timedelta(minutes=10)
@@ -98,8 +106,10 @@ class Operator:
         presence: Presence,
         texts: Texts,
         plans: Plans,
+        recordings: Recordings,
         past: Past,
         forget_calls: Callable[[str], Awaitable[None]],
+        notice: bool,
     ) -> None:
         self._exchange = exchange
         self._answer = answer
@@ -117,6 +127,10 @@ class Operator:
         self._presence = presence
         self._texts = texts
         self._plans = plans
+        self._recordings = recordings
+        self._notice = notice
+        self._next_recorded: set[str] = set()
+        "Extensions whose next call is recorded, and calls that will be."
 
     # ── commands ────────────────────────────────────────────────────────────────────────
     def quote(self, person: Person, command: Call | Message | Conference) -> str:
@@ -151,12 +165,16 @@ class Operator:
     async def call(self, person: Person, command: Call) -> Placed:
         """Call the party of a command and call the person, or whom they named, back."""
         number, back = self._parties(person, command)
+        if command.record:
+            self._key(person)
         try:
             call = self._exchange.call_and_call_back(
                 number=number, back=back, line=command.line, user=person.extension
             )
         except CallRefused as refused:
             raise OperatorError("call.refused", refused.reason) from refused
+        if command.record:
+            self._next_recorded.add(call.id)
         return Placed(
             call_id=call.id,
             to=_named(command.to[0], number),
@@ -332,6 +350,14 @@ class Operator:
         if call.conference is not None and what in (Control.MUTE, Control.UNMUTE):
             self._mute_in(call.conference, person, call, on=what is Control.MUTE)
             return
+        if what is Control.RECORD:
+            await self._record(person, call)
+            return
+        if what is Control.STOP_RECORDING:
+            self._recordings.end(call)
+            step = Progress(call_id=call.id, step=Step.NOT_RECORDING)
+            self._followers.spread(person.extension, step)
+            return
         if what is Control.HOLD:
             await asyncio.to_thread(hold_music)  # made once
         bridge, leg = self._bridge(person, call)
@@ -403,6 +429,92 @@ class Operator:
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
 
+    async def record_calls(self, person: Person, *, on: bool, always: bool) -> Person:
+        """Record the person's next call, or all from now on, or no more. Raises
+        `OperatorError`."""
+        if on:
+            self._key(person)
+        if on and not always:
+            self._next_recorded.add(person.extension)
+            return person
+        self._next_recorded.discard(person.extension)
+        person = await self._people.set_recording(person, records=on)
+        self._followers.note(person)
+        return person
+
+    async def set_key(self, person: Person, key: str) -> Person:
+        """Recordings are for this key from now on. Raises `OperatorError`."""
+        try:
+            recipient = recipient_of(key)
+        except BadKey as error:
+            raise OperatorError("key.bad", str(error)) from error
+        person = await self._people.set_recording(person, key=recipient)
+        self._followers.note(person)
+        return person
+
+    async def recordings(self, person: Person) -> Sequence[Recording]:
+        """The person's latest recordings, newest first."""
+        rows = await self._recordings.latest(person.extension, MAX_VOICEMAIL)
+        return [
+            Recording(
+                at=row.at,
+                peer=self._followers.who(row.peer, person),
+                seconds=row.seconds,
+                file=await self._sealed(row),
+            )
+            for row in rows
+        ]
+
+    async def take_recording(self, row: RecordingRow) -> None:
+        """Give a recording that is finished to whom it is for."""
+        file = await self._sealed(row)
+        self._followers.take_recording(
+            row.extension,
+            row.call_id,
+            row.peer,
+            text=row.failed,
+            seconds=row.seconds,
+            file=file if file.content else None,
+        )
+
+    async def _sealed(self, row: RecordingRow) -> Attachment:
+        """A recording's file; empty if it is gone, or too large to be sent."""
+        content = await self._recordings.content(row)
+        name = self._recordings.path(row).name
+        return Attachment(name, "application/octet-stream", content)
+
+    def joined(self, call_id: str) -> None:
+        """Two sides talk now: record it if somebody in it wants that."""
+        call = self._exchange.calls.get(call_id)
+        for extension in _sides(call) if call else ():
+            person = self._followers.person(extension)
+            wanted = {extension, call_id} & self._next_recorded
+            if call is None or person is None or not (person.records or wanted):
+                continue
+            self._next_recorded -= wanted
+            self._spawn(self._record_if_possible(person, call))
+
+    async def _record_if_possible(self, person: Person, call: RunningCall) -> None:
+        try:
+            await self._record(person, call)
+        except OperatorError as error:
+            call.notice(f"Not recorded: {error.message}.")
+
+    async def _record(self, person: Person, call: RunningCall) -> None:
+        if not call.answered_at:
+            raise OperatorError("call.not_joined", "nobody has answered that call yet")
+        other = next((leg.peer for leg in call.legs if leg.peer != person.extension), call.callee)
+        await self._recordings.begin(call, person.extension, other, [self._key(person)])
+        step = Progress(call_id=call.id, step=Step.RECORDING)
+        self._followers.spread(person.extension, step)
+        if self._notice:
+            await call.announce(await self._exchange.speaker.say(NOTICE))
+
+    def _key(self, person: Person) -> str:
+        if not person.key:
+            raise OperatorError("record.no_key", NO_KEY)
+        return person.key
+
     def press(self, person: Person, call_id: str, keys: str) -> None:
         """Press keys for the other side of one of the person's calls."""
         bridge, leg = self._bridge(person, self._mine(person, call_id))
@@ -455,6 +567,7 @@ class Operator:
             joined=call.state is CallState.ANSWERED,
             incoming=_rings_at(call, person),
             conference=call.conference is not None,
+            recording=call.recorder is not None,
             held=bridge is not None and bridge.waiting is not None,
             muted=self._is_muted(person, call),
         )
@@ -664,6 +777,7 @@ class Operator:
         await self._mailbox.forget(person.extension)
         await self._texts.forget(person.extension)
         await self._plans.forget(person.extension)
+        await self._recordings.forget(person.extension)
         await self._blocked.forget(person.extension)
         await self._people.forget(person)
         if self._exchange.directory.extension(person.extension) is None:

@@ -62,7 +62,12 @@ class PeopleOfExchange:
 
     def _person(self, row: PersonRow) -> Person:
         if row.id == OWNER:
-            return replace(self._owner, timezone=row.timezone or self._owner.timezone)
+            return replace(
+                self._owner,
+                timezone=row.timezone or self._owner.timezone,
+                key=row.key or self._owner.key,
+                records=row.records,
+            )
         return Person(
             id=row.id,
             name=row.name,
@@ -70,7 +75,23 @@ class PeopleOfExchange:
             role=Role(row.role),
             region=row.region,
             timezone=row.timezone,
+            key=row.key,
+            records=row.records,
         )
+
+    async def set_recording(
+        self, person: Person, *, key: str | None = None, records: bool | None = None
+    ) -> Person:
+        """For which key somebody's calls are recorded, and whether all are."""
+        key = person.key if key is None else key
+        records = person.records if records is None else records
+        async with self._database.writing() as session:
+            row = await session.get(PersonRow, person.id)
+            if row is None:
+                raise OperatorError("person.unknown", "join by a chat first, so that I know you")
+            row.key, row.records = key, records
+        self._known = None
+        return replace(person, key=key, records=records)
 
     async def with_extension(self, extension: str) -> Person | None:
         """Whose an extension is."""

@@ -713,7 +713,7 @@ class Exchange:
             emit=self.emit,
             now=self._now,
             new_leg=self._new_leg,
-            recorder=self._recorder,
+            tracer=self._recorder,
             clock=self._clock,
             redirect=self._redirected,
             forwards=forwards,

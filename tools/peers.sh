@@ -3,7 +3,7 @@
 # that need them are skipped by name; in CI nothing may be missing.
 set -eu
 
-packages="sip-tester baresip-core baresip-ffmpeg linphone-cli kamailio kamailio-tls-modules
+packages="age sip-tester baresip-core baresip-ffmpeg linphone-cli kamailio kamailio-tls-modules
           dnsmasq-base coturn espeak-ng sox gcc libc6-dev
           prosody ejabberd go-sendxmpp profanity"
 missing=""

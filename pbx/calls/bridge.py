@@ -36,6 +36,7 @@ class Bridge:
         self.leaving: Leg | None = None
         "The side that may hang up without ending the call: somebody is to come in its place."
         self.dissolved = False
+        self._announcing = False
         self._changed = asyncio.Event()
         self._unlike = False
         self._injectors: dict[Leg, KeyInjector] = {}
@@ -43,7 +44,7 @@ class Bridge:
     def connect(self) -> None:
         """Let sound flow. May be called again when the media of a leg changed."""
         alike = speak_alike(self.first.media.agreed_audio, self.second.media.agreed_audio)
-        apart = self.waiting is not None or bool(self.muted)
+        apart = self.waiting is not None or bool(self.muted) or self._announcing
         self.transcoding = self._can_transcode and (self._unlike or apart or not alike)
         self._forget_injectors()
         for leg, other in self._both_ways():
@@ -77,6 +78,21 @@ class Bridge:
         """Let both hear each other again."""
         self.waiting = None
         self.connect()
+
+    async def announce(self, pcm: bytes) -> None:
+        """Let both sides hear something; they do not hear each other meanwhile. Nothing where
+        the sound cannot be read."""
+        if not self._can_transcode:
+            return
+        self._announcing = True
+        self.connect()
+        both = (self.first, self.second)
+        for leg in both:
+            leg.audio_at(self._rate).play(pcm)
+        await asyncio.gather(*(leg.until_over(leg.audio_at(self._rate).played()) for leg in both))
+        self._announcing = False
+        if not self.dissolved and all(leg.ending is None for leg in both):
+            self.connect()
 
     def press(self, leg: Leg, key: str) -> None:
         """Let the other side hear a key as if `leg` had pressed it."""

@@ -29,10 +29,11 @@ from pbx.events import (
     LegStarted,
 )
 from pbx.media.clock import MediaClock
+from pbx.media.recorder import Recorder
 from pbx.media.sdp import SessionDescription
 from pbx.ports import CallRefused
 from pbx.sip.outgoing import ELSEWHERE
-from pbx.trace import Recorder
+from pbx.trace import Recorder as Tracer
 from pbx.vocabulary import CallState
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Call(LegListener):
         emit: Callable[[Event], None],
         now: Callable[[], datetime],
         new_leg: LegFactory,
-        recorder: Recorder,
+        tracer: Tracer,
         clock: MediaClock,
         redirect: Redirect = lambda call, leg, uris: [],
         forwards: int = MAX_FORWARDS,
@@ -81,6 +82,9 @@ class Call(LegListener):
         "Between the two sides, once they are joined."
         self.conference: Conference | None = None
         "Between more than two."
+        self.recorder: Recorder | None = None
+        self._recorded = ""
+        "Whose side of the recording is their own."
         self.left: set[str] = set()
         "Who gave their place to somebody else."
         self.forwards = forwards
@@ -93,7 +97,7 @@ class Call(LegListener):
         self.emit = emit
         self._now = now
         self._new_leg = new_leg
-        self._recorder = recorder
+        self._tracer = tracer
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._rang: set[str] = set()
@@ -266,8 +270,48 @@ class Call(LegListener):
             leg.dissolve()
         self.legs.clear()
         self.on_end.clear()
-        self.bridge = self.conference = None
+        self.bridge = self.conference = self.recorder = None
         self._limit = self._task = None
+
+    def record(self, recorder: Recorder, owner: str) -> None:
+        """Record from now on: what `owner` says on one side, all others on the other. Raises
+        `CallRefused` for sound that cannot be read, and when it is recorded already."""
+        if self.recorder is not None:
+            raise CallRefused(491, "that call is being recorded already")
+        if any(leg.media.codec is None for leg in self.legs if leg.answered):
+            raise CallRefused(488, "this call's sound passes through unread")
+        self.recorder, self._recorded = recorder, owner
+        for leg in self.legs:
+            self._tap(leg)
+
+    def stop_recording(self) -> Recorder | None:
+        """Record no more; what did, to be stopped."""
+        recorder, self.recorder = self.recorder, None
+        for leg in self.legs:
+            for port in leg.media.ports:
+                if port is not None:
+                    port.tap(None)
+        return recorder
+
+    def _tap(self, leg: Leg) -> None:
+        """Let the recorder hear a leg."""
+        port = leg.media.audio_port
+        if self.recorder is None or port is None or leg.ending is not None:
+            return
+        hear, media, side = self.recorder.hear, leg.media, int(leg.peer != self._recorded)
+
+        def tap(data: bytes) -> None:
+            if media.audio_terms is not None:  # which a re-INVITE may have changed
+                hear(side, media.audio_terms.receives, data)
+
+        port.tap(tap)
+
+    async def announce(self, pcm: bytes) -> None:
+        """Let everybody in the call hear something, as long as it is going on."""
+        if self.conference is not None:
+            self.conference.announce(pcm)
+        elif self.bridge is not None:
+            await self.bridge.announce(pcm)
 
     def _conference_changed(self) -> None:
         if self.conference is not None and self.ending is None:
@@ -376,7 +420,7 @@ class Call(LegListener):
 
     # ── what legs tell ──────────────────────────────────────────────────────────────────
     def leg_dialog(self, leg: Leg) -> None:
-        self._recorder.follow(leg.call_id, self.id)
+        self._tracer.follow(leg.call_id, self.id)
 
     def leg_ringing(self, leg: Leg) -> None:
         if leg.id not in self._rang:  # phones repeat their 180
@@ -384,6 +428,7 @@ class Call(LegListener):
             self.emit(LegRinging(call_id=self.id, leg_id=leg.id, at=self._now(), peer=leg.peer))
 
     def leg_answered(self, leg: Leg) -> None:
+        self._tap(leg)
         self.emit(
             LegAnswered(
                 call_id=self.id,

@@ -51,7 +51,7 @@ class Conference:
         leg.over.add_done_callback(lambda _: self.remove(leg))
         leg.on_media_changed = self._listen
         self._listen()
-        self._sound(JOINED)
+        self.announce(JOINED)
         self._note()
 
     def remove(self, leg: Leg) -> None:
@@ -68,7 +68,7 @@ class Conference:
             self._clock.remove(self._tick)
         else:
             self._listen()
-            self._sound(LEFT)
+            self.announce(LEFT)
         self._note()
 
     def mute(self, leg: Leg, *, on: bool) -> None:
@@ -120,7 +120,7 @@ class Conference:
 
         return hear
 
-    def _sound(self, pcm: bytes) -> None:
+    def announce(self, pcm: bytes) -> None:
         """Let everybody hear something of ours."""
         self._tones += self._mixer.cut(pcm)
 

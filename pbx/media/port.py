@@ -34,6 +34,14 @@ _UNSPECIFIED = bytes(16)
 _libc = ctypes.CDLL(None)
 
 
+def _both(first: Sink, second: Sink) -> Sink:
+    def both(data: bytes) -> None:
+        first(data)
+        second(data)
+
+    return both
+
+
 def discard(_: bytes) -> None:
     """The sink of a port that is not connected to anything."""
 
@@ -109,15 +117,47 @@ class RtpPort:
     """
 
     __slots__ = (
-        "_clock", "_connectable", "_connected", "_hosts", "_latched", "_local", "_lost_there",
-        "_packet", "_peer_block", "_poller", "_reception", "_recv", "_rejected", "_remote",
-        "_replayed", "_rtcp", "_sender_time", "_sender_time_at", "_sent", "_socket", "_transmit",
-        "_trips", "_unsent", "_wire", "inbound", "keys", "outbound", "port", "received",
-        "rtcp_sink", "sending", "sink",
+        "_clock",
+        "_connectable",
+        "_connected",
+        "_hosts",
+        "_latched",
+        "_local",
+        "_lost_there",
+        "_packet",
+        "_peer_block",
+        "_poller",
+        "_reception",
+        "_recv",
+        "_rejected",
+        "_remote",
+        "_replayed",
+        "_rtcp",
+        "_sender_time",
+        "_sender_time_at",
+        "_sent",
+        "_sink",
+        "_socket",
+        "_taken",
+        "_tap",
+        "_transmit",
+        "_trips",
+        "_unsent",
+        "_wire",
+        "inbound",
+        "keys",
+        "outbound",
+        "port",
+        "received",
+        "rtcp_sink",
+        "sending",
     )  # fmt: skip
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.sink: Sink = discard
+        self._sink: Sink = discard
+        self._tap: Sink | None = None
+        self._taken: Sink = discard
+        "What takes each packet: the sink, and before it the tap."
         self.rtcp_sink: Sink = discard
         self.port = 0
         self.inbound: SrtpSession | None = None
@@ -163,6 +203,23 @@ class RtpPort:
         port._rtcp.listen(rtcp, port._poller)
         return port
 
+    # ── where packets go ────────────────────────────────────────────────────────────────
+    @property
+    def sink(self) -> Sink:
+        """What takes the peer's packets, unprotected."""
+        return self._sink
+
+    @sink.setter
+    def sink(self, sink: Sink) -> None:
+        self._sink = sink
+        tap = self._tap
+        self._taken = sink if tap is None else _both(tap, sink)
+
+    def tap(self, tap: Sink | None) -> None:
+        """Let something else have each packet as well, whatever becomes of it; None ends it."""
+        self._tap = tap
+        self.sink = self._sink
+
     # ── set-up ──────────────────────────────────────────────────────────────────────────
     def attach(self, rtp: Wire, rtcp: Wire | None = None) -> None:
         """Send through these from now on."""
@@ -201,6 +258,7 @@ class RtpPort:
 
     def close(self) -> None:
         """Give the pair back."""
+        self._tap = None
         self.sink = self.rtcp_sink = discard
         self._transmit = None
         if self._socket is not None and self._poller is not None:
@@ -227,7 +285,7 @@ class RtpPort:
 
     def _read_from_peer(self) -> None:
         """Take a packet of the connected socket."""
-        recv, sink = self._recv, self.sink  # called as methods, slots are looked up slowly
+        recv, sink = self._recv, self._taken  # called as methods, slots are looked up slowly
         try:
             data = recv(_ROOM)
         except OSError:  # nothing there, or the news that the peer's port is closed
@@ -276,7 +334,7 @@ class RtpPort:
         self.received = received = self.received + 1
         if not received & 6:
             self._reception.measure(data, received, self._clock())
-        sink = self.sink
+        sink = self._taken
         sink(data)
 
     def _may_latch(self, addr: Address) -> bool:

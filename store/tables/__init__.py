@@ -11,6 +11,7 @@ from store.tables.people import (
     ShelfRow,
 )
 from store.tables.plans import PlanRow
+from store.tables.recordings import RecordingRow
 from store.tables.registrations import BindingRow
 from store.tables.texts import TextRow
 
@@ -26,6 +27,7 @@ __all__ = [
     "LegRow",
     "PersonRow",
     "PlanRow",
+    "RecordingRow",
     "RouteRow",
     "ShelfRow",
     "TextRow",

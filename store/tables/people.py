@@ -22,6 +22,10 @@ class PersonRow(SQLModel, table=True):
     role: str = Field(max_length=8)
     region: str = Field(default="US", max_length=2)
     timezone: str = Field(default="UTC", max_length=64)
+    key: str = Field(default="", max_length=80)
+    "Who can open their recordings (``age1…``)."
+    records: bool = False
+    "Whether all their calls are recorded."
     talk: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     "Where the conversation stands."
     talked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -1,0 +1,174 @@
+"""Recordings of calls: sealed while they are written for a key of the person's, which is not
+here. Whoever runs this machine cannot listen to them, nor can we."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, delete, select
+
+from bot.ports import OperatorError
+from encryptotel.sealed import SealedFile
+from pbx.calls.call import Call
+from pbx.media.codecs import RATE, WIDE_RATE
+from pbx.media.recorder import Recorder
+from pbx.ports import CallRefused
+from store.database import Database
+from store.tables import RecordingRow
+
+log = logging.getLogger(__name__)
+
+MAX_AT_ONCE = 100
+MAX_KEPT = 1_000
+"Of one extension; the oldest go."
+MAX_SENT = 20 * 1024 * 1024
+"Bytes of a file that is sent by chat: two hours."
+SUFFIX = ".ogg.age"
+
+
+class Recordings:
+    """Files in `folder`, kept for `keep`; `done` is told of each that is finished."""
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        keep: timedelta,
+        done: Callable[[RecordingRow], None],
+    ) -> None:
+        self._database = database
+        self._folder = folder
+        self._keep = keep
+        self._done = done
+        self._running: dict[str, RecordingRow] = {}
+        "By call."
+        self._finishing: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Wait until what was recorded is safe."""
+        await asyncio.gather(*self._finishing, return_exceptions=True)
+
+    async def begin(self, call: Call, extension: str, peer: str, keys: Sequence[str]) -> None:
+        """Record a call from now on, to be opened with any of `keys` (``age1…``). Raises
+        `OperatorError`."""
+        if len(self._running) >= MAX_AT_ONCE:
+            raise OperatorError("record.too_many", f"{MAX_AT_ONCE} calls are recorded already")
+        row = RecordingRow(
+            id=secrets.token_hex(6),
+            extension=extension,
+            call_id=call.id,
+            peer=peer,
+            at=datetime.now(UTC),
+        )
+        file = await self._open(row, keys)
+        wide = any(leg.media.codec and leg.media.codec.rate > RATE for leg in call.legs)
+        recorder = Recorder(file, WIDE_RATE if wide else RATE)
+        try:
+            call.record(recorder, extension)
+        except CallRefused as refused:
+            await self._finish(recorder, row, keep=False)
+            raise OperatorError("record.refused", refused.reason) from refused
+        self._running[call.id] = row
+        call.on_end.append(partial(self.end, call))
+
+    def end(self, call: Call) -> None:
+        """Record no more; `done` follows when the file is finished."""
+        recorder, row = call.stop_recording(), self._running.pop(call.id, None)
+        if recorder is not None and row is not None:
+            task = asyncio.ensure_future(self._finish(recorder, row, keep=True))
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
+
+    async def _open(self, row: RecordingRow, keys: Sequence[str]) -> SealedFile:
+        def open_() -> SealedFile:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            return SealedFile(self.path(row), keys)
+
+        try:
+            return await asyncio.to_thread(open_)
+        except OSError as error:
+            log.error("a recording cannot be written: %s", error.strerror)
+            raise OperatorError(
+                "record.disk", f"recordings cannot be written ({error.strerror})"
+            ) from error
+
+    async def _finish(self, recorder: Recorder, row: RecordingRow, *, keep: bool) -> None:
+        await recorder.stop()
+        row.seconds, row.failed = round(recorder.seconds), recorder.failed
+        if not keep or not row.seconds:
+            await asyncio.to_thread(self._remove, row)
+            return
+        try:
+            await self._database.together(partial(_keep, row=row.model_copy()))
+        except DBAPIError as error:
+            log.error("a recording is on the disk, but not in the list: %s", error.orig)
+        self._done(row)
+
+    # ── what there is ───────────────────────────────────────────────────────────────────
+    def path(self, row: RecordingRow) -> Path:
+        """Where a recording lies."""
+        return self._folder / f"{row.at:%Y-%m-%d-%H%M%S}-{row.id}{SUFFIX}"
+
+    async def latest(self, extension: str, limit: int) -> Sequence[RecordingRow]:
+        """The newest recordings of an extension, newest first."""
+        async with self._database.reading() as session:
+            found = await session.execute(
+                select(RecordingRow)
+                .where(col(RecordingRow.extension) == extension)
+                .order_by(col(RecordingRow.at).desc())
+                .limit(limit)
+            )
+            return found.scalars().all()
+
+    async def content(self, row: RecordingRow) -> bytes:
+        """The file, as sealed as it is on the disk; empty if it is gone, or more than chat
+        networks take."""
+
+        def read() -> bytes:
+            path = self.path(row)
+            try:
+                return path.read_bytes() if path.stat().st_size <= MAX_SENT else b""
+            except OSError:
+                return b""
+
+        log.info("recording %s was given to %s", row.id, row.extension)
+        return await asyncio.to_thread(read)
+
+    async def forget(self, extension: str) -> None:
+        """Delete all recordings of an extension."""
+        await self._delete(col(RecordingRow.extension) == extension)
+
+    async def forget_old(self) -> None:
+        """Delete what was kept for long enough, and what is too much."""
+        await self._delete(col(RecordingRow.at) < datetime.now(UTC) - self._keep)
+
+    async def _delete(self, which: object) -> None:
+        async with self._database.reading() as session:
+            found = await session.execute(select(RecordingRow).where(which))  # type: ignore[arg-type]
+            rows = found.scalars().all()
+        for row in rows:
+            await asyncio.to_thread(self._remove, row)
+
+        async def forget(session: AsyncSession) -> None:
+            ids = [row.id for row in rows]
+            await session.execute(delete(RecordingRow).where(col(RecordingRow.id).in_(ids)))
+
+        await self._database.together(forget)
+
+    def _remove(self, row: RecordingRow) -> None:
+        """Delete a file and what lies beside it."""
+        path = self.path(row)
+        for file in (path, *path.parent.glob(f"{path.name}.*")):
+            file.unlink(missing_ok=True)
+
+
+async def _keep(session: AsyncSession, row: RecordingRow) -> None:
+    session.add(row)
