@@ -30,7 +30,9 @@ routes = typer.Typer(
     help="Where calls go: `--from X --to Y` explains a call, `add` routes an incoming number.",
     no_args_is_help=True,
 )
+recordings = typer.Typer(help="Recorded calls, which only you can open.", no_args_is_help=True)
 app.add_typer(extensions, name="extension")
+app.add_typer(recordings, name="recording")
 app.add_typer(trunks, name="trunk")
 app.add_typer(routes, name="route")
 
@@ -448,6 +450,37 @@ def route_add(
 
 
 # ── the language ────────────────────────────────────────────────────────────────────────────
+@recordings.command("open")
+def recording_open(
+    file: Annotated[
+        Path, typer.Argument(help="What the exchange gave you: ….ogg.age", exists=True)
+    ],
+    to: Annotated[Path | None, typer.Option("--to", help="Where the sound goes")] = None,
+    key_file: Annotated[
+        Path | None, typer.Option("--key", help="A file with the seed or key; else it is asked for")
+    ] = None,
+) -> None:
+    """Open a recording with the seed of your Waves account or your age key, on your machine.
+    Neither leaves it, nor is it kept."""
+    from encryptotel.keys import identity_of
+    from encryptotel.sealed import opened
+
+    if key_file is not None:
+        secret = key_file.read_text("utf-8")
+    else:
+        secret = typer.prompt("Waves seed or age key", hide_input=True)
+    target = to or file.with_suffix("").with_suffix(".ogg")
+    if target.exists():
+        _fail(f"{target} exists; choose another place with --to")
+    try:
+        sound = opened(file, identity_of(secret))
+    except ValueError as error:
+        _fail(str(error))
+    with open(target, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
+        out.write(sound)
+    typer.echo(f"{target}: {len(sound)} bytes")
+
+
 @app.command()
 def parse(
     text: Annotated[list[str] | None, typer.Argument(help="Messages; else standard input.")] = None,

@@ -13,8 +13,10 @@ import pytest
 
 from bot.ports import Role
 from encryptotel.demo.phone import Phone, plays
+from encryptotel.keys import identity_of
 from encryptotel.operator import EXCUSE
 from encryptotel.people import OWNER
+from encryptotel.sealed import opened
 from pbx.events import LegRinging, LegStarted
 from pbx.media import ogg
 from pbx.media.codecs import RATE
@@ -22,6 +24,7 @@ from pbx.media.tones import share_of, tone
 from pbx.ports import CallRefused
 from tests.calls.test_answerphone import SAID, leaves_a_message
 from tests.calls.test_callback import telephone_network
+from tests.calls.test_recording import SEED, seed_key
 from tests.calls.test_texts import carrier
 from tests.calls.writers import Writer
 from tests.chat.talkers import FRONT_ENDS, Stage, on_ejabberd, on_webhook
@@ -37,13 +40,15 @@ WITHIN = 30.0
 class Journey:
     """One file being played. `seen` is how far each person has read."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, stage: Stage, folder: Path) -> None:
+        self.stage, self.folder = stage, folder
         self.seen: dict[str, int] = {}
         self.last: dict[str, str] = {}
         self.writers: dict[str, Writer] = {}
         self.steps: list[tuple[re.Pattern[str], Callable[..., Awaitable[None]]]] = [
             (re.compile(r"Alice's phone is there"), self.phone),
+            (re.compile(r"(\w+) says  my key is Alice's public key"), self.says_key),
+            (re.compile(r"(\w+) can open the file with her seed"), self.opens),
             (re.compile(r"Carol's phone is there"), self.carols_phone),
             (re.compile(r"the telephone network is there"), self.network),
             (re.compile(r"Carol rings Alice and gives up"), self.rings),
@@ -121,16 +126,27 @@ class Journey:
         carol = await self.stage.office.phone("103", Phone(leaves_a_message))
         await carol.call("101")
 
-    async def listens(self, name: str) -> None:
-        """The newest file the person got is the sound that Carol made."""
+    async def says_key(self, name: str) -> None:
+        (await self.stage.person(name)).says(f"my key is {seed_key()}")
+
+    async def opens(self, name: str) -> None:
+        """The newest file the person got is sound once it is opened."""
+        file = self.folder / "call.ogg.age"
+        file.write_bytes(await self.newest_file(name))
+        assert opened(file, identity_of(SEED)).startswith(b"OggS")
+
+    async def newest_file(self, name: str) -> bytes:
         person: Any = await self.stage.person(name)
         if hasattr(person, "messages"):
-            content = next(seen.file for seen in reversed(person.messages) if seen.file)
-        elif hasattr(person, "shown"):
+            return next(seen.file for seen in reversed(person.messages) if seen.file)
+        if hasattr(person, "shown"):
             await person.feed.wait(lambda text: text.startswith("https://"), WITHIN)
-            content = await person.fetched(person.files[-1])
-        else:
-            content = person.files[-1]
+            return await person.fetched(person.files[-1])
+        return person.files[-1]
+
+    async def listens(self, name: str) -> None:
+        """The newest file the person got is the sound that Carol made."""
+        content = await self.newest_file(name)
         assert share_of(ogg.decoded(content)[RATE:-RATE], SAID) > 0.9
 
     async def declined(self) -> None:
@@ -226,12 +242,12 @@ async def test_journey(front_end: str, file: str, tmp_path: Path) -> None:
     if front_end == "jabber" and (gone := missing("prosody", "prosodyctl")):
         pytest.skip(f"not installed: {', '.join(gone)}")
     async with FRONT_ENDS[front_end](tmp_path) as stage:
-        await Journey(stage).play(JOURNEYS[file])
+        await Journey(stage, tmp_path).play(JOURNEYS[file])
 
 
 async def test_a_journey_over_a_webhook(tmp_path: Path) -> None:
     async with on_webhook(tmp_path) as stage:
-        await Journey(stage).play(JOURNEYS["first_call"])
+        await Journey(stage, tmp_path).play(JOURNEYS["first_call"])
 
 
 @pytest.mark.interop
@@ -239,7 +255,7 @@ async def test_a_journey_over_a_webhook(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["first_call", "rejected"])
 async def test_a_journey_on_another_jabber_server(tmp_path: Path, file: str) -> None:
     async with on_ejabberd(tmp_path) as stage:
-        await Journey(stage).play(JOURNEYS[file])
+        await Journey(stage, tmp_path).play(JOURNEYS[file])
 
 
 def test_there_are_journeys() -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyrage
 import pytest
 
 import encryptotel
@@ -401,3 +402,19 @@ async def test_status_shows_what_was_dropped_and_told(tmp_path: Path) -> None:
         assert "does not trust our TLS certificate" in notes[1]
         assert str(exchange.ca) in notes[1]
         assert not any("wrong" in line for line in lines if "password" not in line)
+
+
+def test_a_recording_is_opened_with_the_key_alone(tmp_path: Path) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    (tmp_path / "key").write_text(f"{identity}\n")
+    (tmp_path / "other").write_text("these are the words of another seed\n")
+    (tmp_path / "call.ogg.age").write_bytes(pyrage.encrypt(b"OggS sound", [identity.to_public()]))
+    wrong = run("recording", "open", "call.ogg.age", "--key", "other", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr) == (1, "encryptotel: that key does not open it\n")
+    done = run("recording", "open", "call.ogg.age", "--key", "key", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "call.ogg: 10 bytes\n"), done.stderr
+    assert (tmp_path / "call.ogg").read_bytes() == b"OggS sound"
+    again = run("recording", "open", "call.ogg.age", "--key", "key", cwd=tmp_path)
+    assert "exists; choose another place" in again.stderr
+    nothing = run("recording", "open", "gone.ogg.age", "--key", "key", cwd=tmp_path)
+    assert nothing.returncode != 0
