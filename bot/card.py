@@ -82,7 +82,7 @@ class Card:
         if self.over:
             return call_back(self._back)
         if self._step is Step.INCOMING:
-            buttons = (self._button("Reject"), self._button("Mailbox"))
+            buttons = (self._button("Answer"), self._button("Reject"), self._button("Mailbox"))
             if not self._back:
                 return buttons
             later = Button(label="Call back in 10 min", says=f"later #{self.call_id}")

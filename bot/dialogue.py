@@ -283,7 +283,7 @@ class Dialogue:
                 case commands.Reject():
                     return await self._in_call.do(self.person, "reject")
                 case commands.Answer():
-                    return [Reply(text=self._in_call.how_to_answer(self.person))]
+                    return await self._in_call.do(self.person, "answer")
                 case commands.Reminders():
                     return [await listed(self._operator, self.person)]
                 case commands.CancelReminder():

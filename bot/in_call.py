@@ -14,7 +14,7 @@ from nlp.commands import Party
 
 # What buttons say that are about one certain call.
 _PRESSED = re.compile(
-    r"(hang up|hold|resume|mute|unmute|reject|mailbox|later|keypad|transfer|add|record"
+    r"(hang up|hold|resume|mute|unmute|answer|reject|mailbox|later|keypad|transfer|add|record"
     r"|stop recording|press [0-9*#])"
     r" #([0-9a-f]{6,16})"
 )
@@ -24,6 +24,7 @@ _DONE = {
     "resume": "You hear each other again.",
     "mute": "They do not hear you now.",
     "unmute": "They hear you again.",
+    "answer": "Your phone takes the call.",
     "reject": "Rejected.",
     "mailbox": "They can leave a message now.",
     "press": "Pressed.",
@@ -49,6 +50,7 @@ _FITS: Mapping[str, tuple[Callable[[ActiveCall], bool], str]] = {
     "unmute": (lambda call: call.muted, "No call is muted."),
     "record": (lambda call: call.joined and not call.recording, "There is no call to record."),
     "stop recording": (lambda call: call.recording, "No call is being recorded."),
+    "answer": (lambda call: call.incoming, _NOTHING_RINGS),
     "reject": (lambda call: call.incoming, _NOTHING_RINGS),
     "mailbox": (lambda call: call.incoming, _NOTHING_RINGS),
     "later": (lambda call: call.incoming, _NOTHING_RINGS),
@@ -115,11 +117,6 @@ class InCall:
         """Give one's place in the call to somebody; ask which call where there are several."""
         self._to = to
         return await self.do(person, "transfer on")
-
-    def how_to_answer(self, person: Person) -> str:
-        """What to do about a call that rings."""
-        rings = any(call.incoming for call in self._operator.active_calls(person))
-        return "Pick up your phone: it is ringing." if rings else _NOTHING_RINGS
 
     async def _act(self, person: Person, what: str, call_id: str) -> list[Reply]:
         """Do something with a certain call."""

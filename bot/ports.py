@@ -203,6 +203,8 @@ class Control(StrEnum):
     UNMUTE = "unmute"
     RECORD = "record"
     STOP_RECORDING = "stop recording"
+    ANSWER = "answer"
+    "On the person's phone, if that lets itself be told to."
     REJECT = "reject"
     MAILBOX = "mailbox"
     "Not to be answered: let them leave a message."

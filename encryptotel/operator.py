@@ -342,6 +342,9 @@ class Operator:
                 raise OperatorError("reject.too_late", "that call rings no more")
             call.hang_up(DECLINED, 603)
             return
+        if what is Control.ANSWER:
+            await self._answer_phone(person, call)
+            return
         if what is Control.MAILBOX:
             if not (_rings_at(call, person) and self._exchange.has_answerphone(person.extension)):
                 raise OperatorError("mailbox.not_now", "that call cannot go to the answerphone")
@@ -520,6 +523,18 @@ class Operator:
         bridge, leg = self._bridge(person, self._mine(person, call_id))
         for key in keys:
             bridge.press(leg, key)
+
+    async def _answer_phone(self, person: Person, call: RunningCall) -> None:
+        """Let one of the person's phones that ring take a call. Raises `OperatorError`."""
+        if not _rings_at(call, person):
+            raise OperatorError("answer.too_late", "that call rings no more")
+        ringing = [leg for leg in call.legs if leg.peer == person.extension and not leg.answered]
+        for leg in ringing:
+            if await leg.talk():
+                return
+        raise OperatorError(
+            "answer.by_hand", "your phone cannot be told to from here; please pick it up"
+        )
 
     def _mute_in(
         self, conference: MixedCall, person: Person, call: RunningCall, *, on: bool

@@ -299,6 +299,11 @@ class Leg:
         if self.ending is None:
             self._note_answered()
 
+    async def talk(self) -> bool:
+        """Ask a phone that rings to take the call by itself; False if it does not."""
+        session = self.session
+        return isinstance(session, OutgoingSession) and await session.talk()
+
     def hang_up(self, reason: str = "", status: int = 487) -> None:
         """End this leg, however far it got."""
         if self.ending is None and self.session is not None:

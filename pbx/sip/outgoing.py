@@ -78,6 +78,20 @@ class OutgoingSession(Session):
         assert isinstance(transaction, InviteClientTransaction)
         self._client: InviteClientTransaction | None = transaction
 
+    async def talk(self) -> bool:
+        """Ask the phone that rings to take the call by itself (the “talk” event that desk phones
+        and some softphones know, of draft-ietf-sipping-sipt-talk); False if it does not."""
+        if self.state is not CallState.RINGING or not self.dialog.remote_tag:
+            return False
+        notify = self._in_dialog("NOTIFY", self.dialog)
+        notify.set("contact", f"<{self.dialog.contact}>")
+        notify.set("event", "talk")
+        notify.set("subscription-state", "active")
+        response = await self.stack.request(
+            notify, self.dialog.next_hop(), self._credentials, renumber=self.dialog.renumber
+        )
+        return response.status < 300
+
     def _on_response(self, response: Response) -> None:
         status, self.heard = response.status, True
         if status < 200:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from pbx.media.tones import tone
 from store.database import Database
 from store.shelf import Shelf
 from tests.calls.test_callback import telephone_network
-from tests.chat.talkers import Stage, on_jabber
+from tests.chat.talkers import Stage, on_ejabberd, on_jabber
 from tests.office import Office
 from tests.peers import certs, prosody
 from tests.peers.proc import Process, missing
@@ -38,9 +38,11 @@ pytestmark = [
 
 
 @asynccontextmanager
-async def owned(folder: Path) -> AsyncIterator[tuple[Office, Stage, prosody.Talker]]:
+async def owned(
+    folder: Path, server: Callable[..., Any] = on_jabber
+) -> AsyncIterator[tuple[Office, Stage, prosody.Talker]]:
     """An office whose owner has joined on Jabber."""
-    async with on_jabber(folder, language=False) as stage:
+    async with server(folder, language=False) as stage:
         yield stage.office, stage, await _owner(stage)
 
 
@@ -77,8 +79,12 @@ async def _friends(alice: Any) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_the_whole_menu_is_there_as_commands(tmp_path: Path) -> None:
-    async with owned(tmp_path) as (office, stage, alice):
+@pytest.mark.parametrize("server", ["prosody", "ejabberd"])
+async def test_the_whole_menu_is_there_as_commands(server: str, tmp_path: Path) -> None:
+    if server == "ejabberd" and missing("erl", "ejabberdctl"):
+        pytest.skip("ejabberd is not installed")
+    async with owned(tmp_path, on_ejabberd if server == "ejabberd" else on_jabber) as there:
+        office, stage, alice = there
         await _friends(alice)
         items = await alice.plugin["xep_0050"].get_commands(alice.bot_jid)
         nodes = {node for _, node, _ in items["disco_items"]["items"]}

@@ -245,14 +245,17 @@ async def test_journey(front_end: str, file: str, tmp_path: Path) -> None:
         await Journey(stage, tmp_path).play(JOURNEYS[file])
 
 
-async def test_a_journey_over_a_webhook(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["first_call", "in_a_call", "voice_message", "recorded"])
+async def test_a_journey_over_a_webhook(tmp_path: Path, file: str) -> None:
     async with on_webhook(tmp_path) as stage:
-        await Journey(stage, tmp_path).play(JOURNEYS["first_call"])
+        await Journey(stage, tmp_path).play(JOURNEYS[file])
 
 
 @pytest.mark.interop
 @pytest.mark.skipif(bool(missing("erl", "ejabberdctl")), reason="ejabberd is not installed")
-@pytest.mark.parametrize("file", ["first_call", "rejected"])
+@pytest.mark.parametrize(
+    "file", ["first_call", "rejected", "missed_call", "voice_message", "together", "texts"]
+)
 async def test_a_journey_on_another_jabber_server(tmp_path: Path, file: str) -> None:
     async with on_ejabberd(tmp_path) as stage:
         await Journey(stage, tmp_path).play(JOURNEYS[file])
