@@ -70,11 +70,10 @@ from pbx.ports import SavedBinding
 from pbx.sip.digest import Credentials
 from pbx.sip.message import split_commas
 from pbx.sip.transport import Address, Transport, bracketed
-from scheduler.plans import Plans
 from store.database import Database
 from store.journal import calls_of, forget_calls, live_bindings, trunk_calls
 from store.shelf import Shelf
-from store.tables import CallRow, PlanRow
+from store.tables import CallRow
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +151,6 @@ class App:
             lambda row: self._hold_on(self.operator.take_recording(row)),
         )
         self.texts: Texts
-        self.plans: Plans
         self.presence: Presence
         self.reception = Reception(self.people, self._converse, confirm=config.chat.confirm)
         self._control = Control(
@@ -226,10 +224,10 @@ class App:
         if config.sms.url:
             postman.sms = SmsGateway(config.sms)
         self.texts = Texts(self.database, postman)
-        self.exchange.take_text = self.texts.take
-        self.plans = Plans(self.database, self._carry_out, self._interrupted)
+        self.exchange.post.take = self.texts.take
         self.operator = Operator(
             self.exchange,
+            self.database,
             self.addresses,
             self.gatekeeper.answer,
             self.people,
@@ -239,7 +237,6 @@ class App:
             self.followers,
             self.presence,
             self.texts,
-            self.plans,
             self.recordings,
             past=self._past_of,
             forget_calls=self._forget_calls_of,
@@ -259,7 +256,7 @@ class App:
         await warming
         await self._open_chats()
         await self.texts.start()
-        await self.plans.start()
+        await self.operator.agenda.start()
         self.health.start()
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
@@ -279,7 +276,7 @@ class App:
         await self.reception.close()
         for phone in self.demo_phones.values():
             await phone.stop()
-        await self.plans.stop()
+        await self.operator.agenda.stop()
         await self.texts.close()
         await self.exchange.stop()
         await self.recordings.close()
@@ -396,12 +393,6 @@ class App:
         """Do something that must be finished before we stop."""
         self._messages.add(task := self._spawn(work))
         task.add_done_callback(self._messages.discard)
-
-    async def _carry_out(self, plan: PlanRow) -> None:
-        await self.operator.carry_out(plan)
-
-    def _interrupted(self, plan: PlanRow) -> None:
-        self.operator.interrupted(plan)
 
     def _has_phone(self, extension: str) -> bool:
         return bool(self.exchange.registrar.bindings(extension))

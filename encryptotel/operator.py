@@ -6,8 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import available_timezones
 
@@ -28,20 +27,21 @@ from bot.ports import (
     Role,
     State,
     Step,
-    UnclearName,
     VoiceMessage,
 )
 from bot.replies import Attachment
+from encryptotel.agenda import Agenda
 from encryptotel.blocked import Blocked
-from encryptotel.contacts import Contacts, similar
+from encryptotel.contacts import Contacts
 from encryptotel.followers import Followers, voice
 from encryptotel.keys import BadKey, recipient_of
 from encryptotel.mailbox import Mailbox
+from encryptotel.parties import Parties, named, party_of
 from encryptotel.people import PeopleOfExchange
 from encryptotel.presence import Presence
 from encryptotel.recordings import Recordings
 from encryptotel.texts import Texts
-from nlp.commands import Call, Conference, Message, Party, When, command_from_json, command_to_json
+from nlp.commands import Call, Conference, Message, Party, When
 from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call as RunningCall
 from pbx.calls.cause import DECLINED
@@ -53,8 +53,8 @@ from pbx.exchange import Exchange
 from pbx.media.music import hold_music
 from pbx.ports import CallRefused
 from pbx.vocabulary import CallState
-from scheduler.plans import MAX_PLANS, Plans, TooManyPlans
-from store.tables import CallRow, PlanRow, RecordingRow
+from store.database import Database
+from store.tables import CallRow, RecordingRow
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +77,9 @@ NO_KEY = (
 )
 LATER = timedelta(minutes=10)
 "Until somebody is called back who was told so."
-LATE = timedelta(minutes=10)
-"After that a planned call is not placed any more."
-FARTHEST = timedelta(days=366)
 EXCUSE = "{name} cannot take your call now, and will call you back in ten minutes. Goodbye."
 MAX_VOICEMAIL = 5
 "Voice messages given at once."
-_EMERGENCY = frozenset(("110", "111", "112", "118", "119", "911", "999", "000"))
 
 
 Past = Callable[[str], Awaitable[Sequence[CallRow]]]
@@ -96,6 +92,7 @@ class Operator:
     def __init__(
         self,
         exchange: Exchange,
+        database: Database,
         addresses: dict[str, str],
         answer: Callable[..., str],
         people: PeopleOfExchange,
@@ -105,7 +102,6 @@ class Operator:
         followers: Followers,
         presence: Presence,
         texts: Texts,
-        plans: Plans,
         recordings: Recordings,
         past: Past,
         forget_calls: Callable[[str], Awaitable[None]],
@@ -126,7 +122,8 @@ class Operator:
         self._followers = followers
         self._presence = presence
         self._texts = texts
-        self._plans = plans
+        self._parties = Parties(exchange.directory, contacts)
+        self.agenda = Agenda(database, people, followers, self._sides_of, self.call)
         self._recordings = recordings
         self._notice = notice
         self._next_recorded: set[str] = set()
@@ -137,7 +134,7 @@ class Operator:
         """What to ask before a call or a message that leaves through a trunk; empty for one
         inside. Raises `OperatorError` for one that cannot be placed."""
         if isinstance(command, Conference):
-            numbers = [self._reachable(person, party) for party in command.participants]
+            numbers = [self._parties.reachable(person, party) for party in command.participants]
             names = ", ".join(self._followers.who(number, person) for number in numbers)
             costs = any(number.startswith("+") for number in numbers)
             return f"Call {names} into a conference?" if costs else ""
@@ -145,11 +142,11 @@ class Operator:
             to = self._recipient(person, command)
             who = self._followers.who(to, person)
             return f"Send “{command.text}” to {who}?" if to.startswith("+") else ""
-        number, back = self._parties(person, command)
+        number, back = self._sides_of(person, command)
         if not (number.startswith("+") or back.startswith("+")):
             return ""
         line = f" over the {command.line} line" if command.line else ""
-        who = _named(command.to[0], number)
+        who = named(command.to[0], number)
         down = self._down(number, command.line) or self._down(back, None)
         anyway = f" anyway (the {down} line is down just now)" if down else ""
         return f"Call {who}{line}, then call {spoken(back)} back{anyway}?"
@@ -164,11 +161,11 @@ class Operator:
 
     async def call(self, person: Person, command: Call) -> Placed:
         """Call the party of a command and call the person, or whom they named, back."""
-        number, back = self._parties(person, command)
+        number, back = self._sides_of(person, command)
         if command.record:
             self._key(person)
         try:
-            call = self._exchange.call_and_call_back(
+            call = self._exchange.orders.call_back(
                 number=number, back=back, line=command.line, user=person.extension
             )
         except CallRefused as refused:
@@ -177,12 +174,12 @@ class Operator:
             self._next_recorded.add(call.id)
         return Placed(
             call_id=call.id,
-            to=_named(command.to[0], number),
+            to=named(command.to[0], number),
             line=command.line or "",
             back=spoken(back),
         )
 
-    def _parties(self, person: Person, command: Call) -> tuple[str, str]:
+    def _sides_of(self, person: Person, command: Call) -> tuple[str, str]:
         """Who is called, and who is called back. Raises `OperatorError`."""
         for slot, sorry in _NOT_YET.items():
             if getattr(command, slot):
@@ -191,8 +188,8 @@ class Operator:
             raise OperatorError("call.one_at_a_time", "I can call one party at a time")
         if command.to[0].me:
             raise OperatorError("call.whom", "say whom to connect you with: call 102, for example")
-        number = self._resolve(command.to[0], person)
-        back = self._resolve(command.callback or Party(me=True), person)
+        number = self._parties.resolve(command.to[0], person)
+        back = self._parties.resolve(command.callback or Party(me=True), person)
         if back == ECHO:
             raise OperatorError("call.back_is_echo", f"{ECHO} is the echo test, not a phone")
         if number == back:
@@ -220,7 +217,7 @@ class Operator:
 
     def _recipient(self, person: Person, command: Message) -> str:
         """Whom a message is for. Raises `OperatorError`."""
-        to = self._resolve(command.to or Party(), person)
+        to = self._parties.resolve(command.to or Party(), person)
         if to in (ECHO, person.extension):
             raise OperatorError("message.whom", "that is nobody to write to")
         if person.role is Role.GUEST and to.startswith("+"):
@@ -229,32 +226,15 @@ class Operator:
 
     async def plan(self, person: Person, command: Call) -> Planned:
         """Place a call at its time. Raises `OperatorError`."""
-        number, back = self._parties(person, command)
-        when = command.at
-        if when is None or when.rrule:
-            raise OperatorError("call.repeats", "I can place a call for later once, not repeatedly")
-        if when.at > datetime.now(UTC) + FARTHEST:
-            raise OperatorError("call.too_far", "that is more than a year ahead")
-        # By number: contacts may be renamed, and are others' in other languages.
-        exact = replace(
-            command,
-            to=(_party(command.to[0].name, number),),
-            callback=command.callback and _party(command.callback.name, back),
-        )
-        try:
-            row = await self._plans.add(person.extension, when.at, command_to_json(exact))
-        except TooManyPlans as error:
-            raise OperatorError("call.too_many_plans", f"{MAX_PLANS} plans are the most") from error
-        return self._planned(row)
+        return await self.agenda.plan(person, command)
 
     async def plans(self, person: Person) -> Sequence[Planned]:
         """What the person has planned, the next first."""
-        return [self._planned(row) for row in await self._plans.of(person.extension)]
+        return await self.agenda.plans(person)
 
     async def drop_plan(self, person: Person, id: str) -> bool:
         """Do not do what was planned; False if that is too late."""
-        mine = {row.id for row in await self._plans.of(person.extension)}
-        return id in mine and await self._plans.cancel(id)
+        return await self.agenda.drop_plan(person, id)
 
     async def call_back_later(self, person: Person, call_id: str) -> Planned:
         """Tell a caller that the person cannot take the call and calls back, and plan that.
@@ -266,53 +246,9 @@ class Operator:
         if not back:
             raise OperatorError("later.hidden", "they hide their number, so nobody can call back")
         at = When(at=datetime.now(UTC) + LATER)
-        planned = await self.plan(person, Call(to=(_party(None, back),), at=at))
+        planned = await self.plan(person, Call(to=(party_of(None, back),), at=at))
         call.divert(EXCUSE.format(name=person.name))
         return planned
-
-    async def carry_out(self, plan: PlanRow) -> None:
-        """Do what was planned, when its time has come; tells the person."""
-        person = await self._people.with_extension(plan.extension)
-        if person is None:
-            return
-        planned, command = self._planned(plan), self._command(plan)
-        try:
-            if datetime.now(UTC) - plan.at > LATE:
-                raise OperatorError("plan.missed", "I was off then")
-            placed = await self.call(person, command)
-        except OperatorError as error:
-            self._sorry(planned, plan, error.message)
-        else:
-            title = f"{placed.to} ↔ {placed.back}, as planned"
-            step = Progress(call_id=placed.call_id, step=Step.PLACED, text=title)
-            self._followers.spread(person.extension, step)
-
-    def interrupted(self, plan: PlanRow) -> None:
-        """Tell somebody that we stopped while doing what they had planned."""
-        self._sorry(self._planned(plan), plan, "I was restarted just then")
-
-    def _sorry(self, planned: Planned, plan: PlanRow, reason: str) -> None:
-        number = self._resolved(self._command(plan).to[0])
-        text = f"I did not {planned.what}, as planned: {reason}."
-        step = Progress(call_id="", step=Step.NOTICE, text=text, back=number)
-        self._followers.spread(plan.extension, step)
-
-    def _planned(self, plan: PlanRow) -> Planned:
-        command = self._command(plan)
-        to = command.to[0]
-        back = command.callback
-        by = f", then call {_named(back, self._resolved(back))} back" if back else ""
-        line = f" over the {command.line} line" if command.line else ""
-        what = f"call {_named(to, self._resolved(to))}{line}{by}"
-        return Planned(id=plan.id, at=plan.at, what=what)
-
-    def _command(self, plan: PlanRow) -> Call:
-        command = command_from_json(plan.command)
-        assert isinstance(command, Call)
-        return replace(command, at=None)
-
-    def _resolved(self, party: Party) -> str:
-        return party.number or party.extension or party.name or "you"
 
     async def invite(self, person: Person, name: str, *, guest: bool = False) -> Sequence[str]:
         """Ways in for somebody new, or with no name for a further account of the person."""
@@ -384,11 +320,11 @@ class Operator:
         came about, or not, is told later. Raises `OperatorError`."""
         call = self._mine(person, call_id)
         _, leg = self._bridge(person, call)
-        number = self._reachable(person, to)
+        number = self._parties.reachable(person, to)
 
         async def transfer() -> None:
             try:
-                await self._exchange.transfer(call, leg, number, user=person.extension)
+                await self._exchange.orders.transfer(call, leg, number, user=person.extension)
             except CallRefused as refused:
                 call.notice(f"Not transferred: {refused.reason}.")
 
@@ -397,7 +333,7 @@ class Operator:
 
     async def conference(self, person: Person, command: Conference) -> Placed:
         """Call several together, or into the call that the person has. Raises `OperatorError`."""
-        numbers = [self._reachable(person, party) for party in command.participants]
+        numbers = [self._parties.reachable(person, party) for party in command.participants]
         names = ", ".join(self._followers.who(number, person) for number in numbers)
         joined = [call for call in self.active_calls(person) if call.joined]
         exchange, line, user = self._exchange, command.line, person.extension
@@ -407,25 +343,16 @@ class Operator:
                 self._spawn(self._bring(call, number, line, user))
         else:
             try:
-                call = exchange.conference([user, *numbers], line=line, user=user)
+                call = exchange.orders.conference([user, *numbers], line=line, user=user)
             except CallRefused as refused:
                 raise OperatorError("conference.refused", refused.reason) from refused
         return Placed(call_id=call.id, to=names, line=line or "", back=user)
 
     async def _bring(self, call: RunningCall, number: str, line: str | None, user: str) -> None:
         try:
-            await self._exchange.add_party(call, number, line=line, user=user)
+            await self._exchange.orders.add_party(call, number, line=line, user=user)
         except CallRefused as refused:
             call.notice(f"{spoken(number)}: {refused.reason}.")
-
-    def _reachable(self, person: Person, party: Party) -> str:
-        """Somebody to be brought into a call. Raises `OperatorError`."""
-        number = self._resolve(party, person)
-        if number in (ECHO, person.extension):
-            raise OperatorError("party.not_another", f"{number} is nobody else")
-        if person.role is Role.GUEST and number.startswith("+"):
-            raise OperatorError("role.guest", "guests can call inside the exchange only")
-        return number
 
     def _spawn(self, job: Coroutine[object, object, None]) -> None:
         task = asyncio.ensure_future(job)
@@ -601,7 +528,7 @@ class Operator:
         party: Party | None = None,
     ) -> Sequence[PastCall]:
         """The person's latest calls, newest first. Raises `OperatorError`."""
-        wanted = self._resolve(party, person) if party else ""
+        wanted = self._parties.resolve(party, person) if party else ""
         rows = [
             row
             for row in await self._past(person.extension)
@@ -650,7 +577,7 @@ class Operator:
         """The command that calls again whom the person called last. Raises `OperatorError`."""
         for past in await self.history(person):
             if not past.incoming and past.back:
-                return Call(to=(_party(None, past.back),))
+                return Call(to=(party_of(None, past.back),))
         raise OperatorError("redial.nobody", "you have called nobody yet")
 
     def state(self, person: Person) -> State:
@@ -691,10 +618,10 @@ class Operator:
     def is_reachable(self, person: Person, party: Party) -> bool:
         """Whether the person could call or write to somebody."""
         try:
-            number = self._resolve(party, person)
+            self._parties.reachable(person, party)
         except OperatorError:
             return False
-        return person.role is not Role.GUEST or not number.startswith("+")
+        return True
 
     def watch(self, look: Callable[[str], None]) -> Callable[[], None]:
         """Tell of every extension whose availability changed; the result stops it."""
@@ -707,7 +634,7 @@ class Operator:
     # ── contacts ────────────────────────────────────────────────────────────────────────
     async def save_contact(self, person: Person, name: str, party: Party) -> str:
         """Keep somebody's number under a name; the number for people."""
-        number = self._resolve(party, person)
+        number = self._parties.resolve(party, person)
         await self._contacts.save(person, {name: number})
         return spoken(number)
 
@@ -742,7 +669,7 @@ class Operator:
 
     async def block(self, person: Person, party: Party, *, on: bool) -> str:
         """Let somebody ring the person no more, or again; who that is, for people."""
-        number = self._resolve(party, person)
+        number = self._parties.resolve(party, person)
         if number == person.extension:
             raise OperatorError("block.self", "that would be yourself")
         who = self._followers.who(number, person)
@@ -791,7 +718,7 @@ class Operator:
         await self._forget_calls(person.extension)
         await self._mailbox.forget(person.extension)
         await self._texts.forget(person.extension)
-        await self._plans.forget(person.extension)
+        await self.agenda.forget(person.extension)
         await self._recordings.forget(person.extension)
         await self._blocked.forget(person.extension)
         await self._people.forget(person)
@@ -807,44 +734,6 @@ class Operator:
         self._ways.append(way)
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
-    def _resolve(self, party: Party, person: Person) -> str:
-        """An extension or +E.164 for a party. Raises `OperatorError`."""
-        if party.me:
-            return person.extension
-        if party.extension:
-            return self._known_extension(party.extension)
-        if party.number:
-            number = to_e164(party.number, person.region)
-            if number is None:
-                raise OperatorError("party.bad_number", f"{party.number} is not a phone number")
-            return number
-        name = party.name or ""
-        if candidates := similar(self._names(person), name):
-            raise UnclearName(name, [(_party(known, n), spoken(n)) for known, n in candidates])
-        raise OperatorError(
-            "party.unknown_name", f"I have no number for {name}; tell me the number itself"
-        )
-
-    def _names(self, person: Person) -> Mapping[str, str]:
-        """Everybody whom the person may call by name."""
-        extensions = {one.name: one.number for one in self._exchange.directory.extensions()}
-        return {name: n for name, n in {**extensions, **self._contacts.of(person)}.items() if name}
-
-    def _known_extension(self, number: str) -> str:
-        """Raises `OperatorError` for one that does not exist or cannot be called from here."""
-        found = self._exchange.directory.extension(number)
-        if found is not None and found.script:
-            raise OperatorError(
-                "party.script", f"{number} is a script; call it from one of your phones"
-            )
-        if found is None and number in _EMERGENCY:
-            raise OperatorError(
-                "party.emergency",
-                f"{number} cannot be called through this exchange; use a telephone that can",
-            )
-        if found is None and number != ECHO:
-            raise OperatorError("party.no_such_extension", f"there is no extension {number}")
-        return number
 
 
 def _sides(call: RunningCall) -> set[str]:
@@ -858,18 +747,6 @@ def _phones(person: Person, call: RunningCall) -> set[str]:
     if call.kind == "callback" and call.user == person.extension:
         return {person.extension, call.caller}  # the phone they wanted to be called back on
     return {person.extension}
-
-
-def _party(name: str | None, number: str) -> Party:
-    """Somebody by +E.164 or extension."""
-    if number.startswith("+"):
-        return Party(name=name, number=number)
-    return Party(name=name, extension=number)
-
-
-def _named(party: Party, number: str) -> str:
-    """Somebody for people: with the name they were called by."""
-    return f"{party.name} ({spoken(number)})" if party.name else spoken(number)
 
 
 def _rings_at(call: RunningCall, person: Person) -> bool:

@@ -57,7 +57,7 @@ class Postman:
 
     async def to_phones(self, text: Text) -> Sequence[Delivery]:
         """Send to all phones of an extension."""
-        return await self._exchange.send_text(text)
+        return await self._exchange.post.to_phones(text)
 
     async def outside(self, text: Text) -> Delivery:
         """Send to +E.164."""
@@ -68,13 +68,13 @@ class Postman:
         if self.sms is not None:
             return await self.sms.send(text)
         assert trunk is not None
-        return await self._exchange.send_text_out(text, trunk)
+        return await self._exchange.post.outside(text, trunk)
 
     def failed(self, text: Text, reason: str) -> None:
         """Tell its sender that it did not arrive: in their chats and on their phones."""
         words = f"Your message to {spoken(text.recipient)} was not sent: {reason}."
         self._excuse(text.sender, words)
         back = Text(id=text.id, sender=text.recipient, recipient=text.sender, words=words)
-        task: asyncio.Task[object] = asyncio.ensure_future(self._exchange.send_text(back))
+        task: asyncio.Task[object] = asyncio.ensure_future(self._exchange.post.to_phones(back))
         self._excusing.add(task)
         task.add_done_callback(self._excusing.discard)

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import ssl
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from pbx.calls.apps.answerphone import take_message
-from pbx.calls.apps.callback import Party, callback
-from pbx.calls.apps.confer import bring, confer
 from pbx.calls.apps.connect import connect
-from pbx.calls.apps.echo import call_and_echo, echo
+from pbx.calls.apps.echo import echo
 from pbx.calls.apps.excuse import excuse
 from pbx.calls.apps.script import run_script
 from pbx.calls.call import MAX_FORWARDS, Call
 from pbx.calls.cause import Ending
 from pbx.calls.leg import Leg, Target, Way
-from pbx.calls.numbers import from_trunk, region_of_zone, spoken
+from pbx.calls.numbers import from_trunk, region_of_zone
 from pbx.calls.router import (
-    ECHO,
     DialTrunk,
     Plan,
     Refuse,
     RingExtension,
     RunEcho,
     RunScript,
-    dial_out,
     route_from_extension,
     route_from_trunk,
 )
@@ -53,6 +48,7 @@ from pbx.media.session import MediaSession
 from pbx.media.speech import Speaker
 from pbx.media.srtp import SrtpPolicy
 from pbx.nat import PublicAddress
+from pbx.orders import Orders
 from pbx.overload import Overload
 from pbx.ports import (
     CallRefused,
@@ -64,6 +60,7 @@ from pbx.ports import (
     SavedBinding,
     Trunk,
 )
+from pbx.post import Post
 from pbx.sip.body import ACCEPTED, sdp_of
 from pbx.sip.digest import DigestServer, Verdict
 from pbx.sip.inspection import refusal
@@ -72,11 +69,10 @@ from pbx.sip.message import ParseError, Request, checked
 from pbx.sip.registrar import Binding, Registrar
 from pbx.sip.session_timer import MIN_SE, too_brief
 from pbx.sip.stack import ALLOW, Incoming, Stack
-from pbx.sip.transaction import InviteServerTransaction, ServerTransaction, Timers
+from pbx.sip.transaction import InviteServerTransaction, Timers
 from pbx.sip.transport import Address, Flow, Transport
 from pbx.sip.uri import dialled_user, parse_uri
 from pbx.text import printable
-from pbx.texts import PLAIN, Delivery, TakeText, Text, id_of, send, words_of
 from pbx.trace import Recorder
 from pbx.trunks import TrunkLink
 
@@ -148,9 +144,8 @@ class Exchange:
         "Whether callers may leave a message for an extension."
         self.is_blocked: Callable[[str, str], bool] = lambda extension, caller: False
         "Whether an extension does not want to be rung by a caller."
-        self.take_text: TakeText = _no_texts
-        "Takes what phones and trunks write."
-        self._taking: set[asyncio.Task[None]] = set()
+        self.post = Post(self)
+        self.orders = Orders(self)
         self._now = now
         self.stack = Stack(self, advertise=settings.advertise, timers=timers)
         self.stack.on_flow_closed = self._on_flow_closed
@@ -185,7 +180,7 @@ class Exchange:
         self.stack.on_stray = self._recorder.on_stray
         self._clock = MediaClock()
         self._ports = RtpPorts(settings.media_host, settings.rtp_first, settings.rtp_last)
-        self._draining = False
+        self.draining = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._watch: asyncio.TimerHandle | None = None
@@ -244,7 +239,7 @@ class Exchange:
 
     async def drain(self, seconds: float) -> None:
         """Take no new calls, leave the trunks, and give calls time to end by themselves."""
-        self._draining = True
+        self.draining = True
         leaving = asyncio.gather(*(link.stop() for link in self.trunks.values()))
         if self.calls and seconds > 0:
             log.info("waiting up to %.0f s for %d calls to end", seconds, len(self.calls))
@@ -261,7 +256,7 @@ class Exchange:
 
     async def stop(self) -> None:
         """End the calls and close; `drain` first to be polite."""
-        if not self._draining:
+        if not self.draining:
             await self.drain(0)
         self.hang_up_all("the exchange is stopping")
         try:
@@ -279,98 +274,6 @@ class Exchange:
         await self.stack.close()
 
     # ── commands ────────────────────────────────────────────────────────────────────────
-    def call_and_call_back(
-        self, *, number: str, back: str, line: str | None, user: str, caller_name: str = ""
-    ) -> Call:
-        """Call `number` and ring `back`, each an extension or +E.164, and join them.
-
-        `line` is the zone of the trunk to use for the first; the second takes the trunk of its
-        own country. Raises `CallRefused` if either may not be called.
-        """
-        permits: list[Permit] = []
-        try:
-            self._check_room()
-            first = None
-            if number != ECHO:
-                first = self._party(number, line, user, number_shown=back, permits=permits)
-            second = self._party(back, None, user, number_shown=number, permits=permits)
-        except CallRefused:
-            for permit in permits:
-                self.gatekeeper.release(permit)
-            raise
-        call = self._new_call(caller=back, callee=number, user=user, kind="callback")
-
-        for permit in permits:
-            self._hold(call, permit)
-
-        async def course() -> Ending:
-            ring = self.settings.ring_timeout
-            if first is None:
-                return await call_and_echo(call, second.targets, ring_timeout=ring)
-            return await callback(call, first, second, speaker=self.speaker, ring_timeout=ring)
-
-        self._run(call, course())
-        return call
-
-    async def transfer(self, call: Call, leg: Leg, number: str, *, user: str) -> None:
-        """Let an extension or +E.164 talk in the place of `leg`, at the expense of `user`.
-        Raises `CallRefused` when that does not come about."""
-        shown = next((one.peer for one in call.legs if one is not leg and one.answered), leg.peer)
-        with self._permitted(call) as permits:
-            party = self._party(number, None, user, number_shown=shown, permits=permits)
-            await call.transfer(leg, party.targets, ring_timeout=self.settings.ring_timeout)
-
-    async def add_party(self, call: Call, number: str, *, line: str | None, user: str) -> None:
-        """Bring an extension or +E.164 into a call, which becomes a conference. Raises
-        `CallRefused` when they cannot be called; that they do not come is told as a notice."""
-        with self._permitted(call) as permits:
-            party = self._party(number, line, user, number_shown=user, permits=permits)
-            if not await bring(call, party, self.settings.ring_timeout):
-                for permit in permits:
-                    self.gatekeeper.release(permit)
-                permits.clear()
-
-    def conference(self, numbers: Sequence[str], *, line: str | None, user: str) -> Call:
-        """Call several together, each an extension or +E.164. Raises `CallRefused` if one of
-        them may not be called."""
-        permits: list[Permit] = []
-        try:
-            self._check_room()
-            parties = [
-                self._party(number, line, user, number_shown=user, permits=permits)
-                for number in numbers
-            ]
-        except CallRefused:
-            for permit in permits:
-                self.gatekeeper.release(permit)
-            raise
-        callee = ", ".join(number for number in numbers if number != user)[:80]
-        call = self._new_call(caller=user, callee=callee, user=user, kind="conference")
-        for permit in permits:
-            self._hold(call, permit)
-        self._run(call, confer(call, parties, ring_timeout=self.settings.ring_timeout))
-        return call
-
-    @contextlib.contextmanager
-    def _permitted(self, call: Call) -> Iterator[list[Permit]]:
-        """What is admitted in the block is held by the call afterwards, or released at once when
-        it fails."""
-        permits: list[Permit] = []
-        try:
-            yield permits
-        except BaseException:
-            for permit in permits:
-                self.gatekeeper.release(permit)
-            raise
-        for permit in permits:
-            self._hold(call, permit)
-
-    def _check_room(self) -> None:
-        if self._draining:
-            raise CallRefused(503, "the exchange is stopping")
-        if len(self.calls) >= self.settings.max_calls:
-            raise CallRefused(503, "there are too many calls just now")
-
     def hang_up(self, call_id: str) -> bool:
         """End a call; False if there is none with this id."""
         call = self.calls.get(call_id)
@@ -381,23 +284,6 @@ class Exchange:
     def trace(self, call_id: str) -> list[TraceLine]:
         """The SIP messages so far of a call going on."""
         return self._recorder.peek(call_id)
-
-    def _party(
-        self, number: str, line: str | None, user: str, number_shown: str, permits: list[Permit]
-    ) -> Party:
-        extension = self.directory.extension(number)
-        if extension is not None:
-            targets = self._device_targets(extension, number_shown, "")
-            if not targets:
-                raise CallRefused(480, f"no phone is registered for {extension.number}")
-            return Party(label=extension.number, targets=targets)
-        plan = dial_out(number, self.directory.trunks(), line)
-        if isinstance(plan, Refuse):
-            raise CallRefused(plan.status, plan.reason)
-        permit = self.gatekeeper.admit(user, plan.trunk, plan.number)
-        permits.append(permit)
-        link = self._link(plan.trunk)
-        return Party(label=spoken(number), targets=[link.target(plan.number, permit.caller)])
 
     # ── what the stack brings ───────────────────────────────────────────────────────────
     def on_request(self, incoming: Incoming) -> None:
@@ -410,7 +296,7 @@ class Exchange:
         elif request.method == "INVITE":
             self._on_invite(incoming)
         elif request.method == "MESSAGE":
-            self._on_text(incoming)
+            self.post.receive(incoming)
         elif request.method == "OPTIONS":
             supported = ", ".join(sorted(EXTENSIONS))
             allow = ", ".join(METHODS)
@@ -419,7 +305,7 @@ class Exchange:
             incoming.refuse_with(481)  # BYE, PRACK … of no dialog
 
     def _on_register(self, incoming: Incoming) -> None:
-        extension = self._authenticate(incoming)
+        extension = self.authenticate(incoming)
         if extension is None:
             return
         if (incoming.request.to.uri.user or "") != extension.number:
@@ -429,7 +315,7 @@ class Exchange:
         if transaction is not None:
             self.registrar.handle(transaction, extension.number)
 
-    def _authenticate(self, incoming: Incoming) -> Extension | None:
+    def authenticate(self, incoming: Incoming) -> Extension | None:
         """The extension a request proves to come from; else it has been answered.
 
         A user that does not exist is challenged and checked like any other, so that neither
@@ -473,13 +359,13 @@ class Exchange:
 
     def _on_invite(self, incoming: Incoming) -> None:
         request = incoming.request
-        link = self._link_of(incoming)
+        link = self.link_of(incoming)
         caller: Extension | None = None
         if link is None:
-            caller = self._authenticate(incoming)
+            caller = self.authenticate(incoming)
             if caller is None:
                 return
-        if self._draining or self._crowded(caller):
+        if self.draining or self._crowded(caller):
             incoming.refuse_with(503, retry_after="10")
             return
         called = printable(dialled_user(request.target), 80)
@@ -496,7 +382,7 @@ class Exchange:
         transaction.reply(100)
         if link is not None:
             plan = route_from_trunk(link.called_numbers(request), link.trunk, self.directory)
-            shown = _sender(request, link)
+            shown = link.sender(request)
             user, kind = "", "inbound"
         else:
             assert caller is not None
@@ -508,7 +394,7 @@ class Exchange:
             callee = plan.number
         elif isinstance(plan, RingExtension | RunScript):
             callee, user = plan.dialled, user or plan.extension.number
-        call = self._new_call(
+        call = self.new_call(
             caller=shown, callee=callee, user=user, kind=kind, forwards=request.max_forwards - 1
         )
         leg = call.add_leg(
@@ -524,83 +410,12 @@ class Exchange:
             transaction.reply(400, f"Bad Request - {error}")
             leg.hang_up(str(error), 400)
         name = caller.name if caller else request.from_.name
-        self._run(call, self._serve(call, leg, plan, transaction, name))
+        self.run(call, self._serve(call, leg, plan, transaction, name))
 
-    def _link_of(self, incoming: Incoming) -> TrunkLink | None:
+    def link_of(self, incoming: Incoming) -> TrunkLink | None:
         """The trunk a request comes from."""
         links = self.trunks.values()
         return next((link for link in links if link.owns(incoming.request, incoming.flow)), None)
-
-    def _on_text(self, incoming: Incoming) -> None:
-        """A MESSAGE: answered once somebody has taken its words."""
-        request = incoming.request
-        link = self._link_of(incoming)
-        caller = None if link else self._authenticate(incoming)
-        if link is None and caller is None:
-            return
-        try:
-            words = words_of(request)
-        except ParseError as error:
-            incoming.refuse_with(error.status, accept=PLAIN)
-            return
-        if link is not None:
-            plan = route_from_trunk(link.called_numbers(request), link.trunk, self.directory)
-            sender, name, source = _sender(request, link), request.from_.name, ""
-        else:
-            assert caller is not None
-            called = printable(dialled_user(request.target), 80)
-            plan = route_from_extension(called, self.directory, self.settings.region)
-            sender, name, source = caller.number, caller.name, incoming.flow.remote[0]
-        match plan:
-            case RingExtension(extension=extension):
-                recipient = extension.number
-            case DialTrunk(number=number):
-                recipient = number
-            case _:
-                incoming.refuse_with(plan.status if isinstance(plan, Refuse) else 405)
-                return
-        transaction = incoming.accept()
-        if transaction is None:
-            return
-        text = Text(
-            id=id_of(request),
-            sender=sender,
-            recipient=recipient,
-            words=words,
-            sender_name=printable(name, 80),
-            source=source,
-        )
-        taking = asyncio.ensure_future(self._take_text(transaction, text))
-        self._taking.add(taking)
-        taking.add_done_callback(self._taking.discard)
-
-    async def _take_text(self, transaction: ServerTransaction, text: Text) -> None:
-        try:
-            await self.take_text(text)
-        except CallRefused as refused:
-            transaction.reply(refused.status, printable(refused.reason, 120))
-        except Exception:
-            log.exception("a text message could not be taken")
-            transaction.reply(500)
-        else:
-            transaction.reply(202)
-
-    async def send_text(self, text: Text) -> Sequence[Delivery]:
-        """Send words to all phones of an extension, at once; empty if it has none."""
-        extension = self.directory.extension(text.recipient)
-        if extension is None:
-            return ()
-        targets = self._device_targets(extension, text.sender, text.sender_name)
-        return await asyncio.gather(*(send(self.stack, one, text.words) for one in targets))
-
-    async def send_text_out(self, text: Text, trunk: Trunk) -> Delivery:
-        """Send words to +E.164 through a trunk."""
-        try:
-            link = self._link(trunk)
-        except CallRefused as refused:
-            return Delivery(0, refused.reason)
-        caller = trunk.numbers[0] if trunk.numbers else ""
-        return await send(self.stack, link.target(text.recipient, caller), text.words)
 
     async def _serve(
         self, call: Call, leg: Leg, plan: Plan, transaction: InviteServerTransaction, name: str
@@ -614,8 +429,8 @@ class Exchange:
             if isinstance(plan, DialTrunk):
                 source = _host_of(leg)
                 permit = self.gatekeeper.admit(call.user, plan.trunk, plan.number, source)
-                self._hold(call, permit)
-                targets = [self._link(plan.trunk).target(plan.number, permit.caller)]
+                self.hold(call, permit)
+                targets = [self.link(plan.trunk).target(plan.number, permit.caller)]
             offered = await self._take_offer(leg, transaction.request)
             match plan:
                 case RunEcho():
@@ -625,7 +440,7 @@ class Exchange:
                 case RingExtension(extension=extension):
                     if self.is_blocked(extension.number, call.caller):
                         raise CallRefused(603, "blocked")
-                    targets = self._device_targets(extension, call.caller, name)
+                    targets = self.device_targets(extension, call.caller, name)
             ring = self.settings.ring_timeout
             try:
                 return await connect(call, leg, targets, offered, ring_timeout=ring)
@@ -647,7 +462,7 @@ class Exchange:
         missed = call.diverted or refused.status in (408, 480, 486, 600)
         return missed and self.has_answerphone(plan.extension.number)
 
-    def _hold(self, call: Call, permit: Permit) -> None:
+    def hold(self, call: Call, permit: Permit) -> None:
         """A call uses a permit until it ends, and ends when the permit does."""
         call.on_end.append(lambda: self.gatekeeper.release(permit))
         call.limit(permit.seconds)
@@ -676,12 +491,12 @@ class Exchange:
             plan = DialTrunk(trunk=trunk, number=from_trunk(called, region_of_zone(trunk.zone)))
         match plan:
             case RingExtension(extension=extension) if extension.number != leg.peer:
-                return self._device_targets(extension, call.caller, "")
+                return self.device_targets(extension, call.caller, "")
             case DialTrunk(trunk=trunk, number=number):
                 user, source = (call.user if leg.trunk else leg.peer), _host_of(leg)
                 permit = self.gatekeeper.admit(user, trunk, number, source)
-                self._hold(call, permit)
-                return [self._link(trunk).target(number, permit.caller)]
+                self.hold(call, permit)
+                return [self.link(trunk).target(number, permit.caller)]
             case Refuse(status=status, reason=reason):
                 raise CallRefused(status, reason)
         raise CallRefused(482, f"{called} cannot be reached that way")
@@ -702,7 +517,7 @@ class Exchange:
             raise CallRefused(503, "no free media port") from error
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
-    def _new_call(
+    def new_call(
         self, *, caller: str, callee: str, user: str, kind: str, forwards: int = MAX_FORWARDS
     ) -> Call:
         return Call(
@@ -723,7 +538,7 @@ class Exchange:
         media = MediaSession(self._ports, self.settings.advertise, srtp)
         return Leg(stack=self.stack, media=media, clock=self._clock, **leg)  # type: ignore[arg-type]
 
-    def _run(self, call: Call, course: Coroutine[object, object, Ending]) -> None:
+    def run(self, call: Call, course: Coroutine[object, object, Ending]) -> None:
         self.calls[call.id] = call
         self._idle.clear()
         call.limit(self.settings.max_duration)
@@ -750,7 +565,7 @@ class Exchange:
         self._traces.pop(call_id, None)
         self.emit(CallTraced(call_id=call_id, at=self._now(), lines=self._recorder.take(call_id)))
 
-    def _device_targets(self, extension: Extension, shown: str, name: str) -> list[Target]:
+    def device_targets(self, extension: Extension, shown: str, name: str) -> list[Target]:
         """Every registered phone of an extension, each by the latest of its ways."""
         domain = self.settings.domain
         return [
@@ -769,7 +584,7 @@ class Exchange:
             for flows in self.registrar.phones(extension.number)
         ]
 
-    def _link(self, trunk: Trunk) -> TrunkLink:
+    def link(self, trunk: Trunk) -> TrunkLink:
         link = self.trunks.get(trunk.name)
         if link is None:
             raise CallRefused(503, f"the trunk {trunk.name} is not running")
@@ -866,16 +681,6 @@ class Exchange:
 
     def _on_ban(self, host: str, seconds: float, reason: str) -> None:
         self.emit(AddressBanned(host=host, at=self._now(), seconds=seconds, reason=reason))
-
-
-def _sender(request: Request, link: TrunkLink) -> str:
-    """Who calls or writes through a trunk: +E.164 where it is a number."""
-    user = dialled_user(request.from_.uri) or "anonymous"
-    return from_trunk(printable(user, 80), region_of_zone(link.trunk.zone))
-
-
-async def _no_texts(text: Text) -> None:
-    raise CallRefused(405, "text messages are not taken here")
 
 
 def _host_of(leg: Leg) -> str:

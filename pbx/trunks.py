@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from pbx.calls.leg import Target, Way
-from pbx.calls.numbers import to_trunk
+from pbx.calls.numbers import from_trunk, region_of_zone, to_trunk
 from pbx.candidates import Candidates, Where
 from pbx.ports import Trunk
 from pbx.sip.digest import DigestClient
@@ -20,6 +20,8 @@ from pbx.sip.locate import Hop, Locator
 from pbx.sip.message import ParseError, Request, Response, bare_uri
 from pbx.sip.stack import Stack
 from pbx.sip.transport import Flow, bracketed
+from pbx.sip.uri import dialled_user
+from pbx.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +164,11 @@ class TrunkLink:
             value = bare_uri(request.get(name))
             found.append(value.partition(":")[2].partition("@")[0])
         return [number for number in dict.fromkeys(found) if number]
+
+    def sender(self, request: Request) -> str:
+        """Who calls or writes through this trunk: +E.164 where it is a number."""
+        user = dialled_user(request.from_.uri) or "anonymous"
+        return from_trunk(printable(user, 80), region_of_zone(self.trunk.zone))
 
     def target(self, number: str, caller: str, caller_name: str = "") -> Target:
         """How to call an E.164 number through this trunk."""

@@ -31,7 +31,7 @@ async def _ended_by(office: Office, kind: str, on_gone: Callable[[], object]) ->
     bob = BusyPhone(quiet) if kind == "busy" else Phone(quiet, ring_seconds=_patience(kind))
     await office.phone("102", bob)
     if kind == "callback":
-        call = exchange.call_and_call_back(number="102", back="101", line=None, user="101")
+        call = exchange.orders.call_back(number="102", back="101", line=None, user="101")
         await office.until(lambda: call.answered_at is not None)
     else:
         dialling = asyncio.ensure_future(alice.call("600" if kind == "echo" else "102"))

@@ -137,7 +137,7 @@ async def test_a_call_missed_by_hours_is_not_placed_but_told_of(tmp_path: Path) 
             id="x", extension="101", at=datetime.now(UTC) - timedelta(hours=3),
             command={"intent": "call", "to": [{"extension": "102"}]},
         )  # fmt: skip
-        await office.app.operator.carry_out(row)
+        await office.app.operator.agenda.carry_out(row)
         await office.until(lambda: "I did not call 102, as planned: I was off then." in office.told)
         assert office.of(CallStarted) == []
 
