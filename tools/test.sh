@@ -7,8 +7,9 @@ $bin/ruff check .
 $bin/ruff format --check .
 $bin/mypy
 $bin/lint-imports --no-logo
-# What measures nothing goes side by side; sound, load and attacks have the machine to themselves.
-together="tests/nlp tests/pbx tests/chat tests/program"
+# What mostly waits goes side by side; load, attacks and other programs' phones have the machine
+# to themselves.
+together="tests/nlp tests/pbx tests/chat tests/program tests/calls tests/conformance"
 # shellcheck disable=SC2086
 $bin/python -m pytest -n 2 $together "$@"
 alone=$(find tests -mindepth 1 -maxdepth 1 -type d ! -name '_*' | sort)

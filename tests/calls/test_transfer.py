@@ -28,7 +28,7 @@ TONES = {"101": 440.0, "102": 620.0, "103": 850.0}
 def tells(phone: Phone, *hertz: float) -> bool:
     """Whether the last second a phone heard was these tones, all of them and nothing else."""
     heard = np.frombuffer(bytes(phone.heard[-SECONDS:]), "<i2").astype(float)
-    if 2 * heard.size < SECONDS:
+    if 2 * heard.size < SECONDS or not heard.any():
         return False
     power = np.abs(np.fft.rfft(heard * np.hanning(heard.size))) ** 2
     shares = [power[round(hz) - 5 : round(hz) + 6].sum() / power.sum() for hz in hertz]
