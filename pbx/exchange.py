@@ -61,6 +61,7 @@ from pbx.ports import (
     Trunk,
 )
 from pbx.post import Post
+from pbx.referrals import Referrals
 from pbx.sip.body import ACCEPTED, sdp_of
 from pbx.sip.digest import DigestServer, Verdict
 from pbx.sip.inspection import refusal
@@ -146,6 +147,7 @@ class Exchange:
         "Whether an extension does not want to be rung by a caller."
         self.post = Post(self)
         self.orders = Orders(self)
+        self.referrals = Referrals(self)
         self._now = now
         self.stack = Stack(self, advertise=settings.advertise, timers=timers)
         self.stack.on_flow_closed = self._on_flow_closed
@@ -427,7 +429,7 @@ class Exchange:
             if isinstance(plan, Refuse):
                 raise CallRefused(plan.status, plan.reason)
             if isinstance(plan, DialTrunk):
-                source = _host_of(leg)
+                source = leg.host
                 permit = self.gatekeeper.admit(call.user, plan.trunk, plan.number, source)
                 self.hold(call, permit)
                 targets = [self.link(plan.trunk).target(plan.number, permit.caller)]
@@ -464,7 +466,7 @@ class Exchange:
 
     def hold(self, call: Call, permit: Permit) -> None:
         """A call uses a permit until it ends, and ends when the permit does."""
-        call.on_end.append(lambda: self.gatekeeper.release(permit))
+        call.costs.append(lambda: self.gatekeeper.release(permit))
         call.limit(permit.seconds)
 
     def _redirected(self, call: Call, leg: Leg, uris: Sequence[str]) -> list[Target]:
@@ -493,7 +495,7 @@ class Exchange:
             case RingExtension(extension=extension) if extension.number != leg.peer:
                 return self.device_targets(extension, call.caller, "")
             case DialTrunk(trunk=trunk, number=number):
-                user, source = (call.user if leg.trunk else leg.peer), _host_of(leg)
+                user, source = (call.user if leg.trunk else leg.peer), leg.host
                 permit = self.gatekeeper.admit(user, trunk, number, source)
                 self.hold(call, permit)
                 return [self.link(trunk).target(number, permit.caller)]
@@ -531,6 +533,7 @@ class Exchange:
             tracer=self._recorder,
             clock=self._clock,
             redirect=self._redirected,
+            refer=self.referrals.take,
             forwards=forwards,
         )
 
@@ -681,11 +684,6 @@ class Exchange:
 
     def _on_ban(self, host: str, seconds: float, reason: str) -> None:
         self.emit(AddressBanned(host=host, at=self._now(), seconds=seconds, reason=reason))
-
-
-def _host_of(leg: Leg) -> str:
-    """The address the phone of a leg is at; the name of the trunk for a carrier's."""
-    return leg.trunk or leg.device.partition(":")[2].rpartition(":")[0]
 
 
 def _over(flows: Sequence[Flow]) -> Callable[[], Coroutine[object, object, Sequence[Way]]]:

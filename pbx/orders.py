@@ -61,13 +61,27 @@ class Orders:
         self._exchange.run(call, course())
         return call
 
-    async def transfer(self, call: Call, leg: Leg, number: str, *, user: str) -> None:
+    async def transfer(
+        self,
+        call: Call,
+        leg: Leg,
+        number: str,
+        *,
+        user: str,
+        source: str = "",
+        hang_up: bool = True,
+    ) -> None:
         """Let an extension or +E.164 talk in the place of `leg`, at the expense of `user`.
-        Raises `CallRefused` when that does not come about."""
+        `source` is the address of the phone that wants it, empty for a command. Raises
+        `CallRefused` when that does not come about."""
         shown = next((one.peer for one in call.legs if one is not leg and one.answered), leg.peer)
         with self._permitted(call) as permits:
-            party = self._party(number, None, user, number_shown=shown, permits=permits)
-            await call.transfer(leg, party.targets, ring_timeout=self._ring_timeout)
+            party = self._party(
+                number, None, user, number_shown=shown, permits=permits, source=source
+            )
+            await call.transfer(
+                leg, party.targets, ring_timeout=self._ring_timeout, hang_up=hang_up
+            )
 
     async def add_party(self, call: Call, number: str, *, line: str | None, user: str) -> None:
         """Bring an extension or +E.164 into a call, which becomes a conference. Raises
@@ -125,7 +139,13 @@ class Orders:
             raise CallRefused(503, "there are too many calls just now")
 
     def _party(
-        self, number: str, line: str | None, user: str, number_shown: str, permits: list[Permit]
+        self,
+        number: str,
+        line: str | None,
+        user: str,
+        number_shown: str,
+        permits: list[Permit],
+        source: str = "",
     ) -> Party:
         extension = self._exchange.directory.extension(number)
         if extension is not None:
@@ -136,7 +156,7 @@ class Orders:
         plan = dial_out(number, self._exchange.directory.trunks(), line)
         if isinstance(plan, Refuse):
             raise CallRefused(plan.status, plan.reason)
-        permit = self._exchange.gatekeeper.admit(user, plan.trunk, plan.number)
+        permit = self._exchange.gatekeeper.admit(user, plan.trunk, plan.number, source)
         permits.append(permit)
         link = self._exchange.link(plan.trunk)
         return Party(label=spoken(number), targets=[link.target(plan.number, permit.caller)])

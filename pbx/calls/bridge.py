@@ -12,7 +12,7 @@ from pbx.media.keys import KeyInjector
 from pbx.media.music import hold_music
 from pbx.media.negotiate import renumbering, speak_alike
 from pbx.media.port import discard
-from pbx.media.relay import renumbered
+from pbx.media.relay import continued, renumbered
 from pbx.media.sdp import NotAcceptable, SdpError
 from pbx.ports import CallRefused
 
@@ -91,8 +91,7 @@ class Bridge:
             leg.audio_at(self._rate).play(pcm)
         await asyncio.gather(*(leg.until_over(leg.audio_at(self._rate).played()) for leg in both))
         self._announcing = False
-        if not self.dissolved and all(leg.ending is None for leg in both):
-            self.connect()
+        self.connect_again()
 
     def press(self, leg: Leg, key: str) -> None:
         """Let the other side hear a key as if `leg` had pressed it."""
@@ -129,7 +128,11 @@ class Bridge:
         """Nobody comes in the place of the side that was leaving."""
         self.leaving = self.waiting = None
         self._changed.set()
-        if self.first.ending is None and self.second.ending is None:
+        self.connect_again()
+
+    def connect_again(self) -> None:
+        """`connect`, if there is still something to connect."""
+        if not self.dissolved and self.first.ending is None and self.second.ending is None:
             self.connect()
 
     def dissolve(self) -> tuple[Leg, Leg]:
@@ -179,13 +182,14 @@ class Bridge:
             if self.waiting is not None:
                 source.sink = source.rtcp_sink = discard
                 continue
-            source.sink, source.rtcp_sink = target.send, target.send_rtcp
+            on = continued(target.send, target.last, target.clock_rate)
+            source.sink, source.rtcp_sink = on, target.send_rtcp
             ours, theirs = leg.media.described(index), other.media.described(index)
             if ours and theirs:
                 changed, foreign = renumbering(*ours, theirs[1])
                 if not self._can_transcode:
                     foreign.clear()
-                source.sink = renumbered(target.send, changed, foreign, self._go_unlike)
+                source.sink = renumbered(on, changed, foreign, self._go_unlike)
 
     def _transcode(self) -> None:
         """Carry the sound as PCM, with all that wideband codecs have if both sides have one."""

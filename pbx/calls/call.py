@@ -33,6 +33,7 @@ from pbx.media.recorder import Recorder
 from pbx.media.sdp import SessionDescription
 from pbx.ports import CallRefused
 from pbx.sip.outgoing import ELSEWHERE
+from pbx.sip.transaction import ServerTransaction
 from pbx.trace import Recorder as Tracer
 from pbx.vocabulary import CallState
 
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 LegFactory = Callable[..., Leg]
 Redirect = Callable[["Call", Leg, Sequence[str]], list[Target]]
 "What to ring instead when a leg is sent elsewhere (3xx), given the URIs."
+Refer = Callable[["Call", Leg, ServerTransaction], None]
+"Takes a wish of a leg's to be transferred."
 MAX_REDIRECTS = 5
 "Times one call is sent elsewhere; more is a loop."
 MAX_FORWARDS = 70
@@ -63,6 +66,7 @@ class Call(LegListener):
         tracer: Tracer,
         clock: MediaClock,
         redirect: Redirect = lambda call, leg, uris: [],
+        refer: Refer = lambda call, leg, transaction: None,
         forwards: int = MAX_FORWARDS,
     ) -> None:
         self.id = secrets.token_hex(5)
@@ -89,9 +93,12 @@ class Call(LegListener):
         "Who gave their place to somebody else."
         self.forwards = forwards
         "Hops the call may still make, through us and others (RFC 3261 §20.22)."
+        self.costs: list[Callable[[], None]] = []
+        "What ends what the call costs: done when it is over, or passed on with its legs."
         self.on_end: list[Callable[[], None]] = []
         "What must be undone when the call is over."
         self._redirect = redirect
+        self._refer = refer
         self._redirects = 0
         self._limit: asyncio.TimerHandle | None = None
         self.emit = emit
@@ -158,7 +165,7 @@ class Call(LegListener):
                 cause=ending.words,
             )
         )
-        for undo in self.on_end:
+        for undo in (*self.costs, *self.on_end):
             undo()
         if self._limit is not None:
             self._limit.cancel()
@@ -204,7 +211,9 @@ class Call(LegListener):
             await self.conference.over()
         return Ending(status=200, reason="")
 
-    async def transfer(self, leg: Leg, targets: Sequence[Target], *, ring_timeout: float) -> Leg:
+    async def transfer(
+        self, leg: Leg, targets: Sequence[Target], *, ring_timeout: float, hang_up: bool = True
+    ) -> Leg:
         """Put whoever answers in the place of `leg`; the other side hears music meanwhile, and
         `leg` may hang up. Raises `CallRefused` when nobody answers, or it is too late: then the
         call goes on as it was, if `leg` is still there."""
@@ -220,10 +229,18 @@ class Call(LegListener):
         except CallRefused:
             bridge.stay()
             raise
-        self.give_over(leg, new)
+        self.give_over(leg, new, hang_up=hang_up)
+        await self.wake()
         return new
 
-    def give_over(self, leg: Leg, new: Leg) -> None:
+    async def wake(self) -> None:
+        """Take both sides off hold: whoever held them gave their place away."""
+        bridge = self.bridge
+        if bridge is not None:
+            await asyncio.gather(bridge.first.wake(), bridge.second.wake())
+            bridge.connect_again()
+
+    def give_over(self, leg: Leg, new: Leg, *, hang_up: bool = True) -> None:
         """Let `new` talk in the place of `leg`. Raises `CallRefused` when the other side has
         hung up meanwhile."""
         bridge = self._bridge_of(leg)
@@ -234,7 +251,24 @@ class Call(LegListener):
         self.left.discard(new.peer)
         bridge.replace(leg, new)
         self.emit(CallTransferred(call_id=self.id, at=self._now(), gone=leg.peer, new=new.peer))
-        leg.hang_up("transferred")
+        if hang_up:
+            leg.hang_up("transferred")
+
+    def release(self, leg: Leg, to: Call) -> Leg:
+        """Give the other side of a bridge to another call, with what it costs; `leg` stays, and
+        this call ends. Raises `CallRefused` when it is not between two."""
+        other = self._bridge_of(leg).other(leg)
+        assert self.bridge is not None
+        self.bridge.dissolve()
+        self.legs.remove(other)
+        other.listener = to
+        to.legs.append(other)
+        to.costs += self.costs
+        self.costs.clear()
+        if self._limit is not None:
+            to.limit(self._limit.when() - asyncio.get_running_loop().time())
+        to.leg_dialog(other)
+        return other
 
     def _bridge_of(self, leg: Leg) -> Bridge:
         bridge = self.bridge
@@ -270,6 +304,7 @@ class Call(LegListener):
             leg.dissolve()
         self.legs.clear()
         self.on_end.clear()
+        self.costs.clear()
         self.bridge = self.conference = self.recorder = None
         self._limit = self._task = None
 
@@ -426,6 +461,9 @@ class Call(LegListener):
         if leg.id not in self._rang:  # phones repeat their 180
             self._rang.add(leg.id)
             self.emit(LegRinging(call_id=self.id, leg_id=leg.id, at=self._now(), peer=leg.peer))
+
+    def leg_refer(self, leg: Leg, transaction: ServerTransaction) -> None:
+        self._refer(self, leg, transaction)
 
     def leg_answered(self, leg: Leg) -> None:
         self._tap(leg)

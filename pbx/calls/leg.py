@@ -24,7 +24,7 @@ from pbx.sip.message import ParseError, Request
 from pbx.sip.outgoing import OutgoingSession
 from pbx.sip.session import Session
 from pbx.sip.stack import Stack
-from pbx.sip.transaction import InviteServerTransaction
+from pbx.sip.transaction import InviteServerTransaction, ServerTransaction
 from pbx.sip.transport import Flow
 from pbx.vocabulary import CallState
 
@@ -94,6 +94,10 @@ class LegListener:
     def leg_ringing(self, leg: Leg) -> None:
         """The far side rings."""
 
+    def leg_refer(self, leg: Leg, transaction: ServerTransaction) -> None:
+        """The far side asks for a transfer."""
+        transaction.reply(603)
+
     def leg_answered(self, leg: Leg) -> None:
         """Somebody took the call."""
 
@@ -141,7 +145,7 @@ class Leg:
         self._forwards = forwards
         self._stack = stack
         self.clock = clock
-        self._listener = listener
+        self.listener = listener
         self.over: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         "Done with how the leg ended; wait with `ended`, or with `asyncio.wait`."
         self._agreed = asyncio.Event()
@@ -157,7 +161,7 @@ class Leg:
         self.session = IncomingSession(self._stack, self, transaction, direct=direct)
         self.media.signalling_host = transaction.flow.remote[0]
         self.media.place(self._stack.host_towards(transaction.flow))
-        self._listener.leg_dialog(self)
+        self.listener.leg_dialog(self)
 
     async def dial(self, target: Target, like: SessionDescription | None = None) -> None:
         """Call somebody and return once they answered; `like` is another leg's offer to carry.
@@ -243,7 +247,7 @@ class Leg:
             contact_user=target.contact_user,
             direct=target.direct,
         )
-        self._listener.leg_dialog(self)
+        self.listener.leg_dialog(self)
         if patience is not None:
             await asyncio.wait((self._final,), timeout=patience)
             if not self._final.done() and not session.heard:
@@ -252,6 +256,11 @@ class Leg:
         ending = await self._final
         self._final = None
         return ending
+
+    @property
+    def host(self) -> str:
+        """The address its phone is at; the name of the trunk for a carrier's."""
+        return self.trunk or self.device.partition(":")[2].rpartition(":")[0]
 
     # ── what apps and bridges do with it ────────────────────────────────────────────────
     @property
@@ -298,6 +307,19 @@ class Leg:
             await self.until_over(self._agreed.wait())
         if self.ending is None:
             self._note_answered()
+
+    async def wake(self) -> None:
+        """Take this side off the hold that somebody put it on who is gone."""
+        session, local = self.session, self.media.local
+        if session is None or local is None or local.two_way or self.ending is not None:
+            return
+        try:
+            offer = await self.media.offer(local.both_ways(), profile=self.media.profile)
+            response = await session.reoffer(offer)
+            if response.status < 300:
+                self.media.take_answer(response.body)
+        except (SdpError, OSError) as error:
+            log.info("%s could not be taken off hold: %s", self.peer, error)
 
     async def talk(self) -> bool:
         """Ask a phone that rings to take the call by itself; False if it does not."""
@@ -404,7 +426,7 @@ class Leg:
 
     # ── what the session tells ──────────────────────────────────────────────────────────
     def on_progress(self, status: int, body: bytes) -> None:
-        self._listener.leg_ringing(self)
+        self.listener.leg_ringing(self)
         if body:
             try:
                 self.early = self.media.take_answer(body)
@@ -449,6 +471,9 @@ class Leg:
         if key:
             (self._audio or self).on_digit(key)
 
+    def on_refer(self, transaction: ServerTransaction) -> None:
+        self.listener.leg_refer(self, transaction)
+
     def on_ended(self, status: int, reason: str, by_peer: bool) -> None:
         if self._final is not None and not self._final.done():
             # Still dialling: `dial` decides whether that was the end, or the next attempt.
@@ -489,7 +514,7 @@ class Leg:
     def _note_answered(self) -> None:
         self.answered = True
         self.heard_at = asyncio.get_running_loop().time()
-        self._listener.leg_answered(self)
+        self.listener.leg_answered(self)
 
     def _finish(self, status: int, reason: str, *, by_peer: bool) -> None:
         if self.ending is not None:
@@ -497,7 +522,7 @@ class Leg:
         self.ending = Ending(status=status, reason=reason, by_peer=by_peer)
         self.release_audio()
         self.over.set_result(self.ending)
-        self._listener.leg_ended(self)
+        self.listener.leg_ended(self)
         self.media.close()
 
 

@@ -146,6 +146,7 @@ class RtpPort:
         "_wire",
         "inbound",
         "keys",
+        "last",
         "outbound",
         "port",
         "received",
@@ -162,6 +163,8 @@ class RtpPort:
         self.port = 0
         self.inbound: SrtpSession | None = None
         self.outbound: SrtpSession | None = None
+        self.last = b""
+        "The latest packet sent."
         self.keys: tuple[bytes, bytes] | None = None
         self.sending = True
         self.received = 0
@@ -282,6 +285,7 @@ class RtpPort:
             self._unsent += 1
         else:
             self._sent += 1
+            self.last = data
 
     def _read_from_peer(self) -> None:
         """Take a packet of the connected socket."""

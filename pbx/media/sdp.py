@@ -124,6 +124,10 @@ class SessionDescription:
             return False
         return audio.direction in ("sendonly", "inactive") or self.host_of(audio) == "0.0.0.0"  # noqa: S104
 
+    def both_ways(self) -> SessionDescription:
+        """The same with everything flowing in both directions."""
+        return replace(self, media=tuple(replace(one, direction="sendrecv") for one in self.media))
+
     @property
     def two_way(self) -> bool:
         """Sound is to be expected from the one who wrote this."""

@@ -610,11 +610,16 @@ def _unnamed(value: str) -> str:
     return value[name.end() :] if name else value
 
 
-def bare_uri(value: str) -> str:
-    """The URI inside a Contact, Route, From or To value, as written but for its headers."""
+def whole_uri(value: str) -> str:
+    """The URI inside a Contact, Route, From, To or Refer-To value, as written."""
     value = _unnamed(value)
     _, opened, rest = value.partition("<")
-    uri = rest.partition(">")[0].strip() if opened else value.partition(";")[0].strip()
+    return rest.partition(">")[0].strip() if opened else value.partition(";")[0].strip()
+
+
+def bare_uri(value: str) -> str:
+    """The same without its headers."""
+    uri = whole_uri(value)
     return without_headers(uri) if "?" in uri else uri
 
 

@@ -17,6 +17,7 @@ from pbx.sip.body import SDP, sdp_of
 from pbx.sip.dialog import Dialog
 from pbx.sip.digest import DigestClient
 from pbx.sip.message import ParseError, Request, Response
+from pbx.sip.refer import FRAGMENT
 from pbx.sip.session_timer import MIN_SE, SessionTimer, too_brief
 from pbx.sip.stack import ALLOW, SUPPORTED, USER_AGENT, Stack
 from pbx.sip.transaction import InviteServerTransaction, ServerTransaction
@@ -44,6 +45,9 @@ class SessionUser(Protocol):
 
     def on_info(self, request: Request) -> None:
         """An INFO inside the dialog; it was answered already."""
+
+    def on_refer(self, transaction: ServerTransaction) -> None:
+        """The far side asks for a transfer: answer it."""
 
     def on_ended(self, status: int, reason: str, by_peer: bool) -> None:
         """Over. `status` is the SIP status that says how: 200 after a BYE, 487 after CANCEL."""
@@ -184,6 +188,22 @@ class Session:
             self._over(response.status, response.reason, by_peer=True)
         return response
 
+    async def notify(self, fragment: bytes, *, over: bool) -> None:
+        """Tell what became of a REFER of the far side (RFC 3515 §2.4.4); `over` ends it."""
+        if self.state is CallState.ENDED:
+            return
+        request = self._in_dialog("NOTIFY", self.dialog)
+        request.set("contact", f"<{self.dialog.contact}>")
+        request.set("event", "refer")
+        state = "terminated;reason=noresource" if over else "active;expires=60"
+        request.set("subscription-state", state)
+        request.set("content-type", FRAGMENT)
+        request.body = fragment
+        dialog = self.dialog
+        await self.stack.request(
+            request, dialog.next_hop(), self._credentials, renumber=dialog.renumber
+        )
+
     # ── session timer (RFC 4028) ────────────────────────────────────────────────────────
     def _refresh(self) -> None:
         spawn(self._refresh_now())
@@ -236,6 +256,8 @@ class Session:
             self._on_prack(transaction)
         elif request.method == "OPTIONS":
             transaction.reply(200, allow=ALLOW, accept=SDP, supported=SUPPORTED)
+        elif request.method == "REFER":
+            self.user.on_refer(transaction)
         elif request.method == "INFO" and "info-package" in request:
             transaction.reply(469, "Bad Info Package", recv_info="")  # we have none, RFC 6086
         elif request.method == "INFO":

@@ -44,7 +44,7 @@ from pbx.sip.transport import Address, Flow, Transport, Transports, bracketed
 log = logging.getLogger(__name__)
 
 USER_AGENT = "EncryptoTel"
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER"
 SUPPORTED = "100rel, timer"
 "Extensions of calls; the registrar knows some more."
 MAX_SERVER_TRANSACTIONS = 20_000
@@ -265,6 +265,10 @@ class Stack:
 
     def remove_dialog(self, call_id: str, local_tag: str) -> None:
         self._dialogs.pop((call_id, local_tag), None)
+
+    def dialog(self, call_id: str, local_tag: str) -> DialogUser | None:
+        """The dialog of that name, if there is one."""
+        return self._dialogs.get((call_id, local_tag))
 
     def is_ours(self, request: Request) -> bool:
         """Whether a request outside any dialog is one we sent, that somebody sent back."""

@@ -11,7 +11,7 @@ from pbx.sip.message import ParseError, Request
 from pbx.sip.outgoing import OutgoingSession
 from pbx.sip.session import Session
 from pbx.sip.stack import Incoming, Stack
-from pbx.sip.transaction import InviteServerTransaction
+from pbx.sip.transaction import InviteServerTransaction, ServerTransaction
 from pbx.sip.transport import Address, Flow, Transport
 
 OFFER = b"v=0 the offer"
@@ -46,6 +46,9 @@ class Line:
     def on_reoffer(self, body: bytes) -> Awaitable[bytes | int]:
         self.told.append(f"reoffer {body.decode()}")
         return self.reoffer(body)
+
+    def on_refer(self, transaction: ServerTransaction) -> None:
+        transaction.reply(603)
 
     def on_info(self, request: Request) -> None:
         self.told.append(f"info {request.body.decode()}")

@@ -459,7 +459,7 @@ async def test_options_info_and_unknown_methods_inside_a_call() -> None:
     flow = await alice.flow_to(bob)
     flow.send(inside(here, "OPTIONS", cseq=2))
     flow.send(inside(here, "INFO", cseq=3, body=b"Signal=5"))
-    flow.send(inside(here, "REFER", cseq=4))
+    flow.send(inside(here, "PUBLISH", cseq=4))
     await settled()
     assert steps()[-3:] == ["200 OK", "200 OK", "405 Method Not Allowed"]
     assert there.told == ["info Signal=5"]
