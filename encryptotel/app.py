@@ -64,6 +64,9 @@ from pbx.events import (
     TrunkChanged,
 )
 from pbx.exchange import Exchange, Settings
+from pbx.media.audio import resampled
+from pbx.media.codecs import WIDE_RATE
+from pbx.media.music import hold_music
 from pbx.media.speech import Speaker
 from pbx.media.tones import tone
 from pbx.ports import SavedBinding
@@ -242,6 +245,7 @@ class App:
             forget_calls=self._forget_calls_of,
             notice=config.recording.notice,
         )
+        await asyncio.to_thread(resampled, hold_music(), WIDE_RATE)  # 30 ms, once
         self.exchange.has_answerphone = self._has_answerphone
         self.exchange.is_blocked = self.blocked.has
         self.journal.start()
@@ -622,8 +626,9 @@ class App:
                 await self.people.forget_old()
                 await self.mailbox.forget_old()
                 await self.recordings.forget_old()
-            except DBAPIError as error:
-                log.warning("old conversations could not be forgotten: %s", error.orig)
+                await self.texts.forget_old()
+            except (DBAPIError, OSError) as error:
+                log.warning("old conversations could not be forgotten: %s", type(error).__name__)
             await asyncio.sleep(FORGET_EVERY)
 
     async def _past_calls(self) -> list[PastCall]:

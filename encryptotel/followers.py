@@ -62,7 +62,9 @@ class Followers:
 
     def follow(self, person: Person, tell: Tell) -> Callable[[], None]:
         """Tell of the person's calls from now on; the result stops it."""
-        self._people.setdefault(person.extension, person)
+        known = self._people.get(person.extension)
+        if known is None or known.id != person.id:
+            self._people[person.extension] = person
         tells = self._tells.setdefault(person.extension, [])
         tells.append(tell)
         return lambda: tells.remove(tell)
@@ -70,6 +72,10 @@ class Followers:
     def person(self, extension: str) -> Person | None:
         """Whose an extension is, of those who follow."""
         return self._people.get(extension)
+
+    def forget(self, extension: str) -> None:
+        """Nobody has that extension any more."""
+        self._people.pop(extension, None)
 
     def note(self, person: Person) -> None:
         """Somebody changed something about themselves."""

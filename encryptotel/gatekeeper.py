@@ -120,7 +120,9 @@ class Gatekeeper:
         seconds = min(self._max_duration, left)
         return Permit(user=user, trunk=trunk.name, seconds=seconds, caller=caller, since=now)
 
-    def admit_text(self, user: str, trunk: Trunk | None, number: str, source: str = "") -> None:
+    def admit_text(
+        self, user: str, trunk: Trunk | None, number: str, source: str = "", pages: int = 1
+    ) -> None:
         """Count a text message in that leaves through a trunk, or an SMS provider. Raises
         `CallRefused` with what to change."""
         now = self._clock()
@@ -130,13 +132,13 @@ class Gatekeeper:
         lately = self._texts.setdefault(user, deque())
         while lately and now - lately[0] > HOUR:
             lately.popleft()
-        if len(lately) >= self._limits.texts_per_hour:
+        if len(lately) + pages > self._limits.texts_per_hour:
             raise CallRefused(
                 403,
                 f"you sent {len(lately)} messages outside in the last hour, which is the limit "
                 "([limits] texts_per_hour)",
             )
-        lately.append(now)
+        lately.extend([now] * pages)
 
     def release(self, permit: Permit) -> None:
         """A counted call is over."""

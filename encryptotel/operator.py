@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from zoneinfo import available_timezones
 
 from bot.ports import (
@@ -127,7 +129,9 @@ class Operator:
         self._recordings = recordings
         self._notice = notice
         self._next_recorded: set[str] = set()
-        "Extensions whose next call is recorded, and calls that will be."
+        "Extensions whose next call is recorded."
+        self._to_record: dict[str, str] = {}
+        "Who wants which call recorded once it is answered."
 
     # ── commands ────────────────────────────────────────────────────────────────────────
     def quote(self, person: Person, command: Call | Message | Conference) -> str:
@@ -171,7 +175,8 @@ class Operator:
         except CallRefused as refused:
             raise OperatorError("call.refused", refused.reason) from refused
         if command.record:
-            self._next_recorded.add(call.id)
+            self._to_record[call.id] = person.extension
+            call.on_end.append(partial(self._forget_wish, call.id))
         return Placed(
             call_id=call.id,
             to=named(command.to[0], number),
@@ -240,12 +245,13 @@ class Operator:
         """Tell a caller that the person cannot take the call and calls back, and plan that.
         Raises `OperatorError`."""
         call = self._mine(person, call_id)
-        if not _rings_at(call, person):
+        if call.diverted or not _rings_at(call, person):
             raise OperatorError("later.too_late", "that call rings no more")
         back = self._followers.number_of(call.caller)
         if not back:
             raise OperatorError("later.hidden", "they hide their number, so nobody can call back")
         at = When(at=datetime.now(UTC) + LATER)
+        call.diverted = True  # the button may be tapped twice
         planned = await self.plan(person, Call(to=(party_of(None, back),), at=at))
         call.divert(EXCUSE.format(name=person.name))
         return planned
@@ -293,6 +299,8 @@ class Operator:
             await self._record(person, call)
             return
         if what is Control.STOP_RECORDING:
+            if not self._recordings.is_of(call, person.extension):
+                raise OperatorError("record.not_yours", "that recording is somebody else's")
             self._recordings.end(call)
             step = Progress(call_id=call.id, step=Step.NOT_RECORDING)
             self._followers.spread(person.extension, step)
@@ -326,7 +334,8 @@ class Operator:
             try:
                 await self._exchange.orders.transfer(call, leg, number, user=person.extension)
             except CallRefused as refused:
-                call.notice(f"Not transferred: {refused.reason}.")
+                self._notice_to(person, call, f"Not transferred: {refused.reason}.")
+                traceback.clear_frames(refused.__traceback__)  # they hold the call in a circle
 
         self._spawn(transfer())
         return self._followers.who(number, person)
@@ -335,12 +344,16 @@ class Operator:
         """Call several together, or into the call that the person has. Raises `OperatorError`."""
         numbers = [self._parties.reachable(person, party) for party in command.participants]
         names = ", ".join(self._followers.who(number, person) for number in numbers)
-        joined = [call for call in self.active_calls(person) if call.joined]
+        joined = [
+            call
+            for call in self._exchange.calls.values()
+            if (call.bridge or call.conference) and person.extension in _sides(call)
+        ]
         exchange, line, user = self._exchange, command.line, person.extension
         if joined:
-            call = self._mine(person, joined[-1].call_id)
+            call = joined[-1]
             for number in numbers:
-                self._spawn(self._bring(call, number, line, user))
+                self._spawn(self._bring(person, call, number, line))
         else:
             try:
                 call = exchange.orders.conference([user, *numbers], line=line, user=user)
@@ -348,11 +361,14 @@ class Operator:
                 raise OperatorError("conference.refused", refused.reason) from refused
         return Placed(call_id=call.id, to=names, line=line or "", back=user)
 
-    async def _bring(self, call: RunningCall, number: str, line: str | None, user: str) -> None:
+    async def _bring(
+        self, person: Person, call: RunningCall, number: str, line: str | None
+    ) -> None:
         try:
-            await self._exchange.orders.add_party(call, number, line=line, user=user)
+            await self._exchange.orders.add_party(call, number, line=line, user=person.extension)
         except CallRefused as refused:
-            call.notice(f"{spoken(number)}: {refused.reason}.")
+            self._notice_to(person, call, f"{spoken(number)}: {refused.reason}.")
+            traceback.clear_frames(refused.__traceback__)  # they hold the call in a circle
 
     def _spawn(self, job: Coroutine[object, object, None]) -> None:
         task = asyncio.ensure_future(job)
@@ -413,32 +429,46 @@ class Operator:
         name = self._recordings.path(row).name
         return Attachment(name, "application/octet-stream", content)
 
+    def _forget_wish(self, call_id: str) -> None:
+        self._to_record.pop(call_id, None)
+
     def joined(self, call_id: str) -> None:
         """Two sides talk now: record it if somebody in it wants that."""
         call = self._exchange.calls.get(call_id)
-        for extension in _sides(call) if call else ():
+        if call is None or call.recorder is not None:
+            return
+        ordered = self._to_record.pop(call_id, "")
+        for extension in sorted(_sides(call), key=lambda one: one != ordered):
             person = self._followers.person(extension)
-            wanted = {extension, call_id} & self._next_recorded
-            if call is None or person is None or not (person.records or wanted):
-                continue
-            self._next_recorded -= wanted
-            self._spawn(self._record_if_possible(person, call))
+            wanted = extension == ordered or extension in self._next_recorded
+            if person is not None and (person.records or wanted):
+                self._next_recorded.discard(extension)
+                self._spawn(self._record_if_possible(person, call))
+                return
 
     async def _record_if_possible(self, person: Person, call: RunningCall) -> None:
         try:
             await self._record(person, call)
         except OperatorError as error:
-            call.notice(f"Not recorded: {error.message}.")
+            self._notice_to(person, call, f"Not recorded: {error.message}.")
 
     async def _record(self, person: Person, call: RunningCall) -> None:
-        if not call.answered_at:
-            raise OperatorError("call.not_joined", "nobody has answered that call yet")
-        other = next((leg.peer for leg in call.legs if leg.peer != person.extension), call.callee)
-        await self._recordings.begin(call, person.extension, other, [self._key(person)])
+        if not call.answered_at or (call.bridge is None and call.conference is None):
+            raise OperatorError("call.not_joined", "there is nobody to talk to in that call")
+        mine = _phones(person, call)
+        other = next((leg.peer for leg in call.legs if leg.peer not in mine), call.callee)
+        notice = await self._exchange.speaker.say(NOTICE) if self._notice else b""
+        await self._recordings.begin(
+            call, person.extension, mine, other, [self._key(person)], notice
+        )
         step = Progress(call_id=call.id, step=Step.RECORDING)
         self._followers.spread(person.extension, step)
-        if self._notice:
-            await call.announce(await self._exchange.speaker.say(NOTICE))
+        await call.announce(notice)
+
+    def _notice_to(self, person: Person, call: RunningCall, text: str) -> None:
+        """Tell somebody, and nobody else, something about a call."""
+        step = Progress(call_id=call.id, step=Step.NOTICE, text=text)
+        self._followers.spread(person.extension, step)
 
     def _key(self, person: Person) -> str:
         if not person.key:
@@ -486,8 +516,13 @@ class Operator:
             raise OperatorError("call.conference", "that cannot be done in a conference")
         if bridge is None:
             raise OperatorError("call.not_joined", "nobody has answered that call yet")
-        leg = bridge.first if bridge.first.peer in _phones(person, call) else bridge.second
-        return bridge, leg
+        if bridge.leaving is not None:
+            raise OperatorError("call.transferring", "that call is being transferred just now")
+        mine = _phones(person, call)
+        for leg in (bridge.first, bridge.second):
+            if leg.peer in mine and leg.ending is None:
+                return bridge, leg
+        raise OperatorError("call.not_in_it", "none of your phones is in that call")
 
     # ── answers ─────────────────────────────────────────────────────────────────────────
     def active_calls(self, person: Person) -> Sequence[ActiveCall]:
@@ -720,6 +755,8 @@ class Operator:
         await self._texts.forget(person.extension)
         await self.agenda.forget(person.extension)
         await self._recordings.forget(person.extension)
+        self._followers.forget(person.extension)
+        self._next_recorded.discard(person.extension)
         await self._blocked.forget(person.extension)
         await self._people.forget(person)
         if self._exchange.directory.extension(person.extension) is None:
@@ -737,9 +774,14 @@ class Operator:
 
 
 def _sides(call: RunningCall) -> set[str]:
-    """Who is in a call, or had it placed, and has not given it over to somebody."""
+    """Who is in a call: while it rings those it is between, then whoever has a phone in it, and
+    whoever had it placed for a phone that is."""
+    if call.answered_at is None:
+        return {call.user, call.caller, call.callee} - call.left
     there = {leg.peer for leg in call.legs if leg.answered and leg.ending is None}
-    return {call.user, call.caller, call.callee} - call.left | there
+    if call.kind == "callback" and call.caller in there:
+        there.add(call.user)
+    return there - {""}
 
 
 def _phones(person: Person, call: RunningCall) -> set[str]:

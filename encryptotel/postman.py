@@ -13,6 +13,8 @@ from pbx.exchange import Exchange
 from pbx.ports import CallRefused, Trunk
 from pbx.texts import Delivery, Text
 
+PAGE = 153
+"Characters of one SMS of several; each costs."
 _NO_WAY = "no line of ours carries text messages ([sms], or texts = true of a trunk)"
 
 
@@ -51,7 +53,8 @@ class Postman:
         """Raises `CallRefused` where somebody may not write to somebody, or not so much."""
         if text.recipient.startswith("+"):
             trunk = self.way_out(text.recipient)
-            self._gatekeeper.admit_text(text.sender, trunk, text.recipient, text.source)
+            pages = -(-len(text.words) // PAGE)
+            self._gatekeeper.admit_text(text.sender, trunk, text.recipient, text.source, pages)
         elif self._blocks(text.recipient, text.sender):
             raise CallRefused(403, "they do not take messages from you")
 
@@ -64,7 +67,7 @@ class Postman:
         try:
             trunk = self.way_out(text.recipient)
         except CallRefused as refused:
-            return Delivery(0, refused.reason)
+            return Delivery(0, refused.reason, unseen=True)
         if self.sms is not None:
             return await self.sms.send(text)
         assert trunk is not None

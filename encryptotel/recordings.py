@@ -6,11 +6,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from sqlalchemy import ColumnElement
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete, select
@@ -32,6 +33,7 @@ MAX_KEPT = 1_000
 MAX_SENT = 20 * 1024 * 1024
 "Bytes of a file that is sent by chat: two hours."
 SUFFIX = ".ogg.age"
+INTERRUPTED = "the exchange stopped unexpectedly"
 
 
 class Recordings:
@@ -56,9 +58,18 @@ class Recordings:
         """Wait until what was recorded is safe."""
         await asyncio.gather(*self._finishing, return_exceptions=True)
 
-    async def begin(self, call: Call, extension: str, peer: str, keys: Sequence[str]) -> None:
-        """Record a call from now on, to be opened with any of `keys` (``age1…``). Raises
-        `OperatorError`."""
+    async def begin(
+        self,
+        call: Call,
+        extension: str,
+        phones: Collection[str],
+        peer: str,
+        keys: Sequence[str],
+        notice: bytes,
+    ) -> None:
+        """Record a call for an extension, which is there as one of `phones`, until it leaves; to
+        be opened with any of `keys` (``age1…``). Who comes later hears the notice as well.
+        Raises `OperatorError`."""
         if len(self._running) >= MAX_AT_ONCE:
             raise OperatorError("record.too_many", f"{MAX_AT_ONCE} calls are recorded already")
         row = RecordingRow(
@@ -67,17 +78,28 @@ class Recordings:
             call_id=call.id,
             peer=peer,
             at=datetime.now(UTC),
+            failed=INTERRUPTED,
         )
-        file = await self._open(row, keys)
+        await self._note(row)
+        try:
+            file = await self._open(row, keys)
+        except OperatorError:
+            await self._drop(row)
+            raise
         wide = any(leg.media.codec and leg.media.codec.rate > RATE for leg in call.legs)
         recorder = Recorder(file, WIDE_RATE if wide else RATE)
         try:
-            call.record(recorder, extension)
+            call.record(recorder, phones, partial(self.end, call), notice)
         except CallRefused as refused:
             await self._finish(recorder, row, keep=False)
             raise OperatorError("record.refused", refused.reason) from refused
         self._running[call.id] = row
         call.on_end.append(partial(self.end, call))
+
+    def is_of(self, call: Call, extension: str) -> bool:
+        """Whether a call is recorded for an extension."""
+        row = self._running.get(call.id)
+        return row is not None and row.extension == extension
 
     def end(self, call: Call) -> None:
         """Record no more; `done` follows when the file is finished."""
@@ -104,13 +126,21 @@ class Recordings:
         await recorder.stop()
         row.seconds, row.failed = round(recorder.seconds), recorder.failed
         if not keep or not row.seconds:
-            await asyncio.to_thread(self._remove, row)
+            await self._drop(row)
             return
+        await self._note(row)
+        self._done(row)
+
+    async def _note(self, row: RecordingRow) -> None:
+        """Write down what there is of a recording."""
         try:
             await self._database.together(partial(_keep, row=row.model_copy()))
         except DBAPIError as error:
             log.error("a recording is on the disk, but not in the list: %s", error.orig)
-        self._done(row)
+
+    async def _drop(self, row: RecordingRow) -> None:
+        """Delete a recording."""
+        await self._delete(col(RecordingRow.id) == row.id, row)
 
     # ── what there is ───────────────────────────────────────────────────────────────────
     def path(self, row: RecordingRow) -> Path:
@@ -149,11 +179,17 @@ class Recordings:
     async def forget_old(self) -> None:
         """Delete what was kept for long enough, and what is too much."""
         await self._delete(col(RecordingRow.at) < datetime.now(UTC) - self._keep)
-
-    async def _delete(self, which: object) -> None:
         async with self._database.reading() as session:
-            found = await session.execute(select(RecordingRow).where(which))  # type: ignore[arg-type]
-            rows = found.scalars().all()
+            counts = await session.execute(select(RecordingRow.extension).distinct())
+            extensions = counts.scalars().all()
+        for extension in extensions:
+            for row in (await self.latest(extension, 2 * MAX_KEPT))[MAX_KEPT:]:
+                await self._drop(row)
+
+    async def _delete(self, which: ColumnElement[bool], *more: RecordingRow) -> None:
+        async with self._database.reading() as session:
+            found = await session.execute(select(RecordingRow).where(which))
+            rows = [*found.scalars().all(), *more]
         for row in rows:
             await asyncio.to_thread(self._remove, row)
 
@@ -166,9 +202,12 @@ class Recordings:
     def _remove(self, row: RecordingRow) -> None:
         """Delete a file and what lies beside it."""
         path = self.path(row)
-        for file in (path, *path.parent.glob(f"{path.name}.*")):
-            file.unlink(missing_ok=True)
+        try:
+            for file in (path, *path.parent.glob(f"{path.name}.*")):
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("a recording could not be deleted: %s", error.strerror)
 
 
 async def _keep(session: AsyncSession, row: RecordingRow) -> None:
-    session.add(row)
+    await session.merge(row)

@@ -48,7 +48,8 @@ class SmsGateway:
         except ClientError as error:
             sent = not isinstance(error, ClientConnectorError)
             log.warning("the SMS provider cannot be reached: %s", type(error).__name__)
-            return Delivery(408 if sent else 0, "the SMS provider cannot be reached")
+            words = "the SMS provider cannot be reached"
+            return Delivery(408 if sent else 0, words, unseen=not sent)
         except TimeoutError:
             return Delivery(408, "the SMS provider does not answer")
 

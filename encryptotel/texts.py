@@ -60,14 +60,20 @@ class Texts:
         self._ways = ways
         self._waiting: set[str] = set()
         "Extensions whose phones do not have everything."
+        self._taken: set[str] = set()
+        "Messages on their way that came in this run."
+        self._handing: set[str] = set()
+        "Messages that phones are being given just now."
         self._jobs: set[asyncio.Task[object]] = set()
 
     async def start(self) -> None:
         """Go on with what the last run left."""
-        await self._forget_old()
+        await self.forget_old()
         async with self._database.reading() as session:
             rows = (await session.execute(select(TextRow).order_by(col(TextRow.at)))).scalars()
             for row in rows.all():
+                if row.id in self._taken:
+                    continue
                 text = _text(row)
                 if row.recipient.startswith("+"):
                     self._spawn(self._left_over(text, row))
@@ -87,8 +93,13 @@ class Texts:
         """Keep a message, show it to its recipient and send it on its way. Raises
         `CallRefused`, and DBAPIError when it cannot be kept."""
         self._ways.admit(text)
-        if not await self._keep(text):
-            return  # it came before
+        self._taken.add(text.id)
+        try:
+            if not await self._keep(text):
+                return  # it came before
+        except BaseException:
+            self._taken.discard(text.id)
+            raise
         if text.recipient.startswith("+"):
             self._spawn(self._send_out(text, tries=0))
             return
@@ -134,7 +145,13 @@ class Texts:
 
     async def _to_phones(self, text: Text) -> None:
         """Give a message to its phones; one that takes it is enough."""
-        deliveries = await self._ways.to_phones(text)
+        if text.id in self._handing:
+            return
+        self._handing.add(text.id)
+        try:
+            deliveries = await self._ways.to_phones(text)
+        finally:
+            self._handing.discard(text.id)
         if any(_settled(one) for one in deliveries):
             await self._drop(text)
         else:
@@ -145,7 +162,8 @@ class Texts:
         """Send to the telephone network, again and again while it certainly did not arrive."""
         until = datetime.now(UTC) + KEEP
         while datetime.now(UTC) < until:
-            await self._change(text, sending=True, tries=tries)
+            if not await self._change(text, sending=True, tries=tries):
+                return  # its sender was forgotten
             delivery = await self._ways.outside(text)
             if not delivery.unseen:
                 await self._drop(text)
@@ -179,21 +197,27 @@ class Texts:
         )
         return await self._database.together(partial(_keep, row=row))
 
-    async def _change(self, text: Text, **changes: object) -> None:
-        async def change(session: AsyncSession) -> None:
+    async def _change(self, text: Text, **changes: object) -> bool:
+        """Note something of a message; False if it is gone."""
+
+        async def change(session: AsyncSession) -> bool:
             row = await session.get(TextRow, text.id)
             for name, value in changes.items() if row is not None else ():
                 setattr(row, name, value)
+            return row is not None
 
-        await self._database.together(change)
+        return await self._database.together(change)
 
     async def _drop(self, text: Text) -> None:
+        self._taken.discard(text.id)
+
         async def drop(session: AsyncSession) -> None:
             await session.execute(delete(TextRow).where(col(TextRow.id) == text.id))
 
         await self._database.together(drop)
 
-    async def _forget_old(self) -> None:
+    async def forget_old(self) -> None:
+        """Give up what waited for long enough."""
         old = datetime.now(UTC) - KEEP
 
         async def forget(session: AsyncSession) -> None:

@@ -466,6 +466,9 @@ class Exchange:
 
     def hold(self, call: Call, permit: Permit) -> None:
         """A call uses a permit until it ends, and ends when the permit does."""
+        if call.ending is not None:
+            self.gatekeeper.release(permit)
+            return
         call.costs.append(lambda: self.gatekeeper.release(permit))
         call.limit(permit.seconds)
 

@@ -109,7 +109,7 @@ class Post:
         try:
             link = self._exchange.link(trunk)
         except CallRefused as refused:
-            return Delivery(0, refused.reason)
+            return Delivery(0, refused.reason, unseen=True)
         caller = trunk.numbers[0] if trunk.numbers else ""
         return await send(self._exchange.stack, link.target(text.recipient, caller), text.words)
 

@@ -47,15 +47,12 @@ class Delivery:
 
     status: int
     reason: str
+    unseen: bool = False
+    "Whether it is certain that nobody has it, so that sending again doubles nothing."
 
     @property
     def good(self) -> bool:
         return 200 <= self.status < 300
-
-    @property
-    def unseen(self) -> bool:
-        """Whether it is certain that nobody has it, so that sending again doubles nothing."""
-        return self.status in (0, 503)
 
 
 def words_of(request: Request) -> str:
@@ -79,17 +76,17 @@ def id_of(request: Request) -> str:
 
 async def send(stack: Stack, target: Target, words: str) -> Delivery:
     """Send words to a phone or through a trunk."""
-    outcome = Delivery(0, "the way there is down")
+    outcome = Delivery(0, "the way there is down", unseen=True)
     try:
         ways = await target.ways()
     except OSError as error:
-        return Delivery(0, str(error) or outcome.reason)
+        return Delivery(0, str(error) or outcome.reason, unseen=True)
     credentials = DigestClient(target.credentials) if target.credentials else None
     for way in ways:
         try:
             flow = await way.open()
         except OSError as error:
-            outcome = Delivery(0, error.strerror or str(error))
+            outcome = Delivery(0, error.strerror or str(error), unseen=True)
             way.failed()
             continue
         request = stack.new_request(
@@ -105,7 +102,7 @@ async def send(stack: Stack, target: Target, words: str) -> Delivery:
         response = await stack.request(request, flow, credentials)
         if response.to_tag == LOCAL:  # it may have arrived: whoever sends it again may double it
             return Delivery(408, "it does not answer")
-        outcome = Delivery(response.status, response.reason)
+        outcome = Delivery(response.status, response.reason, unseen=response.status == 503)
         if response.status != 503:
             break
         way.failed()

@@ -167,8 +167,10 @@ class TrunkLink:
 
     def sender(self, request: Request) -> str:
         """Who calls or writes through this trunk: +E.164 where it is a number."""
-        user = dialled_user(request.from_.uri) or "anonymous"
-        return from_trunk(printable(user, 80), region_of_zone(self.trunk.zone))
+        user = printable(dialled_user(request.from_.uri) or "anonymous", 40)
+        sender = from_trunk(user, region_of_zone(self.trunk.zone))
+        # Short numbers look like our extensions, and must not be taken for them.
+        return f"{sender}@{self.trunk.name}" if sender.isdecimal() else sender
 
     def target(self, number: str, caller: str, caller_name: str = "") -> Target:
         """How to call an E.164 number through this trunk."""

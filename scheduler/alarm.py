@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,9 @@ from pathlib import Path
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.exc import DBAPIError
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY = 20.0
 "Seconds between looks at the wall clock, which the host may have set."
@@ -23,13 +27,30 @@ _clocks: dict[str, Alarm] = {}
 "By name: a job that comes out of the database has to find its way back."
 
 
+class _Store(SQLAlchemyJobStore):
+    """A database that is away must not end the scheduler's thread: a job that stays rings again,
+    and finds nothing to do."""
+
+    def remove_job(self, job_id: str) -> None:
+        try:
+            super().remove_job(job_id)  # type: ignore[no-untyped-call]
+        except DBAPIError as error:
+            log.error("a job could not be removed: %s", error.orig)
+
+    def update_job(self, job: object) -> None:
+        try:
+            super().update_job(job)  # type: ignore[no-untyped-call]
+        except DBAPIError as error:
+            log.error("a job could not be updated: %s", error.orig)
+
+
 class Alarm:
     """`ring` is called on the loop, with the key of each thing whose time has come."""
 
     def __init__(self, database: Path, ring: Callable[[str], None]) -> None:
         self._name = str(database)
         self._ring = ring
-        store = SQLAlchemyJobStore(
+        store = _Store(  # type: ignore[no-untyped-call]
             url=f"sqlite:///{database}",
             tablename="job",
             engine_options={"connect_args": {"timeout": 5.0}},

@@ -19,6 +19,8 @@ from store.tables import PlanRow
 
 log = logging.getLogger(__name__)
 
+AGAIN = 10.0
+"Seconds until a plan is tried again when the database failed."
 MAX_PLANS = 100
 "Of one person."
 
@@ -105,7 +107,8 @@ class Plans:
                 await self._do(row)
                 await self._drop(id)
         except DBAPIError as error:
-            log.error("a plan waits for the next start, the database fails: %s", error.orig)
+            log.error("a plan waits, the database fails: %s", error.orig)
+            asyncio.get_running_loop().call_later(AGAIN, self._ring, id)
         except Exception:
             log.exception("a plan failed")
             await self._drop(id)

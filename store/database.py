@@ -30,7 +30,10 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+        self._engine = create_async_engine(
+            f"sqlite+aiosqlite:///{path}",
+            hide_parameters=True,  # what people write is in them, and errors are logged
+        )
         event.listen(self._engine.sync_engine, "connect", _prepare)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         self._writing = asyncio.Lock()

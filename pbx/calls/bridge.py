@@ -43,6 +43,8 @@ class Bridge:
 
     def connect(self) -> None:
         """Let sound flow. May be called again when the media of a leg changed."""
+        if self.first.ending is not None or self.second.ending is not None:
+            return
         alike = speak_alike(self.first.media.agreed_audio, self.second.media.agreed_audio)
         apart = self.waiting is not None or bool(self.muted) or self._announcing
         self.transcoding = self._can_transcode and (self._unlike or apart or not alike)
@@ -84,14 +86,19 @@ class Bridge:
         the sound cannot be read."""
         if not self._can_transcode:
             return
+        both = (self.first, self.second)
+        if self.dissolved or any(leg.ending is not None for leg in both):
+            return
         self._announcing = True
         self.connect()
-        both = (self.first, self.second)
-        for leg in both:
-            leg.audio_at(self._rate).play(pcm)
-        await asyncio.gather(*(leg.until_over(leg.audio_at(self._rate).played()) for leg in both))
-        self._announcing = False
-        self.connect_again()
+        channels = [(leg, leg.audio_at(self._rate)) for leg in both]
+        try:
+            for _, channel in channels:
+                channel.play(pcm)
+            await asyncio.gather(*(leg.until_over(channel.played()) for leg, channel in channels))
+        finally:
+            self._announcing = False
+            self.connect_again()
 
     def press(self, leg: Leg, key: str) -> None:
         """Let the other side hear a key as if `leg` had pressed it."""

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import secrets
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from datetime import datetime
 
 from pbx.calls.bridge import Bridge
@@ -87,8 +87,11 @@ class Call(LegListener):
         self.conference: Conference | None = None
         "Between more than two."
         self.recorder: Recorder | None = None
-        self._recorded = ""
+        self._recorded: frozenset[str] = frozenset()
         "Whose side of the recording is their own."
+        self._owner_gone: Callable[[], None] = lambda: None
+        self.notice_of_recording = b""
+        "What whoever comes into a recorded call hears."
         self.left: set[str] = set()
         "Who gave their place to somebody else."
         self.forwards = forwards
@@ -229,7 +232,12 @@ class Call(LegListener):
         except CallRefused:
             bridge.stay()
             raise
-        self.give_over(leg, new, hang_up=hang_up)
+        try:
+            self.give_over(leg, new, hang_up=hang_up)
+        except CallRefused as refused:
+            new.hang_up(refused.reason)
+            bridge.stay()
+            raise
         await self.wake()
         return new
 
@@ -239,6 +247,8 @@ class Call(LegListener):
         if bridge is not None:
             await asyncio.gather(bridge.first.wake(), bridge.second.wake())
             bridge.connect_again()
+            if self.recorder is not None:  # by the one who stayed
+                await self.announce(self.notice_of_recording)
 
     def give_over(self, leg: Leg, new: Leg, *, hang_up: bool = True) -> None:
         """Let `new` talk in the place of `leg`. Raises `CallRefused` when the other side has
@@ -247,6 +257,8 @@ class Call(LegListener):
         if bridge.other(leg).ending is not None:
             new.hang_up("the other side hung up")
             raise CallRefused(487, "the other side hung up")
+        if self.recorder is not None and leg.peer in self._recorded:
+            self._owner_gone()
         self.left.add(leg.peer)
         self.left.discard(new.peer)
         bridge.replace(leg, new)
@@ -277,7 +289,10 @@ class Call(LegListener):
         return bridge
 
     def confer(self) -> Conference:
-        """Become a conference, or the one that it is: both sides of a bridge are in it."""
+        """Become a conference, or the one that it is: both sides of a bridge are in it. Raises
+        `CallRefused` while it is being transferred."""
+        if self.bridge is not None and self.bridge.leaving is not None:
+            raise CallRefused(491, "that call is being transferred just now")
         if self.conference is None:
             self.conference = Conference(self._clock)
             self.conference.on_change = self._conference_changed
@@ -305,23 +320,38 @@ class Call(LegListener):
         self.legs.clear()
         self.on_end.clear()
         self.costs.clear()
+        if self.conference is not None:
+            self.conference.on_change = lambda: None
         self.bridge = self.conference = self.recorder = None
+        self._owner_gone = lambda: None
         self._limit = self._task = None
 
-    def record(self, recorder: Recorder, owner: str) -> None:
-        """Record from now on: what `owner` says on one side, all others on the other. Raises
-        `CallRefused` for sound that cannot be read, and when it is recorded already."""
+    def record(
+        self,
+        recorder: Recorder,
+        owner: Collection[str],
+        gone: Callable[[], None],
+        notice: bytes = b"",
+    ) -> None:
+        """Record from now on: what `owner` says, by any of these names, on one side, all others
+        on the other; `gone` is called when the owner has left. Who comes in hears the `notice`.
+        Raises `CallRefused` for sound that cannot be read, when it is recorded already, and when
+        it is over."""
+        if self.ending is not None:
+            raise CallRefused(481, "that call is over")
         if self.recorder is not None:
             raise CallRefused(491, "that call is being recorded already")
         if any(leg.media.codec is None for leg in self.legs if leg.answered):
             raise CallRefused(488, "this call's sound passes through unread")
-        self.recorder, self._recorded = recorder, owner
+        self.recorder, self._recorded = recorder, frozenset(owner)
+        self._owner_gone, self.notice_of_recording = gone, notice
         for leg in self.legs:
             self._tap(leg)
 
     def stop_recording(self) -> Recorder | None:
         """Record no more; what did, to be stopped."""
         recorder, self.recorder = self.recorder, None
+        self._owner_gone = lambda: None
         for leg in self.legs:
             for port in leg.media.ports:
                 if port is not None:
@@ -333,7 +363,7 @@ class Call(LegListener):
         port = leg.media.audio_port
         if self.recorder is None or port is None or leg.ending is not None:
             return
-        hear, media, side = self.recorder.hear, leg.media, int(leg.peer != self._recorded)
+        hear, media, side = self.recorder.hear, leg.media, int(leg.peer not in self._recorded)
 
         def tap(data: bytes) -> None:
             if media.audio_terms is not None:  # which a re-INVITE may have changed
@@ -343,6 +373,8 @@ class Call(LegListener):
 
     async def announce(self, pcm: bytes) -> None:
         """Let everybody in the call hear something, as long as it is going on."""
+        if not pcm or self.ending is not None:
+            return
         if self.conference is not None:
             self.conference.announce(pcm)
         elif self.bridge is not None:
@@ -442,9 +474,13 @@ class Call(LegListener):
                 leg.hang_up(reason)
                 task.add_done_callback(_seen)
         worst = max(failures, key=_telling)
-        if worst.status < 400:
-            raise CallRefused(480, "they are elsewhere, and cannot be reached there")
-        raise worst
+        failures.clear()
+        try:
+            if worst.status < 400:
+                raise CallRefused(480, "they are elsewhere, and cannot be reached there")
+            raise worst
+        finally:
+            del worst  # what is raised holds this frame, which must not hold it
 
     def _elsewhere(self, leg: Leg, refused: CallRefused) -> list[Target]:
         """What to ring instead of a leg that was redirected (RFC 3261 §8.1.3.4)."""
@@ -480,6 +516,8 @@ class Call(LegListener):
 
     def leg_ended(self, leg: Leg) -> None:
         assert leg.ending is not None
+        if self.recorder is not None and leg.peer in self._recorded and leg.answered:
+            self._owner_gone()
         streams = [port.stats for port in leg.media.ports if port is not None]
         port = leg.media.audio_port
         heard = port.quality if port is not None and port.received else None

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import cycle
 
 from pbx.media.clock import MediaClock
@@ -128,7 +129,7 @@ class AudioChannel:
             self._tones += _cut(sound + self._silence * PAUSE_TICKS, self._size)
 
     def _frames(self, pcm: bytes) -> list[bytes]:
-        return _cut(Resampler(RATE, self.rate)(pcm) if self.rate != RATE else pcm, self._size)
+        return _cut(resampled(pcm, self.rate), self._size)
 
     def close(self) -> None:
         """Let go of the clock and the port."""
@@ -245,6 +246,12 @@ class AudioChannel:
                 self._port.report_block(),
             )
         )
+
+
+@lru_cache(16)
+def resampled(pcm: bytes, rate: int) -> bytes:
+    """Sound of `RATE` at another; what is played often is kept."""
+    return Resampler(RATE, rate)(pcm) if rate != RATE else pcm
 
 
 def _cut(pcm: bytes, size: int) -> list[bytes]:

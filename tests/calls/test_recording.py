@@ -18,7 +18,7 @@ import pytest
 from bot.ports import Control, OperatorError
 from encryptotel.demo.phone import Phone
 from encryptotel.keys import BadKey, identity_of, recipient_of
-from encryptotel.recordings import SUFFIX
+from encryptotel.recordings import INTERRUPTED, SUFFIX
 from encryptotel.sealed import opened
 from nlp.commands import Call, Conference, Party
 from pbx.media.codecs import G722, PCMA, PCMU
@@ -43,7 +43,7 @@ async def recorded(office: Office) -> RecordingRow:
     async with asyncio.timeout(15):
         while True:
             rows = await office.app.recordings.latest("101", 1)
-            if rows:
+            if rows and rows[0].failed != INTERRUPTED:
                 return rows[0]
             await asyncio.sleep(0.02)
 
@@ -230,3 +230,16 @@ def test_keys() -> None:
 
 def test_the_suffix_says_what_it_is() -> None:
     assert SUFFIX == ".ogg.age"
+
+
+async def test_what_a_run_that_died_left_is_deleted_like_the_rest(tmp_path: Path) -> None:
+    async with open_office(tmp_path, **settings()) as office:
+        alice, _ = await desk(office, "101", "102")
+        office.dialogue()
+        operator, person = office.app.operator, office.app.person
+        await operator.call(person, Call(to=(Party(extension="102"),), record=True))
+        await hears(alice, "102")
+        (row,) = await office.app.recordings.latest("101", 9)
+        assert row.failed == INTERRUPTED
+        await office.app.recordings.forget("101")
+        assert list((tmp_path / "recordings").iterdir()) == []

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from sqlalchemy import text as sql
 from sqlmodel import select
 
 from encryptotel.app import App
@@ -291,3 +292,76 @@ async def test_an_sms_provider_that_refuses_is_told_of(
             await office.until(lambda: any("Payment Required (402)" in t for t in office.told))
     assert "hidden" not in caplog.text
     assert "s3cret" not in caplog.text
+
+
+async def test_a_provider_that_is_overloaded_is_not_asked_again(tmp_path: Path) -> None:
+    """It may have taken the message: each costs."""
+    async with provider(lambda: web.Response(status=503)) as (url, got):
+        async with open_office(tmp_path, sms={"url": url}, limits={"countries": ("US",)}) as office:
+            await say(office, Message(to=Party(number=NUMBER), text="hello"))
+            await until_none_left(office.app)
+        assert len(got) == 1
+
+
+async def test_whoever_is_forgotten_sends_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encryptotel.texts.PAUSES", (0.2,))
+    async with open_office(tmp_path) as office:
+        network = Writer(answer=503)
+        await carrier(office, network)
+        bob = await office.phone("102", Writer())
+        await bob.write(NUMBER, "secret")
+        await network.read.wait(lambda one: one[1] == "secret", 10)
+        await office.app.texts.forget("102")
+        network.answer = 200
+        job = next(iter(office.app.texts._jobs))
+        await asyncio.wait((job,), timeout=5)
+        tries = len(network.read.items)
+        await network.stop()
+        assert job.done()
+        assert tries <= 2
+
+
+async def test_what_came_in_this_run_is_not_taken_for_left_over(tmp_path: Path) -> None:
+    async with open_office(tmp_path) as office:
+        network = Writer(answer=503)
+        await carrier(office, network)
+        bob = await office.phone("102", Writer())
+        await bob.write(NUMBER, "once")
+        await network.read.wait(lambda one: one[1] == "once", 10)
+        before = len(office.app.texts._jobs)
+        await office.app.texts.start()
+        assert len(office.app.texts._jobs) == before
+        await network.stop()
+
+
+async def test_a_short_number_of_a_carrier_is_not_one_of_ours(tmp_path: Path) -> None:
+    route = ({"number": "+12025550100", "to": "101"},)
+    async with open_office(tmp_path, route=route) as office:
+        office.dialogue()
+        network = Writer()
+        await carrier(office, network)
+        network._server = _udp(office)
+        target = Target(
+            peer="x",
+            uri="sip:+12025550100@127.0.0.1",
+            from_uri="sip:102@carrier",
+            ways=only(network._flow),
+        )
+        assert (await send(network._stack, target, "the door code, please")).status == 202
+        await office.until(lambda: any("door code" in text for text in office.told))
+        assert not any("Bob" in text for text in office.told)
+        await network.stop()
+
+
+async def test_words_are_not_in_the_log_when_the_database_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_office(tmp_path) as office:
+        bob = await office.phone("102", Writer())
+        async with office.app.database.writing() as session:
+            trigger = "CREATE TRIGGER no BEFORE INSERT ON text BEGIN SELECT RAISE(ABORT, 'no'); END"
+            await session.execute(sql(trigger))
+        assert (await bob.write("101", "my secret words")).status == 500
+    assert "my secret words" not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,17 @@ async def test_a_call_missed_by_hours_is_not_placed_but_told_of(tmp_path: Path) 
 async def test_what_cannot_be_planned(command: Call, why: str, tmp_path: Path) -> None:
     async with open_office(tmp_path) as office:
         assert why in await say(office, command)
+
+
+async def test_a_database_that_is_locked_for_long_delays_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.plans.AGAIN", 0.5)
+    async with Desk(tmp_path) as desk:
+        await desk.plan("late")
+        await desk.plan("later", timedelta(seconds=8))
+        with sqlite3.connect(desk.database.path, isolation_level=None) as lock:
+            lock.execute("BEGIN IMMEDIATE")
+            await asyncio.sleep(6.5)  # longer than anybody waits for the database
+            lock.execute("ROLLBACK")
+        assert [await desk.next(), await desk.next()] == ["late", "later"]

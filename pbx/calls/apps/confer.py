@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Sequence
 
 from pbx.calls.apps.callback import Party
@@ -35,12 +36,22 @@ async def _bring(call: Call, party: Party, ring_timeout: float) -> bool:
     conference = call.confer()
     try:
         leg = await call.dial(party.targets, ring_timeout=ring_timeout)
-        conference.add(leg)
+        if call.ending is not None or leg.ending is not None:
+            leg.hang_up()
+            return False
+        try:
+            conference.add(leg)
+        except CallRefused as refused:
+            leg.hang_up(refused.reason)
+            raise
+        if call.recorder is not None:
+            conference.announce(call.notice_of_recording)
         call.left.discard(leg.peer)
         if len(conference.legs) > 1:
             call.answered()
     except CallRefused as refused:
         call.notice(f"{party.label}: {refused.reason}.")
+        traceback.clear_frames(refused.__traceback__)  # they hold the call in a circle
         return False
     finally:
         conference.expect(-1)
