@@ -69,7 +69,10 @@ from pbx.media.codecs import WIDE_RATE
 from pbx.media.music import hold_music
 from pbx.media.speech import Speaker
 from pbx.media.tones import tone
+from pbx.orders import Orders
 from pbx.ports import SavedBinding
+from pbx.post import Post
+from pbx.referrals import Referrals
 from pbx.sip.digest import Credentials
 from pbx.sip.message import split_commas
 from pbx.sip.transport import Address, Transport, bracketed
@@ -132,6 +135,7 @@ class App:
         self.lessons = Lessons(data, self.anonymous)
         self.exchange: Exchange
         self.operator: Operator
+        self.referrals: Referrals
         self.certificates: Certificates
         self.person = Person(
             name=config.owner.name,
@@ -217,8 +221,11 @@ class App:
             self._take,
         )
         self.presence = Presence(self.directory, self._has_phone)
+        orders, post = Orders(self.exchange), Post(self.exchange)
+        self.referrals = Referrals(self.exchange, orders)
         postman = Postman(
-            self.exchange,
+            post,
+            self.directory,
             self.gatekeeper,
             self.blocked.has,
             show=self.followers.take_text,
@@ -227,9 +234,10 @@ class App:
         if config.sms.url:
             postman.sms = SmsGateway(config.sms)
         self.texts = Texts(self.database, postman)
-        self.exchange.post.take = self.texts.take
+        post.take = self.texts.take
         self.operator = Operator(
             self.exchange,
+            orders,
             self.database,
             self.addresses,
             self.gatekeeper.answer,

@@ -53,6 +53,7 @@ from pbx.calls.numbers import spoken, to_e164
 from pbx.calls.router import ECHO, DialTrunk, dial_out
 from pbx.exchange import Exchange
 from pbx.media.music import hold_music
+from pbx.orders import Orders
 from pbx.ports import CallRefused
 from pbx.vocabulary import CallState
 from store.database import Database
@@ -94,6 +95,7 @@ class Operator:
     def __init__(
         self,
         exchange: Exchange,
+        orders: Orders,
         database: Database,
         addresses: dict[str, str],
         answer: Callable[..., str],
@@ -110,6 +112,7 @@ class Operator:
         notice: bool,
     ) -> None:
         self._exchange = exchange
+        self._orders = orders
         self._answer = answer
         self._people = people
         self._contacts = contacts
@@ -169,7 +172,7 @@ class Operator:
         if command.record:
             self._key(person)
         try:
-            call = self._exchange.orders.call_back(
+            call = self._orders.call_back(
                 number=number, back=back, line=command.line, user=person.extension
             )
         except CallRefused as refused:
@@ -332,7 +335,7 @@ class Operator:
 
         async def transfer() -> None:
             try:
-                await self._exchange.orders.transfer(call, leg, number, user=person.extension)
+                await self._orders.transfer(call, leg, number, user=person.extension)
             except CallRefused as refused:
                 self._notice_to(person, call, f"Not transferred: {refused.reason}.")
                 traceback.clear_frames(refused.__traceback__)  # they hold the call in a circle
@@ -349,14 +352,14 @@ class Operator:
             for call in self._exchange.calls.values()
             if (call.bridge or call.conference) and person.extension in _sides(call)
         ]
-        exchange, line, user = self._exchange, command.line, person.extension
+        line, user = command.line, person.extension
         if joined:
             call = joined[-1]
             for number in numbers:
                 self._spawn(self._bring(person, call, number, line))
         else:
             try:
-                call = exchange.orders.conference([user, *numbers], line=line, user=user)
+                call = self._orders.conference([user, *numbers], line=line, user=user)
             except CallRefused as refused:
                 raise OperatorError("conference.refused", refused.reason) from refused
         return Placed(call_id=call.id, to=names, line=line or "", back=user)
@@ -365,7 +368,7 @@ class Operator:
         self, person: Person, call: RunningCall, number: str, line: str | None
     ) -> None:
         try:
-            await self._exchange.orders.add_party(call, number, line=line, user=person.extension)
+            await self._orders.add_party(call, number, line=line, user=person.extension)
         except CallRefused as refused:
             self._notice_to(person, call, f"{spoken(number)}: {refused.reason}.")
             traceback.clear_frames(refused.__traceback__)  # they hold the call in a circle

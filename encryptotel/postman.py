@@ -9,8 +9,8 @@ from encryptotel.gatekeeper import Gatekeeper
 from encryptotel.sms import SmsGateway
 from pbx.calls.numbers import spoken
 from pbx.calls.router import Refuse, dial_out
-from pbx.exchange import Exchange
-from pbx.ports import CallRefused, Trunk
+from pbx.ports import CallRefused, Directory, Trunk
+from pbx.post import Post
 from pbx.texts import Delivery, Text
 
 PAGE = 153
@@ -24,13 +24,15 @@ class Postman:
 
     def __init__(
         self,
-        exchange: Exchange,
+        post: Post,
+        directory: Directory,
         gatekeeper: Gatekeeper,
         blocks: Callable[[str, str], bool],
         show: Callable[[Text], None],
         excuse: Callable[[str, str], None],
     ) -> None:
-        self._exchange = exchange
+        self._post = post
+        self._directory = directory
         self._gatekeeper = gatekeeper
         self._blocks = blocks
         self._excuse = excuse
@@ -43,7 +45,7 @@ class Postman:
         when there is neither."""
         if self.sms is not None:
             return None
-        able = [trunk for trunk in self._exchange.directory.trunks() if trunk.texts]
+        able = [trunk for trunk in self._directory.trunks() if trunk.texts]
         plan = dial_out(number, able, None)
         if isinstance(plan, Refuse):
             raise CallRefused(plan.status, _NO_WAY)
@@ -60,7 +62,7 @@ class Postman:
 
     async def to_phones(self, text: Text) -> Sequence[Delivery]:
         """Send to all phones of an extension."""
-        return await self._exchange.post.to_phones(text)
+        return await self._post.to_phones(text)
 
     async def outside(self, text: Text) -> Delivery:
         """Send to +E.164."""
@@ -71,13 +73,13 @@ class Postman:
         if self.sms is not None:
             return await self.sms.send(text)
         assert trunk is not None
-        return await self._exchange.post.outside(text, trunk)
+        return await self._post.outside(text, trunk)
 
     def failed(self, text: Text, reason: str) -> None:
         """Tell its sender that it did not arrive: in their chats and on their phones."""
         words = f"Your message to {spoken(text.recipient)} was not sent: {reason}."
         self._excuse(text.sender, words)
         back = Text(id=text.id, sender=text.recipient, recipient=text.sender, words=words)
-        task: asyncio.Task[object] = asyncio.ensure_future(self._exchange.post.to_phones(back))
+        task: asyncio.Task[object] = asyncio.ensure_future(self._post.to_phones(back))
         self._excusing.add(task)
         task.add_done_callback(self._excusing.discard)

@@ -16,7 +16,7 @@ from pbx.calls.apps.connect import connect
 from pbx.calls.apps.echo import echo
 from pbx.calls.apps.excuse import excuse
 from pbx.calls.apps.script import run_script
-from pbx.calls.call import MAX_FORWARDS, Call
+from pbx.calls.call import MAX_FORWARDS, Call, Refer
 from pbx.calls.cause import Ending
 from pbx.calls.leg import Leg, Target, Way
 from pbx.calls.numbers import from_trunk, region_of_zone
@@ -48,7 +48,6 @@ from pbx.media.session import MediaSession
 from pbx.media.speech import Speaker
 from pbx.media.srtp import SrtpPolicy
 from pbx.nat import PublicAddress
-from pbx.orders import Orders
 from pbx.overload import Overload
 from pbx.ports import (
     CallRefused,
@@ -60,8 +59,6 @@ from pbx.ports import (
     SavedBinding,
     Trunk,
 )
-from pbx.post import Post
-from pbx.referrals import Referrals
 from pbx.sip.body import ACCEPTED, sdp_of
 from pbx.sip.digest import DigestServer, Verdict
 from pbx.sip.inspection import refusal
@@ -70,7 +67,7 @@ from pbx.sip.message import ParseError, Request, checked
 from pbx.sip.registrar import Binding, Registrar
 from pbx.sip.session_timer import MIN_SE, too_brief
 from pbx.sip.stack import ALLOW, Incoming, Stack
-from pbx.sip.transaction import InviteServerTransaction, Timers
+from pbx.sip.transaction import InviteServerTransaction, ServerTransaction, Timers
 from pbx.sip.transport import Address, Flow, Transport
 from pbx.sip.uri import dialled_user, parse_uri
 from pbx.text import printable
@@ -145,9 +142,10 @@ class Exchange:
         "Whether callers may leave a message for an extension."
         self.is_blocked: Callable[[str, str], bool] = lambda extension, caller: False
         "Whether an extension does not want to be rung by a caller."
-        self.post = Post(self)
-        self.orders = Orders(self)
-        self.referrals = Referrals(self)
+        self.on_text: Callable[[Incoming], None] = lambda one: one.refuse_with(405)
+        "Takes a MESSAGE."
+        self.on_refer: Refer = _decline
+        "Takes a REFER of a leg."
         self._now = now
         self.stack = Stack(self, advertise=settings.advertise, timers=timers)
         self.stack.on_flow_closed = self._on_flow_closed
@@ -298,7 +296,7 @@ class Exchange:
         elif request.method == "INVITE":
             self._on_invite(incoming)
         elif request.method == "MESSAGE":
-            self.post.receive(incoming)
+            self.on_text(incoming)
         elif request.method == "OPTIONS":
             supported = ", ".join(sorted(EXTENSIONS))
             allow = ", ".join(METHODS)
@@ -536,7 +534,7 @@ class Exchange:
             tracer=self._recorder,
             clock=self._clock,
             redirect=self._redirected,
-            refer=self.referrals.take,
+            refer=self.on_refer,
             forwards=forwards,
         )
 
@@ -687,6 +685,10 @@ class Exchange:
 
     def _on_ban(self, host: str, seconds: float, reason: str) -> None:
         self.emit(AddressBanned(host=host, at=self._now(), seconds=seconds, reason=reason))
+
+
+def _decline(call: Call, leg: Leg, transaction: ServerTransaction) -> None:
+    transaction.reply(603)
 
 
 def _over(flows: Sequence[Flow]) -> Callable[[], Coroutine[object, object, Sequence[Way]]]:

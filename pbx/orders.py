@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from pbx.calls.apps.callback import Party, callback
 from pbx.calls.apps.confer import bring, confer
@@ -14,10 +13,8 @@ from pbx.calls.cause import Ending
 from pbx.calls.leg import Leg
 from pbx.calls.numbers import spoken
 from pbx.calls.router import ECHO, Refuse, dial_out
+from pbx.exchange import Exchange
 from pbx.ports import CallRefused, Permit
-
-if TYPE_CHECKING:
-    from pbx.exchange import Exchange
 
 
 class Orders:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pbx.calls.router import (
     DialTrunk,
@@ -14,6 +13,7 @@ from pbx.calls.router import (
     route_from_extension,
     route_from_trunk,
 )
+from pbx.exchange import Exchange
 from pbx.ports import CallRefused, Trunk
 from pbx.sip.message import ParseError
 from pbx.sip.stack import Incoming
@@ -21,9 +21,6 @@ from pbx.sip.transaction import ServerTransaction
 from pbx.sip.uri import dialled_user
 from pbx.text import printable
 from pbx.texts import PLAIN, Delivery, TakeText, Text, id_of, send, words_of
-
-if TYPE_CHECKING:
-    from pbx.exchange import Exchange
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +32,7 @@ class Post:
         self.take: TakeText = _nobody
         self._exchange = exchange
         self._taking: set[asyncio.Task[None]] = set()
+        exchange.on_text = self.receive
 
     def receive(self, incoming: Incoming) -> None:
         """A MESSAGE: answered once somebody has taken its words."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from pbx.calls.call import Call
 from pbx.calls.leg import Leg
 from pbx.calls.router import DialTrunk, Refuse, RingExtension, route_from_extension
+from pbx.exchange import Exchange
+from pbx.orders import Orders
 from pbx.ports import CallRefused
 from pbx.sip.message import ParseError
 from pbx.sip.refer import Refer, Replaces, fragment, read_refer
@@ -17,9 +18,6 @@ from pbx.sip.session import Session
 from pbx.sip.transaction import ServerTransaction
 from pbx.sip.uri import dialled_user
 from pbx.text import printable
-
-if TYPE_CHECKING:
-    from pbx.exchange import Exchange
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +28,11 @@ GOODBYE = 5.0
 class Referrals:
     """The transfers of an exchange."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, orders: Orders) -> None:
         self._exchange = exchange
+        self._orders = orders
         self._running: set[asyncio.Task[None]] = set()
+        exchange.on_refer = self.take
 
     def take(self, call: Call, leg: Leg, transaction: ServerTransaction) -> None:
         """A REFER of a phone in a call."""
@@ -82,7 +82,7 @@ class Referrals:
                 raise CallRefused(status, reason)
             case _:
                 raise CallRefused(403, f"a call cannot be transferred to {called}")
-        await exchange.orders.transfer(
+        await self._orders.transfer(
             call, leg, number, user=leg.peer, source=leg.host, hang_up=False
         )
 

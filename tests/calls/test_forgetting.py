@@ -13,6 +13,7 @@ import pytest
 
 from encryptotel.demo.phone import Phone
 from pbx.events import CallTraced
+from pbx.orders import Orders
 from tests.office import NEVER, BusyPhone, Office, open_office, quiet
 
 
@@ -31,7 +32,7 @@ async def _ended_by(office: Office, kind: str, on_gone: Callable[[], object]) ->
     bob = BusyPhone(quiet) if kind == "busy" else Phone(quiet, ring_seconds=_patience(kind))
     await office.phone("102", bob)
     if kind == "callback":
-        call = exchange.orders.call_back(number="102", back="101", line=None, user="101")
+        call = Orders(exchange).call_back(number="102", back="101", line=None, user="101")
         await office.until(lambda: call.answered_at is not None)
     else:
         dialling = asyncio.ensure_future(alice.call("600" if kind == "echo" else "102"))
