@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -70,7 +70,12 @@ class Plans:
             session.add(kept)
 
         await self._database.together(add)
-        await self._alarm.set(row.id, at)
+        try:
+            await self._alarm.set(row.id, at)
+        except DBAPIError as error:  # it is kept all the same, and must not be asked for twice
+            log.error("a plan rings in this run only, the database fails: %s", error.orig)
+            wait = max(0.0, (at - datetime.now(UTC)).total_seconds())
+            asyncio.get_running_loop().call_later(wait, self._ring, row.id)
         return row
 
     async def of(self, extension: str) -> Sequence[PlanRow]:
