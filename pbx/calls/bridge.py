@@ -42,8 +42,9 @@ class Bridge:
         self._injectors: dict[Leg, KeyInjector] = {}
 
     def connect(self) -> None:
-        """Let sound flow. May be called again when the media of a leg changed."""
-        if self.first.ending is not None or self.second.ending is not None:
+        """Let sound flow, if there is still something to connect. May be called again when the
+        media of a leg changed."""
+        if self.dissolved or self.first.ending is not None or self.second.ending is not None:
             return
         alike = speak_alike(self.first.media.agreed_audio, self.second.media.agreed_audio)
         apart = self.waiting is not None or bool(self.muted) or self._announcing
@@ -98,7 +99,7 @@ class Bridge:
             await asyncio.gather(*(leg.until_over(channel.played()) for leg, channel in channels))
         finally:
             self._announcing = False
-            self.connect_again()
+            self.connect()
 
     def press(self, leg: Leg, key: str) -> None:
         """Let the other side hear a key as if `leg` had pressed it."""
@@ -135,12 +136,7 @@ class Bridge:
         """Nobody comes in the place of the side that was leaving."""
         self.leaving = self.waiting = None
         self._changed.set()
-        self.connect_again()
-
-    def connect_again(self) -> None:
-        """`connect`, if there is still something to connect."""
-        if not self.dissolved and self.first.ending is None and self.second.ending is None:
-            self.connect()
+        self.connect()
 
     def dissolve(self) -> tuple[Leg, Leg]:
         """Join them no more; both are let go and stay as they are."""

@@ -246,7 +246,7 @@ class Call(LegListener):
         bridge = self.bridge
         if bridge is not None:
             await asyncio.gather(bridge.first.wake(), bridge.second.wake())
-            bridge.connect_again()
+            bridge.connect()
             if self.recorder is not None:  # by the one who stayed
                 await self.announce(self.notice_of_recording)
 

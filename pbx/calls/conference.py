@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from pbx.calls.leg import Leg
+from pbx.media.audio import frames_of
 from pbx.media.clock import MediaClock
 from pbx.media.codecs import RATE
-from pbx.media.mixer import Mixer
+from pbx.media.mixer import mixed
 from pbx.media.tones import tone
 from pbx.ports import CallRefused
 
@@ -31,7 +32,6 @@ class Conference:
         "How many are being called just now."
         self._clock = clock
         self._rate = RATE
-        self._mixer = Mixer(self._rate)
         self._frames: dict[Leg, bytes] = {}
         self._tones: deque[bytes] = deque()
         self._changed = asyncio.Event()
@@ -79,11 +79,6 @@ class Conference:
             self.muted.discard(leg)
         self.on_change()
 
-    @property
-    def loudest(self) -> Leg | None:
-        """Who speaks just now."""
-        return self._mixer.loudest if self._mixer.loudest in self.legs else None
-
     async def over(self) -> None:
         """Wait until at most one is left and nobody is expected; then end it."""
         while self.expected or len(self.legs) > 1:
@@ -107,7 +102,7 @@ class Conference:
         wide = sum(leg.media.codec is not None and leg.media.codec.rate > RATE for leg in self.legs)
         rate = WIDEBAND if wide > 1 else RATE
         if rate != self._rate:
-            self._rate, self._mixer = rate, Mixer(rate)
+            self._rate = rate
             self._frames.clear()
             self._tones.clear()
         for leg in self.legs:
@@ -122,7 +117,7 @@ class Conference:
 
     def announce(self, pcm: bytes) -> None:
         """Let everybody hear something of ours."""
-        self._tones += self._mixer.cut(pcm)
+        self._tones += frames_of(pcm, self._rate)
 
     def _tick(self) -> None:
         legs = [leg for leg in self.legs if leg.ending is None]
@@ -131,5 +126,5 @@ class Conference:
         ]
         self._frames.clear()
         extra = self._tones.popleft() if self._tones else None
-        for leg, frame in zip(legs, self._mixer.mix(legs, speaking, extra), strict=True):
+        for leg, frame in zip(legs, mixed(speaking, extra, self._rate), strict=True):
             leg.audio_at(self._rate).play_live(frame)

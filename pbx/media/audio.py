@@ -129,7 +129,7 @@ class AudioChannel:
             self._tones += _cut(sound + self._silence * PAUSE_TICKS, self._size)
 
     def _frames(self, pcm: bytes) -> list[bytes]:
-        return _cut(resampled(pcm, self.rate), self._size)
+        return frames_of(pcm, self.rate)
 
     def close(self) -> None:
         """Let go of the clock and the port."""
@@ -252,6 +252,11 @@ class AudioChannel:
 def resampled(pcm: bytes, rate: int) -> bytes:
     """Sound of `RATE` at another; what is played often is kept."""
     return Resampler(RATE, rate)(pcm) if rate != RATE else pcm
+
+
+def frames_of(pcm: bytes, rate: int) -> list[bytes]:
+    """Sound of `RATE` as frames at another, the last one filled up with silence."""
+    return _cut(resampled(pcm, rate), 2 * rate // FRAMES)
 
 
 def _cut(pcm: bytes, size: int) -> list[bytes]:
