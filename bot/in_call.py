@@ -42,7 +42,7 @@ def _of_two(call: ActiveCall) -> bool:
 
 
 _FITS: Mapping[str, tuple[Callable[[ActiveCall], bool], str]] = {
-    "hang": (lambda call: True, "There is no call of yours to hang up."),
+    "hang up": (lambda call: True, "There is no call of yours to hang up."),
     "hold": (lambda call: _of_two(call) and not call.held, "There is no call to put on hold."),
     "resume": (lambda call: call.held, "No call is on hold."),
     "transfer": (_of_two, "There is no call to transfer."),
@@ -86,7 +86,7 @@ class InCall:
                 self.asking = _ASKS[what]
                 return Answered([])
             replies = await self._act(person, what, call_id)
-            done = Reply(text=_DONE.get(what) or _DONE.get(what.partition(" ")[0], ""))
+            done = Reply(text=_DONE.get(_verb(what), ""))
             return Answered([] if replies == [done] else replies)  # the call's message shows it
         if keys := _KEYS.fullmatch(text):
             return Answered(await self.do(person, "press " + "".join(keys[1].split())))
@@ -104,7 +104,7 @@ class InCall:
 
     async def do(self, person: Person, what: str) -> list[Reply]:
         """Do something with the call it can be done with; ask which where there are several."""
-        fits, none = _FITS.get(what) or _FITS[what.partition(" ")[0]]
+        fits, none = _FITS[_verb(what)]
         calls = tuple(call for call in self._operator.active_calls(person) if fits(call))
         if not calls:
             return [Reply(text=none)]
@@ -121,9 +121,10 @@ class InCall:
     async def _act(self, person: Person, what: str, call_id: str) -> list[Reply]:
         """Do something with a certain call."""
         self.forget_choice()
-        verb, _, keys = what.partition(" ")
+        verb = _verb(what)
+        keys = what[len(verb) + 1 :]
         match verb:
-            case "hang":
+            case "hang up":
                 await self._operator.hang_up(person, call_id)
                 return [Reply(text="Hanging up.", call_id=call_id)]
             case "press":
@@ -136,8 +137,13 @@ class InCall:
             case "keypad":
                 return [_keypad(call_id)]
             case _:
-                await self._operator.control(person, call_id, Control(what))
-        return [Reply(text=_DONE.get(what) or _DONE[verb])]
+                await self._operator.control(person, call_id, Control(verb))
+        return [Reply(text=_DONE[verb])]
+
+
+def _verb(what: str) -> str:
+    """What is to be done, without the keys that may follow."""
+    return what if what in _FITS else what.partition(" ")[0]
 
 
 def _which(calls: Sequence[ActiveCall]) -> Reply:

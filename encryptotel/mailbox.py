@@ -17,6 +17,7 @@ from pbx.events import MessageLeft
 from pbx.media import ogg
 from pbx.media.codecs import RATE
 from store.database import Database
+from store.newest import keep_newest
 from store.tables import VoicemailRow
 
 log = logging.getLogger(__name__)
@@ -82,12 +83,6 @@ class Mailbox:
 
 async def _keep(session: AsyncSession, row: VoicemailRow) -> None:
     session.add(row)
-    await session.flush()
-    older = (
-        select(VoicemailRow.id)
-        .where(col(VoicemailRow.extension) == row.extension)
-        .order_by(col(VoicemailRow.at).desc())
-        .offset(MAX_MESSAGES)
+    await keep_newest(
+        session, VoicemailRow, col(VoicemailRow.extension) == row.extension, MAX_MESSAGES
     )
-    ids = list((await session.execute(older)).scalars())
-    await session.execute(delete(VoicemailRow).where(col(VoicemailRow.id).in_(ids)))

@@ -21,6 +21,7 @@ from sqlmodel import col, delete, select
 
 from pbx.texts import Delivery, Text
 from store.database import Database
+from store.newest import keep_newest
 from store.tables import TextRow
 
 log = logging.getLogger(__name__)
@@ -235,15 +236,7 @@ async def _keep(session: AsyncSession, row: TextRow) -> bool:
     if await session.get(TextRow, row.id) is not None:
         return False
     session.add(row)
-    await session.flush()
-    older = (
-        select(TextRow.id)
-        .where(col(TextRow.recipient) == row.recipient)
-        .order_by(col(TextRow.at).desc())
-        .offset(MAX_WAITING)
-    )
-    ids = list((await session.execute(older)).scalars())
-    await session.execute(delete(TextRow).where(col(TextRow.id).in_(ids)))
+    await keep_newest(session, TextRow, col(TextRow.recipient) == row.recipient, MAX_WAITING)
     return True
 
 

@@ -31,21 +31,14 @@ class Orders:
         `line` is the zone of the trunk to use for the first; the second takes the trunk of its
         own country. Raises `CallRefused` if either may not be called.
         """
-        permits: list[Permit] = []
-        try:
-            self._check_room()
+        self._check_room()
+        with self._permits() as permits:
             first = None
             if number != ECHO:
                 first = self._party(number, line, user, number_shown=back, permits=permits)
             second = self._party(back, None, user, number_shown=number, permits=permits)
-        except CallRefused:
-            for permit in permits:
-                self._exchange.gatekeeper.release(permit)
-            raise
         call = self._exchange.new_call(caller=back, callee=number, user=user, kind="callback")
-
-        for permit in permits:
-            self._exchange.hold(call, permit)
+        self._hold(call, permits)
 
         async def course() -> Ending:
             ring = self._ring_timeout
@@ -72,42 +65,38 @@ class Orders:
         `source` is the address of the phone that wants it, empty for a command. Raises
         `CallRefused` when that does not come about."""
         shown = next((one.peer for one in call.legs if one is not leg and one.answered), leg.peer)
-        with self._permitted(call) as permits:
+        with self._permits() as permits:
             party = self._party(
                 number, None, user, number_shown=shown, permits=permits, source=source
             )
             await call.transfer(
                 leg, party.targets, ring_timeout=self._ring_timeout, hang_up=hang_up
             )
+        self._hold(call, permits)
 
     async def add_party(self, call: Call, number: str, *, line: str | None, user: str) -> None:
         """Bring an extension or +E.164 into a call, which becomes a conference. Raises
         `CallRefused` when they cannot be called; that they do not come is told as a notice."""
-        with self._permitted(call) as permits:
+        with self._permits() as permits:
             party = self._party(number, line, user, number_shown=user, permits=permits)
-            if not await bring(call, party, self._ring_timeout):
-                for permit in permits:
-                    self._exchange.gatekeeper.release(permit)
-                permits.clear()
+            came = await bring(call, party, self._ring_timeout)
+        if came:
+            self._hold(call, permits)
+        else:
+            self._release(permits)
 
     def conference(self, numbers: Sequence[str], *, line: str | None, user: str) -> Call:
         """Call several together, each an extension or +E.164. Raises `CallRefused` if one of
         them may not be called."""
-        permits: list[Permit] = []
-        try:
-            self._check_room()
+        self._check_room()
+        with self._permits() as permits:
             parties = [
                 self._party(number, line, user, number_shown=user, permits=permits)
                 for number in numbers
             ]
-        except CallRefused:
-            for permit in permits:
-                self._exchange.gatekeeper.release(permit)
-            raise
         callee = ", ".join(number for number in numbers if number != user)[:80]
         call = self._exchange.new_call(caller=user, callee=callee, user=user, kind="conference")
-        for permit in permits:
-            self._exchange.hold(call, permit)
+        self._hold(call, permits)
         self._exchange.run(call, confer(call, parties, ring_timeout=self._ring_timeout))
         return call
 
@@ -116,18 +105,22 @@ class Orders:
         return self._exchange.settings.ring_timeout
 
     @contextlib.contextmanager
-    def _permitted(self, call: Call) -> Iterator[list[Permit]]:
-        """What is admitted in the block is held by the call afterwards, or released at once when
-        it fails."""
+    def _permits(self) -> Iterator[list[Permit]]:
+        """What is admitted in the block is released at once when it fails."""
         permits: list[Permit] = []
         try:
             yield permits
         except BaseException:
-            for permit in permits:
-                self._exchange.gatekeeper.release(permit)
+            self._release(permits)
             raise
+
+    def _hold(self, call: Call, permits: Sequence[Permit]) -> None:
         for permit in permits:
             self._exchange.hold(call, permit)
+
+    def _release(self, permits: Sequence[Permit]) -> None:
+        for permit in permits:
+            self._exchange.gatekeeper.release(permit)
 
     def _check_room(self) -> None:
         if self._exchange.draining:

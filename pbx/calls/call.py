@@ -234,8 +234,7 @@ class Call(LegListener):
             raise
         try:
             self.give_over(leg, new, hang_up=hang_up)
-        except CallRefused as refused:
-            new.hang_up(refused.reason)
+        except CallRefused:
             bridge.stay()
             raise
         await self.wake()
@@ -251,12 +250,15 @@ class Call(LegListener):
                 await self.announce(self.notice_of_recording)
 
     def give_over(self, leg: Leg, new: Leg, *, hang_up: bool = True) -> None:
-        """Let `new` talk in the place of `leg`. Raises `CallRefused` when the other side has
-        hung up meanwhile."""
-        bridge = self._bridge_of(leg)
-        if bridge.other(leg).ending is not None:
-            new.hang_up("the other side hung up")
-            raise CallRefused(487, "the other side hung up")
+        """Let `new` talk in the place of `leg`. Raises `CallRefused` when there is no such place
+        any more; `new` is hung up then."""
+        try:
+            bridge = self._bridge_of(leg)
+            if bridge.other(leg).ending is not None:
+                raise CallRefused(487, "the other side hung up")
+        except CallRefused as refused:
+            new.hang_up(refused.reason)
+            raise
         if self.recorder is not None and leg.peer in self._recorded:
             self._owner_gone()
         self.left.add(leg.peer)

@@ -35,7 +35,6 @@ class Conference:
         self._frames: dict[Leg, bytes] = {}
         self._tones: deque[bytes] = deque()
         self._changed = asyncio.Event()
-        self._closing = False
 
     # ── who is in it ────────────────────────────────────────────────────────────────────
     def add(self, leg: Leg) -> None:
