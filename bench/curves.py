@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.asterisk import Asterisk, installed
+from bench.conference import Mixed, meeting
 from bench.crowd import Crowd, CrowdedExchange, rest
 from bench.process import Unavailable
 from bench.report import machine
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 CALLS = (1, 25, 50, 100, 150, 200, 300, 400)
 PHONES = (1, 1000, 5000, 10_000, 15_000, 20_000)
-QUICK_CALLS, QUICK_PHONES = (1, 20, 60), (1, 500, 1000)
+PARTIES = (2, 5, 10, 20, 30, 40, 50)
+QUICK_CALLS, QUICK_PHONES, QUICK_PARTIES = (1, 20, 60), (1, 500, 1000), (2, 20, 50)
 RUNS = 3
 """Runs for each number of calls; the one that neighbours disturbed least is drawn."""
 REFRESHED = 1000
@@ -129,6 +131,18 @@ def measure_phones(options: Options) -> list[PhonePoint]:
                 crowd.register([WARM + index for index in again])
                 refresh = (server.cpu() - busy) / len(again) * 1e6
             found.append(PhonePoint(phones, held, refresh))
+    return found
+
+
+def measure_parties(options: Options) -> list[Mixed]:
+    """A room with more and more people who all speak."""
+    steps, seconds = (QUICK_PARTIES, 2.0) if options.quick else (PARTIES, 4.0)
+    found: list[Mixed] = []
+    with meeting(options.folder / "parties", CORE) as parties:
+        for count in steps:
+            parties.grow(count)
+            parties.run(6.0)
+            found.append(min((parties.run(seconds) for _ in range(RUNS)), key=lambda r: r.others))
     return found
 
 
@@ -252,6 +266,29 @@ def draw_phones(points: Sequence[PhonePoint], file: Path, where: str) -> None:
     _save(figure, file)
 
 
+def draw_parties(points: Sequence[Mixed], file: Path, where: str) -> None:
+    """Two panels over the number of parties."""
+    last = points[-1]
+    title = (
+        f"A conference of {last.parties} who all speak: {last.cpu_percent:.0f} % of one core, "
+        f"p99 {last.late_p99_ms:.1f} ms late"
+    )
+    below = f"G.711, 20 ms; each hears all others and not themselves. {where}"
+    figure, (busy, late) = _figure(1, 2, title, below)
+    parties = [point.parties for point in points]
+    _line(busy, OURS, parties, [point.cpu_percent for point in points])
+    busy.set_title("CPU of one core (%)", loc="left")
+    _line(late, OURS, parties, [point.late_p99_ms for point in points])
+    late.set_title("lateness of the mix, 99th percentile (ms)", loc="left")
+    late.axhline(5.0, color=INK, linewidth=0.8, linestyle=":")
+    late.annotate("goal: below 5 ms", (2, 5.0), fontsize=8, va="bottom")
+    for axes in (busy, late):
+        axes.set_xlabel("parties")
+        axes.set_xlim(0)
+        axes.set_ylim(0)
+    _save(figure, file)
+
+
 def draw_pyvoip(
     ours: Sequence[pyvoip.Point], theirs: Sequence[pyvoip.Point], file: Path, where: str
 ) -> None:
@@ -287,11 +324,14 @@ def curves(options: Options, target: Path) -> None:
     draw_pyvoip(ours, theirs, target / "pyvoip.svg", where)
     calls = measure_calls(options)
     draw_calls(calls, target / "calls.svg", where)
+    parties = measure_parties(options)
+    draw_parties(parties, target / "conference.svg", where)
     phones = measure_phones(options)
     draw_phones(phones, target / "registrations.svg", where)
     document = {
         "machine": about,
         "calls": [asdict(point) for point in calls],
+        "parties": [asdict(point) for point in parties],
         "registrations": [asdict(point) for point in phones],
         "legs": [asdict(point) for point in (*ours, *theirs)],
     }

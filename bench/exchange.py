@@ -58,6 +58,9 @@ def configuration(
     *,
     srtp: bool = False,
     tcp_port: int = 0,
+    leads_to: str = EXTENSION,
+    owner: str = "101",
+    rooms: Sequence[str] = (),
 ) -> str:
     """The exchange's config: the caller is a static trunk, extensions are plain phones."""
     policy = "require" if srtp else "off"
@@ -72,10 +75,11 @@ def configuration(
         ),
         _table("[media]", rtp_ports=list(RTP_PORTS), silence_timeout=900),
         _table("[calls]", max_calls=5000),
-        _table("[owner]", name="Owner", extension="101", region="US"),
+        _table("[owner]", name="Owner", extension=owner, region="US"),
         _table("[limits]", trunk_calls_at_once=500, trunk_calls_per_hour=100_000),
         _table("[guard]", requests_per_second=100_000, failures=100_000),
         _table("[log]", level="warning"),
+        _table("[web]", on=False),  # several exchanges run side by side
     ]
     parts += [
         _table("[[extension]]", number=number, name=f"Bench {number}", secret=SECRET, srtp=policy)
@@ -107,8 +111,9 @@ def configuration(
             srtp="off",
             max_calls=5000,
         ),
-        _table("[[route]]", number="+12025550199", to=EXTENSION),
+        _table("[[route]]", number="+12025550199", to=leads_to),
     ]
+    parts += [_table("[[room]]", number=number) for number in rooms]
     return "\n".join(parts)
 
 
@@ -138,6 +143,11 @@ class Exchange(Server):
     """Our exchange, from spawn to SIGTERM."""
 
     name = "encryptotel"
+    leads_to = EXTENSION
+    "What the number the caller dials rings."
+    rooms: Sequence[str] = ()
+    owner = "101"
+    "Whose extension the owner's is."
 
     def __init__(self, wiring: Wiring, folder: Path, carrier: Address | None = None) -> None:
         super().__init__(wiring, folder)
@@ -174,6 +184,9 @@ class Exchange(Server):
             ("101", EXTENSION),
             srtp=self.wiring.media.srtp,
             tcp_port=self.address[1],
+            leads_to=self.leads_to,
+            owner=self.owner,
+            rooms=self.rooms,
         )
         more = [_table(f"[{name}]", **values) for name, values in self.sections.items()]
         self.config.write_text("\n".join([text, *more]))

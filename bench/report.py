@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench.process import BenchError
@@ -151,7 +152,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
     for row in rows:
         note = row.failed or row.skipped or row.detail
         if note:
-            console.print(f"[bold]{row.key}[/]: ", note, sep="", highlight=False)
+            console.print(f"[bold]{row.key}[/]: ", escape(note), sep="", highlight=False)
 
 
 MARKERS = ("<!-- figures: written by python -m bench --report -->", "<!-- end of figures -->")

@@ -11,6 +11,8 @@ from bot.replies import Button
 
 MAX_NOTICES = 3
 RECORDING = "● Recording."
+PRIVATE = "Private: end to end. Your phones encrypt the call for each other; I cannot hear it."
+NOT_PRIVATE = "Not private any more: a phone ended the encryption from end to end."
 HOW_TO_OPEN = "Only you can open it: encryptotel recording open FILE, or age -d."
 
 
@@ -28,7 +30,11 @@ class Card:
     _muted: bool = False
     _back: str = ""
     _recording: bool = False
+    _private: bool = False
     _conferring: str = ""
+    _locked: bool = False
+    _moderates: bool = False
+    _speaking: str = ""
     _third: str = ""
     "Somebody who is being called as well."
     _notices: list[str] = field(default_factory=list)
@@ -56,8 +62,16 @@ class Card:
                 self._third = ""
             case Step.RECORDING | Step.NOT_RECORDING:
                 self._recording = progress.step is Step.RECORDING
+            case Step.PRIVATE | Step.NOT_PRIVATE:
+                self._private = progress.step is Step.PRIVATE
             case Step.CONFERRING:
                 self._conferring, self._third = progress.text, ""
+                self._locked, self._moderates = progress.locked, progress.moderates
+            case Step.BROADCAST | Step.BROADCAST_OVER:
+                self._step, self.title, self._state = progress.step, told(progress), ""
+                self.over = progress.step is Step.BROADCAST_OVER
+            case Step.SPEAKING:
+                self._speaking = f"Speaking: {progress.peer}."
             case Step.TRANSFERRED:
                 self.over, self._state = True, told(progress)
             case Step.MISSED:
@@ -71,9 +85,10 @@ class Card:
         """The whole message."""
         held = "On hold: they hear music." if self._held and not self.over else ""
         muted = "Muted: they do not hear you." if self._muted and not self.over else ""
-        more = () if self.over else (self._conferring, self._third)
+        more = () if self.over else (self._conferring, self._speaking, self._third)
         recording = RECORDING if self._recording and not self.over else ""
-        lines = [self.title, self._state, *more, recording, held, muted, *self._notices]
+        private = PRIVATE if self._private else ""
+        lines = [self.title, self._state, private, *more, recording, held, muted, *self._notices]
         return "\n".join(line for line in lines if line)
 
     @property
@@ -81,6 +96,8 @@ class Card:
         """What can be done with the call now."""
         if self.over:
             return call_back(self._back)
+        if self._step is Step.BROADCAST:
+            return ()
         if self._step is Step.INCOMING:
             buttons = (self._button("Answer"), self._button("Reject"), self._button("Mailbox"))
             if not self._back:
@@ -89,10 +106,14 @@ class Card:
             return (*buttons, later, Button(label="Block", says=f"block {self._back}"))
         if self._step is Step.RINGING:
             return (self._button("Hang up"),)
+        if self._private:  # what needs its sound cannot be done
+            return (self._button("Hang up"), self._button("Keypad"))
         mute = self._button("Unmute" if self._muted else "Mute")
         record = self._button("Stop recording" if self._recording else "Record")
         if self._conferring:
-            return (self._button("Hang up"), mute, record, self._button("Add"))
+            lock = self._button("Unlock" if self._locked else "Lock")
+            moderating = (lock, self._button("Kick")) if self._moderates else ()
+            return (self._button("Hang up"), mute, record, self._button("Add"), *moderating)
         return (
             self._button("Hang up"),
             mute,
@@ -118,15 +139,21 @@ def told(progress: Progress) -> str:
             return f"{progress.peer} answered."
         case Step.JOINED:
             return "You are connected."
-        case Step.NOTICE | Step.QUESTION:
+        case Step.NOTICE | Step.QUESTION | Step.REMINDER | Step.REMINDER_AGAIN | Step.CONSENT:
             return progress.text
+        case Step.NAMED:
+            return "They say who they are."
+        case Step.PRIVATE:
+            return PRIVATE
+        case Step.NOT_PRIVATE:
+            return NOT_PRIVATE
         case Step.RECORDED:
             length = clock(progress.seconds)
             cut = f" It stopped too early: {progress.text}." if progress.text else ""
             return f"Recording of your call with {progress.peer}, {length}.{cut} {HOW_TO_OPEN}"
         case Step.TRANSFERRED:
             return f"Transferred to {progress.peer}."
-        case Step.CONFERRING:
+        case Step.CONFERRING | Step.BROADCAST | Step.BROADCAST_OVER:
             return progress.text
         case Step.TEXT:
             return f"{progress.peer} writes:\n{progress.text}"
@@ -134,7 +161,8 @@ def told(progress: Progress) -> str:
             return f"You missed a call from {progress.peer}."
         case Step.VOICEMAIL:
             length = clock(progress.seconds)
-            return f"Voice message from {progress.peer}, {length}."
+            said = f"\n“{progress.text}”" if progress.text else ""
+            return f"Voice message from {progress.peer}, {length}.{said}"
         case Step.ENDED:
             if progress.text == "declined":
                 return "The call was declined."
@@ -157,6 +185,11 @@ def pair(call: ActiveCall) -> str:
 def call_back(number: str) -> tuple[Button, ...]:
     """A button that calls somebody back whose number is known."""
     return (Button(label="Call back", says=f"call {number}"),) if number else ()
+
+
+def delete_message(id: str) -> Button:
+    """A button that deletes a voice message."""
+    return Button(label="Delete", says=f"delete message #{id}")
 
 
 def sentence(text: str) -> str:

@@ -31,7 +31,7 @@ class Console:
         """Print one reply; what the person is typing just now is put back below it."""
         if not reply.text:
             return
-        said = reply.text if reply.file is None else f"{reply.text}\n{_saved(reply.file)}"
+        said = reply.text if reply.file is None else f"{reply.text}\n{_seen(reply.file)}"
         text = "\n".join(f"bot> {line}" for line in said.splitlines())
         if self._at_terminal and not self._closed:
             print(f"\r\x1b[K{text}\n{PROMPT}{readline.get_line_buffer()}", end="", flush=True)
@@ -77,8 +77,10 @@ class Console:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
 
 
-def _saved(file: Attachment) -> str:
-    """Put a file where its reader alone can open it; where that is."""
+def _seen(file: Attachment) -> str:
+    """A file as text, or put where its reader alone can open it and where that is."""
+    if file.drawn:
+        return file.drawn
     path = Path(tempfile.mkdtemp(prefix="encryptotel-")) / file.name
     path.write_bytes(file.content)
     return f"saved as {path}"

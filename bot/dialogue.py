@@ -8,18 +8,23 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from bot import phones
 from bot.awaited import Awaited, naming
+from bot.calendars import about_calendars, follow, sent
 from bot.card import clock, pair, sentence
-from bot.heard import ContactFile, Heard, Place, SharedContact, VoiceNote
+from bot.heard import CalendarFile, ContactFile, Heard, Place, SharedContact, VoiceNote
 from bot.in_call import InCall
+from bot.in_room import in_room
 from bot.moments import moment
 from bot.news import News
-from bot.past import past_calls, recordings, voice_messages
+from bot.numbers import about_numbers
+from bot.past import deleted, past_calls, recordings, voice_messages
 from bot.personal import about_oneself, at_place
-from bot.planned import dropped, heard, listed, planned
+from bot.planned import heard, planned
 from bot.ports import (
     Listen,
     Operator,
@@ -33,7 +38,10 @@ from bot.ports import (
     Understand,
 )
 from bot.questions import cannot_yet, question_for
+from bot.reminders import about_reminders, dropped, edited, listed, remind
 from bot.replies import Button, Reply
+from bot.shown import who_watches
+from bot.wishes import about_calls
 from nlp import commands
 from nlp.commands import Party, command_from_json, command_to_json
 from nlp.context import MAX_CHARACTERS
@@ -51,14 +59,24 @@ HELP = """\
 I place calls for you. For example:
   Call +1 202 555 0143 from the USA line, then call me back on 101
   Call Bob · Call Bob at 5pm · Call again · Hang up
-  Put her on hold · Mute me · Press 12#
+  Put her on hold · Mute me · Press 12# · Park this call · Call 102 when free
   Who called me today? · Any missed calls?
   Record this call · Always record my calls · My recordings
+  Join the Team room · Lock the room · Kick Bob · Mute Bob
   Play my last voicemail · Block +1 202 555 0143
+  If I don't answer send my calls to Bob · My redirections · Do not disturb me until 9
+  Ask unknown callers for their name · Always let Bob through · Hide my number · My settings
+  My greeting is: I am on holiday · My pin is …
   Text Bob: I am late
+  Remind me by phone every weekday at 8 to take my pills · My reminders
+  Remind me 15 minutes before the dentist on Friday at 3 · Snooze · Done
+  Sync my calendar https://… · Call me 15 minutes before every meeting · My calendars
+  What's on today? · Put lunch with Bob tomorrow at noon on my calendar
+  A number for the Facebook ad · How did the Facebook number do last week?
+  A relay number between Bob and +44 20 7946 0321
   Save Bob as +44 20 7946 0321 · Show my contacts
-  Invite Bob · Status
-  My time zone is Europe/Berlin · Export my data · Forget me"""
+  Set up my phone · My phones · Invite Bob · Status · Who is watching?
+  My time zone is Europe/Berlin · I'm in Tokyo until Friday · Export my data · Forget me"""
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
 NOT_HEARD = (
     "I did not make that out. By voice I know for instance “call” with the name of a contact, "
@@ -71,7 +89,9 @@ INVITE_WHOM = (
     "Whom? Say for example “invite Bob”, “invite Bob as a guest” (who can call inside only), or "
     "“invite me” for another chat of yours."
 )
-_COSTLY = (commands.Call, commands.Message, commands.Conference)
+_COSTLY = (
+    commands.Call, commands.Message, commands.Conference, commands.Redirect, commands.Remind,
+)  # fmt: skip
 "What may leave through a trunk."
 MAX_UNASKED = 12
 "Commands that wait to be completed."
@@ -152,6 +172,8 @@ class Dialogue:
                     return [await self._keep([(heard.name, heard.number)])]
                 case ContactFile():
                     return [await self._keep(await self._operator.read_contacts(heard.content))]
+                case CalendarFile():
+                    return [await sent(self._operator, self.person, heard.content)]
                 case Place():
                     return [await at_place(self._operator, heard.latitude, heard.longitude)]
                 case VoiceNote():
@@ -168,11 +190,28 @@ class Dialogue:
             return await self._press(*pressed.groups())
         if about_call := await self._in_call.heard(self.person, text):
             return about_call.replies or self._ask_for(self._in_call.asking)
+        moderated = in_room(self._operator, self.person, text)
+        if moderated is not None:
+            return moderated
         if dropping := await heard(self._operator, self.person, text):
             return [dropping]
-        if personal := await about_oneself(self._operator, self.person, text):
+        if about := await about_calendars(self._operator, self.person, text, self._understand):
+            return [about]
+        if reminding := await about_reminders(self._operator, self.person, text):
+            return [reminding]
+        if deleting := await deleted(self._operator, self.person, text):
+            return [deleting]
+        if wished := await about_calls(self._operator, self.person, text):
+            return wished
+        if numbered := await about_numbers(self._operator, self.person, text):
+            return numbered
+        if about_phone := await phones.heard(self._operator, self.person, text):
+            return [about_phone]
+        if personal := await about_oneself(self._operator, self.person, text, self._understand):
             self.person, reply = personal
             return [reply]
+        if watching := who_watches(self._operator, self.person, text):
+            return [watching]
         picked = self._awaiting and self._awaiting.open and self._awaiting.chosen(text)
         if picked and text.isdecimal():
             self._awaiting = None
@@ -259,6 +298,7 @@ class Dialogue:
         self._history = (*self._history, command)[-MAX_HISTORY:]
 
     async def _do(self, command: commands.Command) -> list[Reply]:
+        handling = self._operator.handling
         try:
             match command:
                 case commands.Call():
@@ -288,16 +328,26 @@ class Dialogue:
                     return [await listed(self._operator, self.person)]
                 case commands.CancelReminder():
                     return [await dropped(self._operator, self.person, command.which or "")]
+                case commands.EditReminder():
+                    return [await edited(self._operator, self.person, command)]
+                case commands.Calendar():
+                    return [await follow(self._operator, self.person, command)]
+                case commands.Remind():
+                    return [await remind(self._operator, self.person, command)]
                 case commands.Redial():
                     return await self._ask_first(await self._operator.last_called(self.person))
                 case commands.History():
                     return [await past_calls(self._operator, self.person, command)]
                 case commands.Voicemail():
                     return await voice_messages(self._operator, self.person)
-                case commands.Status() | commands.Devices():
+                case commands.AddDevice():
+                    return [await phones.set_up(self._operator, self.person, command.name or "")]
+                case commands.Devices():
+                    return [await phones.listed(self._operator, self.person)]
+                case commands.Status():
                     return [Reply(text=describe(self._operator.state(self.person)))]
                 case commands.Help():
-                    return [Reply(text=HELP)]
+                    return [Reply(text=f"{HELP}\n{_codes(self._operator.codes())}")]
                 case commands.Invite():
                     return await self._invite(command)
                 case commands.ContactAdd() if command.name and command.party:
@@ -308,9 +358,19 @@ class Dialogue:
                 case commands.ContactRemove() if command.name:
                     name = await self._operator.remove_contact(self.person, command.name)
                     return [Reply(text=f"{name} is no longer among your contacts.")]
+                case commands.TrackingNumber():
+                    return [Reply(text=await self._operator.tracking.take(self.person, command))]
+                case commands.Statistics():
+                    return [await self._operator.tracking.statistics(self.person, command)]
+                case commands.Redirect():
+                    return [Reply(text=await handling.redirect(self.person, command))]
+                case commands.DoNotDisturb():
+                    return [Reply(text=await handling.do_not_disturb(self.person, command))]
+                case commands.HideNumber():
+                    return [Reply(text=await handling.hide_number(self.person, command))]
                 case commands.Block() | commands.Unblock() if command.party:
                     on = isinstance(command, commands.Block)
-                    who = await self._operator.block(self.person, command.party, on=on)
+                    who = await handling.block(self.person, command.party, on=on)
                     done = "cannot call you any more" if on else "can call you again"
                     return [Reply(text=f"{who} {done}.")]
                 case commands.Contacts():
@@ -420,17 +480,28 @@ class Dialogue:
         return "\n".join([*lines, f"… and {left} more"] if left else lines)
 
     def _on_progress(self, progress: Progress) -> None:
+        if progress.step is Step.MOVED:
+            self.person = replace(self.person, timezone=progress.about)
+            return
         self._asked_yes_elsewhere |= not progress.call_id and progress.step is Step.QUESTION
         self._push(self._news.take(progress))
 
 
-def _whom(command: commands.Call | commands.Message | commands.Conference) -> Sequence[Party]:
+def _whom(
+    command: commands.Call
+    | commands.Message
+    | commands.Conference
+    | commands.Redirect
+    | commands.Remind,
+) -> Sequence[Party]:
     """Whom a command would reach."""
     match command:
         case commands.Call():
             return command.to
         case commands.Conference():
             return command.participants
+        case commands.Redirect(to=Party() as first):
+            return (first, *command.also)
     return (command.to,) if command.to else ()
 
 
@@ -438,6 +509,11 @@ def _gives(slot: str, found: Sequence[commands.Command]) -> bool:
     """Whether an answer gave the slot that was asked for."""
     intent, _, name = slot.partition(".")
     return any(c.intent == intent and getattr(c, name, None) for c in found)
+
+
+def _codes(codes: Sequence[tuple[str, str]]) -> str:
+    """What can be dialled on a phone."""
+    return "\n".join(["From your phone:", *(f"  {one} {does}" for one, does in codes)])
 
 
 def describe(state: State) -> str:

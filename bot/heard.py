@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 MAX_CARDS_BYTES = 1_000_000
 "Of a file of contacts."
+MAX_CALENDAR_BYTES = 10_000_000
 MAX_VOICE_BYTES = 1_000_000
 MAX_VOICE_SECONDS = 60
 
@@ -26,6 +27,13 @@ class ContactFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalendarFile:
+    """iCalendar (RFC 5545), unread."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """Where somebody is, in degrees."""
 
@@ -40,4 +48,4 @@ class VoiceNote:
     content: bytes
 
 
-Heard = str | SharedContact | ContactFile | Place | VoiceNote
+Heard = str | SharedContact | ContactFile | CalendarFile | Place | VoiceNote

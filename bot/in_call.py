@@ -15,10 +15,11 @@ from nlp.commands import Party
 # What buttons say that are about one certain call.
 _PRESSED = re.compile(
     r"(hang up|hold|resume|mute|unmute|answer|reject|mailbox|later|keypad|transfer|add|record"
-    r"|stop recording|press [0-9*#])"
+    r"|stop recording|park|press [0-9*#])"
     r" #([0-9a-f]{6,16})"
 )
 _KEYS = re.compile(r"press\s+((?:[0-9*#]\s*){1,32})", re.IGNORECASE)
+_PARK = re.compile(r"park(?: (?:this|the|him|her|them|it|my))?(?: call)?", re.IGNORECASE)
 _DONE = {
     "hold": "They are on hold and hear music.",
     "resume": "You hear each other again.",
@@ -45,6 +46,7 @@ _FITS: Mapping[str, tuple[Callable[[ActiveCall], bool], str]] = {
     "hang up": (lambda call: True, "There is no call of yours to hang up."),
     "hold": (lambda call: _of_two(call) and not call.held, "There is no call to put on hold."),
     "resume": (lambda call: call.held, "No call is on hold."),
+    "park": (_of_two, "There is no call to park."),
     "transfer": (_of_two, "There is no call to transfer."),
     "mute": (lambda call: call.joined and not call.muted, "There is no call to mute."),
     "unmute": (lambda call: call.muted, "No call is muted."),
@@ -90,6 +92,8 @@ class InCall:
             return Answered([] if replies == [done] else replies)  # the call's message shows it
         if keys := _KEYS.fullmatch(text):
             return Answered(await self.do(person, "press " + "".join(keys[1].split())))
+        if _PARK.fullmatch(text):
+            return Answered(await self.do(person, "park"))
         if text.lower() in ("keypad", "mailbox", "later"):
             return Answered(await self.do(person, text.lower()))
         if text.isdecimal() and len(text) < 4 and 1 <= int(text) <= len(self._choices):
@@ -132,6 +136,10 @@ class InCall:
             case "transfer" if keys:
                 who = await self._operator.transfer(person, call_id, self._to)
                 return [Reply(text=f"Transferring to {who} …", call_id=call_id)]
+            case "park":
+                place = self._operator.park(person, call_id)
+                text = f"Parked: dial {place} from any of our phones to take it."
+                return [Reply(text=text, call_id=call_id)]
             case "later":
                 return [planned(await self._operator.call_back_later(person, call_id), person)]
             case "keypad":

@@ -7,8 +7,9 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from bot.bounded import Bounded
-from bot.card import Card, call_back, told
+from bot.card import Card, call_back, delete_message, told
 from bot.ports import Progress, Step
+from bot.reminders import answers, consents
 from bot.replies import Button, Letter, Reply
 
 MAX_CARDS = 100
@@ -28,13 +29,19 @@ class News:
         text = told(progress)
         if progress.step is Step.TEXT:
             return _letter(text, progress)
+        if progress.step in (Step.REMINDER, Step.REMINDER_AGAIN):
+            again = progress.step is Step.REMINDER_AGAIN
+            return Reply(text=text, buttons=answers(progress.about, again=again))
+        if progress.step is Step.CONSENT:
+            return Reply(text=text, buttons=consents(progress.about))
         if not progress.call_id:
             asked = progress.step is Step.QUESTION
             return Reply(text=text, buttons=YES_OR_NO if asked else call_back(progress.back))
-        if progress.step is Step.RECORDED:
+        if progress.step in (Step.RECORDED, Step.NAMED):
             return Reply(text=text, file=progress.file)
         if progress.step is Step.VOICEMAIL:
-            return Reply(text=text, file=progress.file, buttons=call_back(progress.back))
+            buttons = (*call_back(progress.back), delete_message(progress.about))
+            return Reply(text=text, file=progress.file, buttons=buttons)
         call_id = progress.call_id
         card = self.card(call_id, "A call of yours")
         card.take(progress)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from bot.card import HOW_TO_OPEN, call_back, clock
+from bot.card import HOW_TO_OPEN, call_back, clock, delete_message
 from bot.ports import Operator, PastCall, Person
 from bot.replies import Button, Reply
 from nlp.commands import History
 from nlp.periods import stretch
 
+# What the button of a voice message says.
+_DELETE = re.compile(r"delete message #([0-9a-f]{6,16})")
 MAX_PAST = 15
 "Past calls shown at once."
 MAX_BUTTONS = 3
@@ -45,10 +48,19 @@ async def voice_messages(operator: Operator, person: Person) -> list[Reply]:
         Reply(
             text=f"{one.peer}, {one.at.astimezone(zone):%a %d %b %H:%M}, {clock(one.seconds)}",
             file=one.file,
-            buttons=call_back(one.back),
+            buttons=(*call_back(one.back), delete_message(one.id)),
         )
         for one in reversed(found)
     ]
+
+
+async def deleted(operator: Operator, person: Person, text: str) -> Reply | None:
+    """What the button of a voice message does; None for anything else."""
+    pressed = _DELETE.fullmatch(text)
+    if pressed is None:
+        return None
+    gone = await operator.delete_voicemail(person, pressed[1])
+    return Reply(text="Deleted." if gone else "That message is gone already.")
 
 
 async def recordings(operator: Operator, person: Person) -> list[Reply]:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
-from bot.replies import Attachment
-from nlp.commands import Call, Command, Conference, Message, Party, Understanding
+from bot.replies import Attachment, Reply
+from nlp.commands import (
+    Call,
+    Command,
+    Conference,
+    DoNotDisturb,
+    HideNumber,
+    Message,
+    Party,
+    Redirect,
+    Remind,
+    Statistics,
+    TrackingNumber,
+    Understanding,
+    When,
+)
 
 
 class Role(StrEnum):
@@ -142,13 +156,28 @@ class Step(StrEnum):
     RECORDING = "recording"
     NOT_RECORDING = "not recording"
     RECORDED = "recorded"
+    PRIVATE = "private"
+    "Encrypted from phone to phone: we cannot hear it."
+    NOT_PRIVATE = "not private"
     TRANSFERRED = "transferred"
     CONFERRING = "conferring"
+    NAMED = "named"
+    "A caller who was asked said their name."
+    BROADCAST = "broadcast"
+    BROADCAST_OVER = "broadcast over"
+    SPEAKING = "speaking"
     NOTICE = "notice"
     QUESTION = "question"
     MISSED = "missed"
     VOICEMAIL = "voicemail"
     TEXT = "text"
+    REMINDER = "reminder"
+    REMINDER_AGAIN = "reminder again"
+    "One of a series."
+    CONSENT = "consent"
+    "Whether somebody may remind them."
+    MOVED = "moved"
+    "Their clock is another; `about` is the zone."
     ENDED = "ended"
 
 
@@ -165,8 +194,14 @@ class Progress:
     text: str = ""
     seconds: int = 0
     back: str = ""
+    locked: bool = False
+    "Of a conference: whether nobody else comes in."
+    moderates: bool = False
+    "Whether the person may lock it and send others away."
     file: Attachment | None = None
-    "What they said on the answerphone, or a recording, which is encrypted."
+    "What they said on the answerphone, or their name, or a recording, which is encrypted."
+    about: str = ""
+    "The id of a voice message or of what rang; of a consent who wants it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,9 +268,52 @@ class Planned:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reminder:
+    """What somebody is reminded of; `at` is its next moment, `rule` how it comes again (RFC 5545),
+    `leads` how many minutes before, `to` who else it is for."""
+
+    id: str
+    at: datetime
+    text: str
+    by: str
+    to: str = ""
+    rule: str = ""
+    leads: tuple[int, ...] = ()
+    paused: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ringing:
+    """One time that somebody was reminded; `by` is whose wish it was, if another's."""
+
+    id: str
+    text: str
+    repeats: bool
+    by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calendar:
+    """A calendar that somebody follows: how many minutes before what is on it rings, of what with
+    which `words`; of a new one how much is `coming`, and what could not be read of it."""
+
+    id: str
+    name: str
+    kind: str
+    leads: tuple[int, ...] = ()
+    by: str = "message"
+    words: str = ""
+    checked: datetime | None = None
+    failing: str = ""
+    coming: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class VoiceMessage:
     """What somebody said on the person's answerphone."""
 
+    id: str
     at: datetime
     peer: str
     back: str
@@ -251,6 +329,40 @@ class Recording:
     peer: str
     seconds: int
     file: Attachment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A broadcast: who shows, if there is something to see, and who watches, for people."""
+
+    number: str
+    name: str
+    sender: str
+    live: bool
+    watching: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetupLink:
+    """How a phone is set up: the page for people, and what the phone itself fetches."""
+
+    name: str
+    extension: str
+    page: str = field(repr=False)
+    phone: str = field(repr=False)
+    minutes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phone:
+    """One of the person's phones. Without an id it has the extension's own account, which it may
+    share with others; without `since` it is not connected."""
+
+    id: str
+    name: str
+    agent: str
+    since: datetime | None
+    set_up: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,13 +403,216 @@ class Kept:
     refused: Sequence[str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Redirection:
+    """Calls of a person that go elsewhere; `what` says which and where to."""
+
+    id: str
+    what: str
+    paused: bool
+
+
+class Handling(Protocol):
+    """What is done with calls for a person, and how theirs are shown. Raises `OperatorError`;
+    what comes back are sentences for the person."""
+
+    def costs(self, person: Person, command: Redirect) -> str:
+        """What to ask before calls go where they cost something; empty where they do not."""
+
+    async def redirect(self, person: Person, command: Redirect) -> str:
+        """Send calls elsewhere, or no more."""
+
+    def redirections(self, person: Person) -> Sequence[Redirection]:
+        """All redirections of a person, the oldest first."""
+
+    async def pause(self, person: Person, id: str, *, on: bool) -> bool:
+        """Let a redirection rest, or hold again; False if there is none such."""
+
+    async def remove(self, person: Person, id: str) -> bool:
+        """Forget a redirection; False if there is none such."""
+
+    async def do_not_disturb(self, person: Person, command: DoNotDisturb) -> str:
+        """Ring the person's phones no more, or again."""
+
+    async def treat(self, person: Person, *, anonymous: bool, unknown: bool, how: str) -> str:
+        """What is done with callers who hide their number, or whom the person does not know:
+        ring, ask, answerphone or refuse."""
+
+    async def allow(self, person: Person, party: Party, *, on: bool) -> str:
+        """Always let somebody through, or no more than others."""
+
+    async def block(self, person: Person, party: Party, *, on: bool) -> str:
+        """Let somebody reach the person no more, or again; who that is."""
+
+    async def unblock_hidden(self, person: Person) -> str:
+        """Let those be heard of again who were blocked while they hid their number."""
+
+    async def record(self, person: Person, party: Party, *, on: bool) -> str:
+        """Record all calls with somebody, or no more."""
+
+    async def wait(self, person: Person, *, on: bool) -> str:
+        """Let another call come in while one is going on, or tell it that one is busy."""
+
+    async def hide_number(self, person: Person, command: HideNumber) -> str:
+        """Show no number on the next call, or on all, or do again."""
+
+    async def set_greeting(self, person: Person, words: str) -> str:
+        """What the person's answerphone says; nothing is the usual."""
+
+    async def set_pin(self, person: Person, pin: str) -> str:
+        """The PIN for listening to the answerphone by phone."""
+
+    def settings(self, person: Person) -> str:
+        """What a person wants done with their calls, a line each."""
+
+
+class Tracking(Protocol):
+    """Numbers for advertisements, and what they brought. Raises `OperatorError`; what comes back
+    are sentences for the person."""
+
+    async def take(self, person: Person, command: TrackingNumber) -> str:
+        """A number from the pool for something."""
+
+    async def send(self, person: Person, label: str, party: Party) -> str:
+        """Let a number ring somebody else of ours."""
+
+    def knows(self, person: Person, label: str) -> bool:
+        """Whether some words are about one of the person's numbers."""
+
+    async def give_back(self, person: Person, label: str) -> str:
+        """Give a number back to the pool."""
+
+    def listed(self, person: Person) -> str:
+        """All numbers of a person."""
+
+    async def statistics(self, person: Person, command: Statistics) -> Reply:
+        """What one number, or all of them, brought: as a picture or as a table."""
+
+
+class Reminding(Protocol):
+    """Reminders, and what is done with one that rings. Raises `OperatorError`."""
+
+    async def remind(
+        self, person: Person, command: Remind, leads: Sequence[int] = (0,)
+    ) -> Reminder:
+        """Remind somebody of something, so many minutes before as well."""
+
+    async def of(self, person: Person) -> Sequence[Reminder]:
+        """What the person is reminded of, the next first."""
+
+    async def on_day(self, person: Person, day: date) -> Sequence[tuple[datetime, str]]:
+        """What there is to think of on a day of the person's."""
+
+    async def change(
+        self, person: Person, id: str, when: When | None = None, text: str | None = None
+    ) -> Reminder:
+        """Another time, or other words."""
+
+    async def pause(self, person: Person, id: str, *, on: bool) -> Reminder:
+        """Let one rest, or ring again."""
+
+    async def cancel(self, person: Person, id: str) -> bool:
+        """Ring for one no more; False if it is gone."""
+
+    async def rang(self, person: Person, id: str = "") -> Ringing:
+        """One that rang, or the latest that waits for an answer."""
+
+    async def done(self, person: Person, id: str) -> None:
+        """It was done."""
+
+    async def snooze(self, person: Person, id: str, after: timedelta) -> None:
+        """Remind again after a time."""
+
+    async def stop_series(self, person: Person, id: str) -> None:
+        """Never remind of it again."""
+
+    async def consent(self, person: Person, by: str, *, given: bool) -> str:
+        """Let somebody's reminders through, or not; who that is."""
+
+    async def travel(self, person: Person, zone: str, until: datetime | None) -> Person:
+        """The person is in another zone, until a time if that is known."""
+
+    async def come_home(self, person: Person) -> Person:
+        """The person is back."""
+
+    async def be_late(self, person: Person, minutes: int) -> None:
+        """How late a reminder still rings."""
+
+    async def be_quiet(self, person: Person, begin: str, end: str) -> None:
+        """Between which clocks the phone does not ring for what others want."""
+
+
+class Calendars(Protocol):
+    """Calendars people have elsewhere. Raises `OperatorError`."""
+
+    async def follow(
+        self, person: Person, url: str, user: str = "", password: str = ""
+    ) -> Calendar:
+        """Follow a calendar at an address."""
+
+    async def take_file(self, person: Person, content: bytes) -> Calendar:
+        """Keep a calendar that somebody sent as a file."""
+
+    async def of(self, person: Person) -> Sequence[Calendar]:
+        """All calendars of a person."""
+
+    async def ring(
+        self, person: Person, id: str, leads: Sequence[int], by: str, words: str = ""
+    ) -> Sequence[Calendar]:
+        """How long before things of a calendar, or of all, the person is reminded."""
+
+    async def look(self, person: Person, id: str) -> Calendar:
+        """Look at a calendar now."""
+
+    async def leave(self, person: Person, id: str) -> str:
+        """Follow a calendar no more; its name."""
+
+    async def write(self, person: Person, title: str, at: datetime, minutes: int = 60) -> str:
+        """Put something into a calendar of the person's; its name."""
+
+
+class Relays(Protocol):
+    """Numbers in the place of people. Raises `OperatorError`; what comes back are sentences."""
+
+    async def connect(self, person: Person, one: Party, other: Party) -> str:
+        """Let two people reach each other without seeing the other's number."""
+
+    async def end(self, person: Person, number: str) -> str:
+        """Let them do so no more."""
+
+    def listed(self, person: Person) -> str:
+        """All that a person may see."""
+
+
 class Operator(Protocol):
     """One method a command: may they, do it, answer. Raises `OperatorError`."""
+
+    @property
+    def handling(self) -> Handling:
+        """What concerns the calls that come for people."""
+
+    @property
+    def tracking(self) -> Tracking:
+        """What concerns numbers for advertisements."""
+
+    @property
+    def relays(self) -> Relays:
+        """What concerns numbers in the place of people."""
+
+    @property
+    def reminding(self) -> Reminding:
+        """What concerns reminders."""
+
+    @property
+    def calendars(self) -> Calendars:
+        """What concerns calendars elsewhere."""
 
     async def call(self, person: Person, command: Call) -> Placed:
         """Call somebody and call the person back."""
 
-    def quote(self, person: Person, command: Call | Message | Conference) -> str:
+    def quote(
+        self, person: Person, command: Call | Message | Conference | Redirect | Remind
+    ) -> str:
         """What to ask before a command that costs money; empty when it costs nothing."""
 
     async def message(self, person: Person, command: Message) -> str:
@@ -314,6 +629,30 @@ class Operator(Protocol):
 
     async def conference(self, person: Person, command: Conference) -> Placed:
         """Call several together, or into the call that the person has."""
+
+    def park(self, person: Person, call_id: str) -> str:
+        """Let the other side of a call wait in a place that anybody can dial; its number."""
+
+    def wait_for(self, person: Person, party: Party) -> str:
+        """Call somebody once they are free; what to tell the person."""
+
+    def codes(self) -> Sequence[tuple[str, str]]:
+        """What can be dialled on a phone, and what that does."""
+
+    def enter_room(self, person: Person, name: str) -> str:
+        """Ring the person's phones and let them into a room; its name."""
+
+    def lock(self, person: Person, call_id: str, *, on: bool) -> None:
+        """Let nobody else into a conference, or anybody again."""
+
+    def kick(self, person: Person, call_id: str, who: str) -> str:
+        """Send somebody away from a conference; who that was."""
+
+    def mute_other(self, person: Person, call_id: str, who: str, *, on: bool) -> str:
+        """Let nobody hear somebody in a conference, or let everybody again; who that is."""
+
+    def others(self, person: Person, call_id: str) -> Sequence[tuple[str, str]]:
+        """The others in a conference: what to call each, and who it is for people."""
 
     def press(self, person: Person, call_id: str, keys: str) -> None:
         """Press keys for the other side of one of the person's calls."""
@@ -344,6 +683,9 @@ class Operator(Protocol):
     async def voicemail(self, person: Person) -> Sequence[VoiceMessage]:
         """The person's latest voice messages, newest first."""
 
+    async def delete_voicemail(self, person: Person, id: str) -> bool:
+        """Delete one of them; False if it is gone."""
+
     async def recordings(self, person: Person) -> Sequence[Recording]:
         """The person's latest recordings, newest first."""
 
@@ -368,9 +710,6 @@ class Operator(Protocol):
     def contacts(self, person: Person) -> Sequence[tuple[str, str]]:
         """The person's contacts by name, with their numbers for people."""
 
-    async def block(self, person: Person, party: Party, *, on: bool) -> str:
-        """Let somebody ring the person no more, or again; who that is, for people."""
-
     async def zone_at(self, latitude: float, longitude: float) -> str:
         """The time zone of a place."""
 
@@ -389,6 +728,15 @@ class Operator(Protocol):
     async def invite(self, person: Person, name: str, *, guest: bool = False) -> Sequence[str]:
         """Ways in for somebody new, or with no name for a further account of the person."""
 
+    async def set_up_phone(self, person: Person, name: str) -> SetupLink:
+        """A link that gives a phone of the person's an account of its own."""
+
+    async def phones(self, person: Person) -> Sequence[Phone]:
+        """The person's phones, the oldest first."""
+
+    async def revoke_phone(self, person: Person, id: str) -> str:
+        """Shut one of the person's phones out, at once; its name."""
+
     def answer(self, person: Person, *, yes: bool) -> str:
         """The person's word on what they were asked first; empty when nothing was."""
 
@@ -397,6 +745,9 @@ class Operator(Protocol):
 
     def state(self, person: Person) -> State:
         """How the exchange is doing."""
+
+    def broadcasts(self, person: Person) -> Sequence[Shown]:
+        """The broadcasts that the person may know of."""
 
     def availability(self, number: str) -> Availability:
         """How an extension, or a phone number, is."""

@@ -32,20 +32,11 @@ _QUESTIONS = {
     "tracking_number.line": "On which line?",
 }
 _NAMES = {
-    "redirect": "redirecting calls",
-    "do_not_disturb": "do not disturb",
-    "hide_number": "hiding your number",
-    "remind": "reminders",
-    "edit_reminder": "reminders",
-    "calendar": "calendars",
     "balance": "your balance",
     "tariff": "tariffs",
     "top_up": "topping up",
     "send_money": "sending money",
     "scenario": "scenarios",
-    "tracking_number": "tracking numbers",
-    "statistics": "statistics",
-    "add_device": "setting up phones (but `encryptotel extension add` does)",
 }
 
 

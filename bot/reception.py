@@ -37,7 +37,7 @@ STRANGER = (
 )
 WELCOME = (
     "Welcome, {name}. Your extension is {extension}.\n"
-    "Try: “call 600” (the echo test), “status” or “help”."
+    "Try: “set up my phone”, “call 600” (the echo test), “status” or “help”."
 )
 OWNED = "This is your telephone exchange now."
 BUSY = "One moment, please: I am still at what you wrote before. Say the rest again then."
@@ -204,7 +204,7 @@ class Reception:
         room = await self._room(person, (account,))
         async with room.turn:
             replies = await room.dialogue.hear(heard, confirm=self._confirm)
-            sent = [self._send(to, reply) for reply in replies]
+            sent = [self._send(account if reply.private else to, reply) for reply in replies]
             await self._people.remember(person, room.dialogue.talk())
         if await self._people.person_of(account) is None:  # they asked to be forgotten
             self._known.difference_update(room.accounts)

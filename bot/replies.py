@@ -20,6 +20,12 @@ class Attachment:
     name: str
     media_type: str
     content: bytes = field(repr=False)
+    drawn: str = field(default="", repr=False)
+    "The same as text, for front ends that cannot show it."
+
+    @property
+    def is_picture(self) -> bool:
+        return self.media_type == "image/png"
 
     @property
     def is_voice(self) -> bool:
@@ -41,7 +47,8 @@ class Reply:
     `card` is all that is to be seen of that call now: a front end that can change what it sent
     shows it in one message a call, any other shows `text`, if there is any. `keypad` says that
     the buttons are those of a telephone, to be shown in rows of three if at all. With a `letter`
-    the text tells of words that a front end may show as written by whoever wrote them.
+    the text tells of words that a front end may show as written by whoever wrote them. What is
+    `private` is for the person alone, even if they asked in a group.
     """
 
     text: str
@@ -51,3 +58,4 @@ class Reply:
     keypad: bool = False
     file: Attachment | None = None
     letter: Letter | None = None
+    private: bool = False

@@ -11,6 +11,7 @@ from encryptotel.followers import Followers
 from encryptotel.parties import named, party_of
 from encryptotel.people import PeopleOfExchange
 from nlp.commands import Call, Party, command_from_json, command_to_json
+from scheduler.alarm import Alarm
 from scheduler.plans import MAX_PLANS, Plans, TooManyPlans
 from store.database import Database
 from store.tables import PlanRow
@@ -26,12 +27,13 @@ class Agenda:
     def __init__(
         self,
         database: Database,
+        alarm: Alarm,
         people: PeopleOfExchange,
         followers: Followers,
         check: Callable[[Person, Call], tuple[str, str]],
         place: Callable[[Person, Call], Awaitable[Placed]],
     ) -> None:
-        self._plans = Plans(database, self.carry_out, self.interrupted)
+        self._plans = Plans(database, alarm, self.carry_out, self.interrupted)
         self._people = people
         self._followers = followers
         self._check = check
@@ -42,7 +44,7 @@ class Agenda:
         await self._plans.start()
 
     async def stop(self) -> None:
-        """Begin nothing more, and finish what is begun."""
+        """Finish what is begun; the alarm must have been stopped."""
         await self._plans.stop()
 
     async def forget(self, extension: str) -> None:
@@ -91,9 +93,7 @@ class Agenda:
         except OperatorError as error:
             self._sorry(planned, plan, error.message)
         else:
-            title = f"{placed.to} ↔ {placed.back}, as planned"
-            step = Progress(call_id=placed.call_id, step=Step.PLACED, text=title)
-            self._followers.spread(person.extension, step)
+            self._followers.placed(person.extension, placed, "as planned")
 
     def interrupted(self, plan: PlanRow) -> None:
         """Tell somebody that we stopped while doing what they had planned."""

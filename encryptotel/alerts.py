@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
 
-from pbx.events import HandshakeFailed, LoginFailed
+from pbx.events import HandshakeFailed, LoginFailed, PinsGuessed
 
 AGAIN = 86_400.0
 "Seconds until the same source is worth telling of again."
@@ -57,6 +57,14 @@ def wrong_password(event: LoginFailed) -> str:
         f"Somebody at {event.host} tried extension {event.extension} with a wrong password and "
         f"was refused. If that is your phone, compare its password with "
         f"`encryptotel extension show {event.extension}`."
+    )
+
+
+def guessed_pins(event: PinsGuessed) -> str:
+    """What to tell of wrong PINs at the door of a room."""
+    return (
+        f"Somebody calling from {event.source} tried many wrong PINs for the room {event.room} and "
+        f"is not asked any more for up to an hour. If you fear for it, choose a longer PIN."
     )
 
 

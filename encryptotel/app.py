@@ -9,22 +9,25 @@ import socket
 import ssl
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import DBAPIError
 
 from bot.dialogue import Dialogue, describe
-from bot.ports import FrontEnd, Person, Role, Talk
+from bot.ports import FrontEnd, OperatorError, Person, Role, Talk
 from bot.reception import Reception
 from bot.replies import Reply
 from encryptotel import certificates
-from encryptotel.alerts import Alerts, failed_handshake, wrong_password
-from encryptotel.blocked import Blocked
+from encryptotel.alerts import Alerts, failed_handshake, guessed_pins, wrong_password
+from encryptotel.answerphone import LISTEN, AnswerphoneByPhone
+from encryptotel.broadcasts import Broadcasts
 from encryptotel.certificates import Certificates
 from encryptotel.config import Config, load
 from encryptotel.contacts import Contacts
@@ -37,30 +40,41 @@ from encryptotel.followers import Followers
 from encryptotel.gatekeeper import Gatekeeper, PastCall
 from encryptotel.health import Health
 from encryptotel.heartbeat import Heartbeat
+from encryptotel.ivr.desk import MenuDesk
+from encryptotel.ivr.ear import ProcessEar
+from encryptotel.ivr.recognisers import Engine
 from encryptotel.journal import Journal
+from encryptotel.keypad import Keypad
 from encryptotel.language import Language
 from encryptotel.lessons import Lessons
-from encryptotel.listening import Listener
+from encryptotel.listening import heard
 from encryptotel.mailbox import Mailbox
 from encryptotel.operator import Operator
 from encryptotel.people import OWNER, PeopleOfExchange
+from encryptotel.phones import Phones, Site
 from encryptotel.postman import Postman
 from encryptotel.presence import Presence
 from encryptotel.recordings import Recordings
 from encryptotel.reload import blended, locked_out
+from encryptotel.rooms import Moderation, Rooms
 from encryptotel.sms import SmsGateway
 from encryptotel.texts import Texts
+from encryptotel.wishes import Kind, WishBook
 from nlp.commands import Understanding
 from nlp.context import Context
+from pbx.calls.call import Call
 from pbx.events import (
     AddressBanned,
+    BroadcastChanged,
     CallAnswered,
+    CallerNamed,
     DeviceRegistered,
     DeviceUnregistered,
     Event,
     HandshakeFailed,
     LoginFailed,
     MessageLeft,
+    PinsGuessed,
     TrunkChanged,
 )
 from pbx.exchange import Exchange, Settings
@@ -76,13 +90,20 @@ from pbx.referrals import Referrals
 from pbx.sip.digest import Credentials
 from pbx.sip.message import split_commas
 from pbx.sip.transport import Address, Transport, bracketed
+from pbx.subscriptions import Subscriptions
+from scheduler.alarm import Alarm
 from store.database import Database
 from store.journal import calls_of, forget_calls, live_bindings, trunk_calls
 from store.shelf import Shelf
 from store.tables import CallRow
 
+if TYPE_CHECKING:
+    from web.server import Server
+
 log = logging.getLogger(__name__)
 
+Listen = Callable[[Address], Awaitable[Address]]
+"Takes an address, and gives it with its port; raises OSError."
 DATABASE, SOCKET, CERTIFICATES, PORTS = "encryptotel.db", "control.sock", "tls", "ports.json"
 ALIVE, RECORDINGS = "alive", "recordings"
 RENEW_EVERY = 43_200.0
@@ -107,6 +128,15 @@ class StartError(UserError):
 class App:
     """One running EncryptoTel. `start`, then `stop`; `addresses` says where it serves."""
 
+    menus: MenuDesk | None = None
+    "What answers callers with menus, where there are any."
+    exchange: Exchange
+    operator: Operator
+    referrals: Referrals
+    certificates: Certificates
+    phones: Phones
+    web: Server | None = None
+
     def __init__(self, config: Config, data: Path, config_file: Path | None = None) -> None:
         self.config = config
         self.config_file = config_file
@@ -122,6 +152,7 @@ class App:
         self.carrier: Phone | None = None
         self._lines_down: set[str] = set()
         self.database = Database(data / DATABASE)
+        self.alarm = Alarm(self.database.path)
         self.directory = Directory(config, self.database)
         self.journal: Journal
         self.gatekeeper: Gatekeeper
@@ -131,12 +162,8 @@ class App:
         self.alerts = Alerts(self.tell_owner)
         self.chats: list[FrontEnd] = []
         self.language = Language()
-        self.listener = Listener()
+        self.ear = ProcessEar(config.menus, config_file.parent if config_file else data)
         self.lessons = Lessons(data, self.anonymous)
-        self.exchange: Exchange
-        self.operator: Operator
-        self.referrals: Referrals
-        self.certificates: Certificates
         self.person = Person(
             name=config.owner.name,
             extension=config.owner.extension,
@@ -148,9 +175,14 @@ class App:
             self.database, self.directory, self.person, timedelta(days=config.chat.keep_days)
         )
         self.contacts = Contacts(self.database)
-        self.blocked = Blocked(self.database)
-        self.mailbox = Mailbox(self.database, timedelta(days=config.answerphone.keep_days))
-        self.followers = Followers(self.directory, self.contacts, self.blocked, self.mailbox)
+        self.mailbox = Mailbox(
+            self.database,
+            timedelta(days=config.answerphone.keep_days),
+            self._key_of,
+            None if self.ear.engine is Engine.POCKETSPHINX else self.ear.write,
+        )
+        self.followers = Followers(self.directory, self.contacts, self.mailbox)
+        self.wishes = WishBook(self.database, self.contacts, self._has_answerphone)
         self.recordings = Recordings(
             self.database,
             data / RECORDINGS,
@@ -159,6 +191,7 @@ class App:
         )
         self.texts: Texts
         self.presence: Presence
+        self.subscriptions: Subscriptions
         self.reception = Reception(self.people, self._converse, confirm=config.chat.confirm)
         self._control = Control(
             data / SOCKET,
@@ -167,6 +200,7 @@ class App:
                 "say": self._do_say,
                 "reload": self._do_reload,
                 "trace": self._do_trace,
+                "set_up_phone": self._do_set_up_phone,
             },
         )
         self._heartbeat = Heartbeat(data / ALIVE)
@@ -182,11 +216,16 @@ class App:
     # ── life ────────────────────────────────────────────────────────────────────────────
     async def start(self) -> None:
         """Bring everything up. Raises `StartError`, `StoreError`, OSError."""
-        warming = asyncio.ensure_future(self.language.warm_up())  # a second of its own process
         config = self.config
+        warming = asyncio.ensure_future(self._warm_up())  # seconds, in a process of its own
+        await asyncio.to_thread(_load_networks, config)  # now, when no call can be held up by it
         advertise = config.exchange.advertise or _own_address(config.exchange.host)
         names = certificates.names_for(
-            config.exchange.host, advertise, config.exchange.domain, config.network.public_address
+            config.exchange.host,
+            advertise,
+            config.exchange.domain,
+            config.network.public_address,
+            config.web.names,
         )
         self.certificates, _ = await asyncio.gather(
             asyncio.to_thread(certificates.ensure, self.data / CERTIFICATES, names),
@@ -204,7 +243,7 @@ class App:
         self._heartbeat.start()
         await self.directory.load()
         await self.contacts.load()
-        await self.blocked.load()
+        await self._load_wishes()
         self.gatekeeper = Gatekeeper(
             config.limits,
             config.calls.max_duration,
@@ -212,6 +251,7 @@ class App:
             extension=self.directory.extension,
             ask=partial(self.tell_owner, question=True),
             timezone=config.owner.timezone,
+            inside_only=self.wishes.is_guest,
         )
         self.gatekeeper.remember(await self._past_calls())
         self.exchange = Exchange(
@@ -221,43 +261,48 @@ class App:
             self._take,
         )
         self.presence = Presence(self.directory, self._has_phone)
-        orders, post = Orders(self.exchange), Post(self.exchange)
+        self.rooms = Rooms(self.directory.services, lambda: self.exchange.speaker)
+        orders = Orders(self.exchange)
         self.referrals = Referrals(self.exchange, orders)
-        postman = Postman(
-            post,
-            self.directory,
-            self.gatekeeper,
-            self.blocked.has,
-            show=self.followers.take_text,
-            excuse=self.followers.announce,
+        self.texts = self._wire_texts()
+        self.phones = Phones(
+            self.database, self.directory, self.exchange.registrar, self.followers.announce
         )
-        if config.sms.url:
-            postman.sms = SmsGateway(config.sms)
-        self.texts = Texts(self.database, postman)
-        post.take = self.texts.take
+        self.broadcasts = Broadcasts(
+            self.directory, self.followers, config.owner.extension, self._speech
+        )
         self.operator = Operator(
             self.exchange,
+            self.directory,
             orders,
             self.database,
             self.addresses,
             self.gatekeeper.answer,
             self.people,
             self.contacts,
-            self.blocked,
+            self.wishes,
             self.mailbox,
             self.followers,
             self.presence,
             self.texts,
             self.recordings,
+            self.broadcasts,
+            self.phones,
+            Moderation(self.rooms, orders, self.followers),
             past=self._past_of,
             forget_calls=self._forget_calls_of,
-            notice=config.recording.notice,
+            config=config,
+            folder=self.config_file.parent if self.config_file else self.data,
+            alarm=self.alarm,
         )
         await asyncio.to_thread(resampled, hold_music(), WIDE_RATE)  # 30 ms, once
-        self.exchange.has_answerphone = self._has_answerphone
-        self.exchange.is_blocked = self.blocked.has
+        await self.mailbox.load()
+        await self.operator.relays.load()
+        self._answer_ourselves()
         self.journal.start()
+        await self._start_menus()
         await self._listen()
+        await self._open_web()
         if config.demo.carrier:
             await self._start_carrier()
         self.exchange.start([_saved(row) for row in await self._saved_bindings()])
@@ -269,7 +314,61 @@ class App:
         await self._open_chats()
         await self.texts.start()
         await self.operator.agenda.start()
+        await self.operator.reminding.start()
+        self.operator.calendars.start()
         self.health.start()
+
+    async def _warm_up(self) -> None:
+        if self.config.language.at_start:
+            await self.language.warm_up()
+
+    def _wire_texts(self) -> Texts:
+        """Words between phones, chats and the telephone network."""
+        post = Post(self.exchange)
+        postman = Postman(
+            post,
+            self.directory,
+            self.gatekeeper,
+            self.wishes.is_blocked,
+            show=self.followers.take_text,
+            excuse=self.followers.announce,
+        )
+        if self.config.sms.url:
+            postman.sms = SmsGateway(self.config.sms)
+        texts = Texts(self.database, postman)
+        post.take = texts.take
+        return texts
+
+    async def _load_wishes(self) -> None:
+        """What people want done with their calls, and by whose clocks."""
+        await self.wishes.load()
+        self.wishes.note(self.person)
+        for person, _ in await self.people.everybody():
+            self.wishes.note(person)
+        self.directory.wishes_of = self.wishes.of
+
+    def _answer_ourselves(self) -> None:
+        """What phones can watch, and all numbers and codes that the exchange answers itself."""
+        self.subscriptions = Subscriptions(self.exchange, self.mailbox.count, LISTEN)
+        self.mailbox.on_change = self.subscriptions.messages_changed
+        self.phones.on_revoked = self.subscriptions.drop
+        self.exchange.parking.on_change = self.subscriptions.number_changed
+        keypad = Keypad(
+            self.exchange,
+            self.operator,
+            self.operator.when_free,
+            self._person_of,
+            self.gatekeeper.vet,
+        )
+        keypad.add_to(self.directory.services)
+        by_phone = AnswerphoneByPhone(self.exchange, self.mailbox, self.wishes, self._zone_of)
+        for service in by_phone.services():
+            self.directory.services.add(service)
+        self.operator.read_codes = partial(keypad.codes, self.directory.services)
+        self.exchange.hides = self.wishes.hides
+        self.exchange.courses.on_block = self._block
+        self.rooms.load(self.config)
+        self.broadcasts.configure(self.config.broadcast)
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Let calls end by themselves for a while, or until `hurry`; then close everything."""
@@ -285,12 +384,21 @@ class App:
         await asyncio.gather(*self._messages, return_exceptions=True)
         for chat in self.chats:
             await chat.stop()
+        if self.web is not None:
+            await self.web.stop()
         await self.reception.close()
         for phone in self.demo_phones.values():
             await phone.stop()
+        await self.alarm.stop()
         await self.operator.agenda.stop()
+        await self.operator.reminding.stop()
+        await self.operator.calendars.stop()
+        self.operator.when_free.close()
+        await self.operator.tracking.close()
         await self.texts.close()
         await self.exchange.stop()
+        if self.menus is not None:
+            await self.menus.stop()
         await self.recordings.close()
         await asyncio.gather(*self._messages, return_exceptions=True)
         if self.carrier is not None:
@@ -300,7 +408,7 @@ class App:
         await self.database.close()
         await self.lessons.close()
         await self.language.close()
-        await self.listener.close()
+        await self.ear.close()
         for task in self._background:
             task.cancel()
         self.health.stop()
@@ -315,16 +423,21 @@ class App:
                 wanted = await asyncio.to_thread(load, self.config_file, whole=True)
             config, later = blended(self.config, wanted)
             shown = await asyncio.to_thread(self._certificates_for, config)
-            before = {known.number: known for known in self.directory.extensions()}
+            before = self.directory.accounts()
             await self.directory.load(config)
             shown.load_into(self._tls)  # tried a moment ago; the last thing that can fail
             self.config, self.certificates = config, shown
+            self.rooms.load(config)
+            self.phones.site = await self._site()
             self.gatekeeper.reconfigure(config.limits, config.calls.max_duration)
             self.exchange.reconfigure(_settings(config, self.exchange.settings.advertise))
-            after = {known.number: known for known in self.directory.extensions()}
-            for number, reason in locked_out(before, after):
-                self.exchange.registrar.drop(number, reason)
+            for account, reason in locked_out(before, self.directory.accounts()):
+                self.exchange.registrar.drop(
+                    account.extension.number, reason, username=account.username
+                )
+                self.subscriptions.drop(account.extension.number)
             self.exchange.refresh()
+            self.broadcasts.configure(config.broadcast)
             logging.getLogger().setLevel(config.log.level.upper())
             self.journal.keep_traces = timedelta(days=config.log.traces_days)
             log.info("the configuration was read again")
@@ -357,7 +470,7 @@ class App:
         )
 
     async def _listen_to(self, sound: bytes, person: Person) -> str:
-        return await self.listener.hear(sound, self._context(person).contacts)
+        return await heard(self.ear, sound, self._context(person).contacts)
 
     async def ways_in(self) -> list[str]:
         """How the owner takes possession by chat; none when that was done, or there is no chat."""
@@ -401,10 +514,44 @@ class App:
         async with self.database.writing() as session:
             await forget_calls(session, extension)
 
+    async def _speech(self, text: str) -> bytes:
+        return await self.exchange.speaker.say(text)
+
     def _hold_on(self, work: Coroutine[object, object, None]) -> None:
         """Do something that must be finished before we stop."""
         self._messages.add(task := self._spawn(work))
         task.add_done_callback(self._messages.discard)
+
+    def _block(self, extension: str, call: Call) -> None:
+        """Somebody chose on the phone not to be rung by a caller any more; one who hid their
+        number stays hidden on the list."""
+        kind = Kind.UNSEEN if call.hidden else Kind.BLOCKED
+        self._hold_on(self.wishes.put(extension, call.caller, kind))
+
+    async def _person_of(self, extension: str) -> Person:
+        """Whose an extension is; for one that is nobody's in particular, its phone is somebody."""
+        person = await self.people.with_extension(extension)
+        if person is None:
+            known = self.directory.extension(extension)
+            person = replace(
+                self.person,
+                id=f"extension {extension}"[:16],
+                name=known.name if known else "",
+                extension=extension,
+                role=Role.MEMBER,
+                key="",
+            )
+        self.wishes.note(person)
+        return person
+
+    def _zone_of(self, extension: str) -> ZoneInfo:
+        person = self.followers.person(extension) or self.person
+        return ZoneInfo(person.timezone)
+
+    def _key_of(self, extension: str) -> str:
+        """For which key voice messages of an extension are sealed; empty: for none."""
+        person = self.followers.person(extension)
+        return person.key if person and self.config.answerphone.seal else ""
 
     def _has_phone(self, extension: str) -> bool:
         return bool(self.exchange.registrar.bindings(extension))
@@ -469,39 +616,84 @@ class App:
         for transport, port in wanted:
             context = self._tls if transport == "tls" else None
             listen = partial(self.exchange.listen, transport, tls=context)
-            try:
-                address = await listen((section.host, port))
-            except OSError as error:
-                if not section.free_ports:
-                    raise StartError(
-                        f"{transport.upper()} port {port} on {section.host} is not free "
-                        f"({error.strerror or error}); choose another in [exchange], or set "
-                        f"free_ports = true"
-                    ) from error
-                address = await self._listen_elsewhere(transport, listen)
-                self.notes.append(
-                    f"{transport.upper()} port {port} was taken; using {address[1]} instead"
-                )
-            self.addresses[transport] = f"{bracketed(address[0])}:{address[1]}"
+            await self._listen_on(transport, (section.host, port), listen, "[exchange]")
 
-    async def _listen_elsewhere(self, transport: Transport, listen: Any) -> Address:
+    async def _listen_on(self, name: str, wanted: Address, listen: Listen, section: str) -> None:
+        """Open a port, or a free one in its place."""
+        host, port = wanted
+        try:
+            address = await listen(wanted)
+        except OSError as error:
+            if not self.config.exchange.free_ports:
+                raise StartError(
+                    f"{name.upper()} port {port} on {host} is not free "
+                    f"({error.strerror or error}); choose another in {section}, or set "
+                    f"free_ports = true in [exchange]"
+                ) from error
+            address = await self._listen_elsewhere(name, host, listen, section)
+            self.notes.append(f"{name.upper()} port {port} was taken; using {address[1]} instead")
+        self.addresses[name] = f"{bracketed(address[0])}:{address[1]}"
+
+    async def _listen_elsewhere(
+        self, name: str, host: str, listen: Listen, section: str
+    ) -> Address:
         """A free port, if possible the one of the last start: phones remember it."""
-        host = self.config.exchange.host
         file = self.data / PORTS
         last = json.loads(file.read_text()) if file.exists() else {}
-        for port in (last.get(transport, 0), 0):
+        for port in (last.get(name, 0), 0):
             try:
-                address: Address = await listen((host, port))
+                address = await listen((host, port))
             except OSError as error:
                 if port == 0:
                     raise StartError(
                         f"cannot listen on {host}: {error.strerror or error}; "
-                        f"choose an address of this machine as [exchange] host"
+                        f"choose an address of this machine as {section} host"
                     ) from error
             else:
-                file.write_text(json.dumps({**last, transport: address[1]}))
+                file.write_text(json.dumps({**last, name: address[1]}))
                 return address
         raise AssertionError("unreachable")
+
+    async def _start_menus(self) -> None:
+        if self.config.menus.file:
+            folder = self.config_file.parent if self.config_file else self.data
+            self.menus = MenuDesk(
+                self.config, folder, self.exchange, self.directory, self.tell_owner
+            )
+            await self.menus.start()
+
+    async def _open_web(self) -> None:
+        """Serve the web, where that is wanted; it costs memory and time only there."""
+        section = self.config.web
+        if section.on:
+            from web.app import create_app
+            from web.server import Server
+
+            self.web = Server(self._tls)
+            wanted = (section.host or self.config.exchange.host, section.port)
+            await self._listen_on("web", wanted, self.web.listen, "[web]")
+            self.phones.site = await self._site()
+            self.web.serve(create_app(self.phones, self.phones.site.url))
+        else:
+            self.phones.site = await self._site()
+
+    async def _site(self) -> Site:
+        """How phones reach us, and what they must trust to do so."""
+        section, ours = self.config.web, self.exchange.settings.advertise
+        url = section.public_url.rstrip("/")
+        if section.on and not url:
+            host, port = _split(self.addresses["web"])
+            url = f"https://{bracketed(ours if _is_any(host) else host)}:{port}"
+        host, port = _split(self.addresses["tls"])
+        host = ours if _is_any(host) else host
+        own = not self.config.exchange.certificate
+        return Site(
+            url=url if section.on else "",
+            sip_host=bracketed(section.sip_host or next(iter(section.names), host)),
+            tls_port=port,
+            domain=self.config.exchange.domain,
+            authority=await asyncio.to_thread(self.certificates.ca.read_bytes) if own else None,
+        )
 
     async def _start_carrier(self) -> None:
         speaker = Speaker(self.config.media.voice)
@@ -516,13 +708,13 @@ class App:
         extension = self.directory.extension(number)
         if extension is None or self.exchange.registrar.bindings(number):
             return
-        host, port = self.addresses["udp"].rsplit(":", 1)
-        host = _reachable(host.strip("[]"))
+        host, port = _split(self.addresses["udp"])
+        host = "127.0.0.1" if _is_any(host) else host
         own = "::1" if ":" in host else "127.0.0.1"
         phone = Phone(self.demo_behaviour, host=own, ring_seconds=1.0, agent=DEMO_AGENT)
         await phone.listen()
         status = await phone.register(
-            (host, int(port)),
+            (host, port),
             Credentials(username=number, secret=extension.secret),
             self.config.exchange.domain,
         )
@@ -534,11 +726,16 @@ class App:
         self.journal.take(event)
         self.followers.take(event)
         self.presence.take(event)
+        self.subscriptions.event(event)
         match event:
             case MessageLeft():
                 self._hold_on(self.followers.take_message(event))
+            case CallerNamed():
+                self._hold_on(self.followers.take_name(event))
             case CallAnswered():
                 self.operator.joined(event.call_id)
+            case BroadcastChanged():
+                self.broadcasts.take(event)
             case TrunkChanged():
                 self._on_trunk(event)
             case LoginFailed() if event.extension:
@@ -548,6 +745,8 @@ class App:
                 log.info("TLS with %s failed: %s", event.host, event.reason)
                 if text:
                     self.alerts.once(f"tls {event.host}", text)
+            case PinsGuessed():
+                self.alerts.once(f"pins {event.room} {event.source}", guessed_pins(event))
             case AddressBanned():
                 log.warning("%s is banned for %.0f s: %s", event.host, event.seconds, event.reason)
             case DeviceRegistered(refreshed=False):
@@ -605,7 +804,11 @@ class App:
         section = config.exchange
         advertise = self.exchange.settings.advertise
         names = certificates.names_for(
-            section.host, advertise, section.domain, config.network.public_address
+            section.host,
+            advertise,
+            section.domain,
+            config.network.public_address,
+            config.web.names,
         )
         found = self._chosen(certificates.ensure(self.data / CERTIFICATES, names), config)
         found.server_context()
@@ -714,6 +917,16 @@ class App:
     async def _do_reload(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"reloaded": True, "at_next_start": await self.reload()}
 
+    async def _do_set_up_phone(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A link that sets up a phone of any extension."""
+        try:
+            link = await self.phones.offer(
+                str(request.get("extension", "")), str(request.get("name", ""))
+            )
+        except OperatorError as error:
+            raise UserError(error.message) from error
+        return asdict(link)
+
     async def _do_trace(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         lines = self.exchange.trace(str(request.get("call", "")))
         return {"lines": [line.to_json() for line in lines]}
@@ -725,6 +938,18 @@ def _texts(replies: Sequence[Reply]) -> list[dict[str, str]]:
         for reply in replies
         if reply.text
     ]
+
+
+def _load_networks(config: Config) -> None:
+    """Import what costs memory and time and is wanted here: each takes a second or so."""
+    wanted = {
+        "web.app": config.web.on,
+        "bot.telegram": config.telegram.token,
+        "bot.jabber": config.xmpp.jid,
+    }
+    for module, on in wanted.items():
+        if on:
+            import_module(module)
 
 
 def _settings(config: Config, advertise: str) -> Settings:
@@ -763,6 +988,8 @@ def _saved(row: Any) -> SavedBinding:
         user_agent=row.user_agent,
         call_id=row.call_id,
         cseq=row.cseq,
+        username=row.username,
+        since=row.since,
         path=tuple(split_commas(row.path)),
         instance=row.instance,
         reg_id=row.reg_id,
@@ -772,7 +999,7 @@ def _saved(row: Any) -> SavedBinding:
 def _own_address(host: str) -> str:
     """The address peers should use: `host`, or when that is "any" the one that the machine
     would leave by. Nothing is sent."""
-    if host not in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
+    if not _is_any(host):
         return host
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -782,5 +1009,11 @@ def _own_address(host: str) -> str:
         return str(probe.getsockname()[0])
 
 
-def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+def _split(address: str) -> Address:
+    """What `addresses` has as text."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _is_any(host: str) -> bool:
+    return host in ("0.0.0.0", "::")  # noqa: S104  # compared, not bound

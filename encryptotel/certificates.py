@@ -8,6 +8,7 @@ import ipaddress
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,9 +91,11 @@ def ensure(folder: Path, names: list[str]) -> Certificates:
     return found
 
 
-def names_for(host: str, advertise: str, domain: str, public: str = "") -> list[str]:
+def names_for(
+    host: str, advertise: str, domain: str, public: str = "", more: Sequence[str] = ()
+) -> list[str]:
     """What phones may call us by."""
-    names = [domain, "localhost", socket.gethostname(), "127.0.0.1", advertise, public]
+    names = [domain, "localhost", socket.gethostname(), "127.0.0.1", advertise, public, *more]
     if host not in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
         names.append(host)
     if host == "::":

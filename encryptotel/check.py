@@ -87,24 +87,28 @@ async def _ports(config: Config, data: Path) -> list[Result]:
     if await is_running(data / "control.sock"):
         return [Result(what="ports", outcome="in use by the exchange that is running")]
     results = []
-    for name, kind, port in (
-        ("UDP", socket.SOCK_DGRAM, section.udp_port),
-        ("TCP", socket.SOCK_STREAM, section.tcp_port),
-        ("TLS", socket.SOCK_STREAM, section.tls_port),
-    ):
-        with socket.socket(socket.AF_INET6 if ":" in section.host else socket.AF_INET, kind) as s:
+    wanted = [
+        ("UDP", socket.SOCK_DGRAM, section.host, section.udp_port, "udp_port in [exchange]"),
+        ("TCP", socket.SOCK_STREAM, section.host, section.tcp_port, "tcp_port in [exchange]"),
+        ("TLS", socket.SOCK_STREAM, section.host, section.tls_port, "tls_port in [exchange]"),
+    ]
+    if config.web.on:
+        host = config.web.host or section.host
+        wanted.append(("web", socket.SOCK_STREAM, host, config.web.port, "port in [web]"))
+    for name, kind, host, port, option in wanted:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                s.bind((section.host, port))
+                s.bind((host, port))
                 results.append(Result(what=f"{name} port {port}", outcome="free"))
             except OSError as error:
                 taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
                 if not taken:
-                    advice = "choose an address of this machine as [exchange] host"
+                    advice = "choose an address of this machine as host"
                 elif section.free_ports:
                     advice = "a free one will be used"
                 else:
-                    advice = f"end what uses it, or change {name.lower()}_port in [exchange]"
+                    advice = f"end what uses it, or change {option}"
                 results.append(
                     Result(
                         what=f"{name} port {port}",
@@ -118,7 +122,11 @@ async def _ports(config: Config, data: Path) -> list[Result]:
 async def _certificates(config: Config, data: Path) -> str:
     section = config.exchange
     names = certificates.names_for(
-        section.host, section.advertise, section.domain, config.network.public_address
+        section.host,
+        section.advertise,
+        section.domain,
+        config.network.public_address,
+        config.web.names,
     )
     files = await asyncio.to_thread(certificates.ensure, data / "tls", names)
     found = x509.load_pem_x509_certificate(await asyncio.to_thread(files.certificate.read_bytes))

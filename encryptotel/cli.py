@@ -31,7 +31,14 @@ routes = typer.Typer(
     no_args_is_help=True,
 )
 recordings = typer.Typer(help="Recorded calls, which only you can open.", no_args_is_help=True)
+menus = typer.Typer(help="Menus for callers (docs/menus.md).", no_args_is_help=True)
+devices = typer.Typer(
+    help="Phones with an account of their own, so that one can be shut out alone.",
+    no_args_is_help=True,
+)
 app.add_typer(extensions, name="extension")
+app.add_typer(menus, name="ivr")
+app.add_typer(devices, name="device")
 app.add_typer(recordings, name="recording")
 app.add_typer(trunks, name="trunk")
 app.add_typer(routes, name="route")
@@ -321,6 +328,60 @@ def extension_list(
     )
 
 
+@devices.command("add")
+def device_add(
+    extension: str,
+    name: Annotated[str, typer.Option(help="What you call the phone: Alice's desk.")] = "",
+    link: Annotated[
+        bool, typer.Option("--link", help="A link and QR code that set it up, once.")
+    ] = False,
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a phone of an extension an account of its own; prints what to enter in it."""
+    from encryptotel.reports import device_settings, link_text, settings_text
+
+    if link:
+        offered = _ask(data, {"do": "set_up_phone", "extension": extension, "name": name})
+        _show(offered, as_json, lambda: link_text(offered))
+        return
+    loaded = _config(config, data)
+    account, row = _edit(loaded, data, lambda directory: _with_account(directory, extension, name))
+    found = device_settings(account, row, loaded, data, _addresses(data))
+    _show(found, as_json, lambda: settings_text(found))
+
+
+@devices.command("list")
+def device_list(
+    extension: Annotated[str, typer.Argument(help="Of one extension only.")] = "",
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Phones with an account of their own, and whether they are connected."""
+    from encryptotel.reports import device_lines, devices_json
+
+    loaded = _config(config, data)
+    rows = _edit(loaded, data, lambda directory: _now(directory.devices(extension)), tell=False)
+    running = bool(_addresses(data))
+    found = _run(_with_database(data, lambda database: devices_json(database, rows, running)))
+    _show({"devices": found}, as_json, lambda: device_lines(found))
+
+
+@devices.command("revoke")
+def device_revoke(
+    device: Annotated[str, typer.Argument(help="Its user name, as `device list` shows it.")],
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Shut a phone out, at once; calls that it has go on."""
+    loaded = _config(config, data)
+    row = _edit(loaded, data, lambda directory: directory.revoke_device(device))
+    _show({"revoked": device}, as_json, lambda: f"{row.name} ({device}) is revoked")
+
+
 @trunks.command("add")
 def trunk_add(
     name: str,
@@ -415,38 +476,106 @@ def trunk_list(
 @routes.callback(invoke_without_command=True)
 def route(
     context: typer.Context,
-    caller: Annotated[str, typer.Option("--from", help="An extension, or a trunk's name.")] = "",
+    caller: Annotated[
+        str, typer.Option("--from", help="An extension, a trunk's name, or a +number.")
+    ] = "",
     called: Annotated[str, typer.Option("--to", help="What is dialled.")] = "",
+    at: Annotated[
+        str, typer.Option(help="When: 2026-12-24T18:30, by the owner's clocks; else now.")
+    ] = "",
     config: ConfigOption = None,
     data: DataOption = DATA,
     as_json: JsonOption = False,
 ) -> None:
     """Say where a call would go, and why; nothing is called."""
-    from encryptotel.plan import explain
+    from encryptotel.ivr.commands import note_menus
+    from encryptotel.plan import explain, moment_of
+    from encryptotel.wishes import book_of
 
     if context.invoked_subcommand is not None:
         return
     if not (caller and called):
         raise UserError("--from and --to are both needed")
-    loaded = _config(config, data)
-    found = _edit(
-        loaded, data, lambda directory: _now(explain(caller, called, directory, loaded)), tell=False
-    )
+    loaded, file = _config(config, data), _config_file(config, data)
+    when = moment_of(at, loaded.owner.timezone)
+
+    async def plan(directory: Any) -> list[str]:
+        directory.wishes_of = (await book_of(directory, loaded)).of
+        note_menus(loaded, file, directory)
+        return explain(caller, called, directory, loaded, when)
+
+    found = _edit(loaded, data, plan, tell=False)
     _show({"plan": found}, as_json, lambda: "\n  ".join(found))
 
 
 @routes.command("add")
 def route_add(
     number: Annotated[str, typer.Argument(help="An incoming +E.164 number, or “*”.")],
-    to: Annotated[str, typer.Argument(help="The extension it rings.")],
+    to: Annotated[str, typer.Argument(help="The extension it rings, or a menu's number.")],
     config: ConfigOption = None,
     data: DataOption = DATA,
     as_json: JsonOption = False,
 ) -> None:
-    """Let an incoming number ring an extension."""
-    loaded = _config(config, data)
-    _edit(loaded, data, lambda directory: directory.add_route(number, to))
+    """Let an incoming number ring an extension, or lead to a menu."""
+    from encryptotel.ivr.commands import note_menus
+
+    loaded, file = _config(config, data), _config_file(config, data)
+
+    async def add(directory: Any) -> None:
+        note_menus(loaded, file, directory)
+        await directory.add_route(number, to)
+
+    _edit(loaded, data, add)
     _show({"number": number, "to": to}, as_json, lambda: f"{number} rings {to}")
+
+
+# ── menus ───────────────────────────────────────────────────────────────────────────────────
+MenuFile = Annotated[
+    Path | None, typer.Argument(help="A file of menus; that of the configuration if not given.")
+]
+
+
+@menus.command("check")
+def menus_check(
+    file: MenuFile = None,
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Try the menus as the exchange would: targets, hours, sounds, voices, words."""
+    from encryptotel.ivr.commands import checked, file_of, summary
+    from encryptotel.ivr.file import MenuError
+
+    loaded, of = _config(config, data), _config_file(config, data)
+    path = file_of(loaded, of, file)
+    try:
+        found = _edit(
+            loaded, data, lambda directory: checked(loaded, of, path, directory), tell=False
+        )
+    except MenuError as error:
+        problems = {"file": str(path), "problems": error.problems}
+        lines = [f"✗ {path}", *(f"  {problem}" for problem in error.problems)]
+        _show(problems, as_json, lambda: "\n".join(lines))
+        raise typer.Exit(1) from error
+    _show(found, as_json, lambda: summary(found))
+
+
+@menus.command("draw")
+def menus_draw(
+    file: MenuFile = None,
+    to: Annotated[Path, typer.Option("--to", help="Where the SVG goes.")] = Path("menus.svg"),
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the menus as a picture: boxes, and an arrow for each choice."""
+    from encryptotel.ivr.commands import file_of, picture
+
+    loaded, of = _config(config, data), _config_file(config, data)
+    path = file_of(loaded, of, file)
+    svg = _edit(loaded, data, lambda directory: _now(picture(loaded, path, directory)), tell=False)
+    to.write_text(svg, "utf-8")
+    _show({"picture": str(to)}, as_json, lambda: f"{path} is drawn in {to}")
 
 
 # ── the language ────────────────────────────────────────────────────────────────────────────
@@ -563,6 +692,11 @@ def _draw(layers: Sequence[tuple[str, str]]) -> None:
 def _config(config: Path | None, data: Path) -> Any:
     """The configuration named, or that of the running exchange, or DATA/config.toml."""
     from encryptotel.config import load
+
+    return load(_config_file(config, data))
+
+
+def _config_file(config: Path | None, data: Path) -> Path:
     from encryptotel.control import NotRunning
 
     file = config or data / "config.toml"
@@ -571,7 +705,7 @@ def _config(config: Path | None, data: Path) -> Any:
             file = Path(_ask(data, {"do": "status"})["config"] or file)
     if not file.exists():
         raise UserError(f"{file} does not exist; `encryptotel init` writes one, or use --config")
-    return load(file)
+    return file
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -652,6 +786,11 @@ def _edit(
         with contextlib.suppress(NotRunning):  # the next start reads it
             _ask(data, {"do": "reload"})
     return result
+
+
+async def _with_account(directory: Any, extension: str, name: str) -> Any:
+    row = await directory.add_device(extension, name)
+    return directory.account(row.username), row
 
 
 async def _now(value: T) -> T:

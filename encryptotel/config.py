@@ -8,8 +8,10 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import phonenumbers
@@ -25,7 +27,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from encryptotel.errors import UserError
+from encryptotel.ivr.recognisers import Engine
 from encryptotel.keys import BadKey, recipient_of
+from pbx.calls.conference import MAX_PARTIES
 from pbx.calls.router import ECHO
 from pbx.candidates import Where
 from pbx.media.srtp import SrtpPolicy
@@ -34,6 +38,8 @@ from pbx.sip.locate import is_address, parse_nameserver
 from pbx.sip.message import ParseError
 
 MAX_CONFIG = 1_048_576
+UNMISTAKABLE = "abcdefghjkmnpqrstuvwxyz23456789"
+"Letters and digits that nobody takes for another."
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Number = Annotated[str, Field(pattern=r"^\d{2,6}$")]
@@ -119,6 +125,7 @@ class MediaSection(Section):
     rtp_ports: tuple[int, int] = (30_000, 39_998)
     silence_timeout: float = Field(60, gt=0)
     voice: str = "en-us"
+    piper_voice: str = ""
 
     @field_validator("rtp_ports")
     @classmethod
@@ -126,6 +133,23 @@ class MediaSection(Section):
         if not 1024 <= value[0] < value[1] <= 65_534:
             raise ValueError("needs two ports between 1024 and 65534, the smaller first")
         return value
+
+
+class MenusSection(Section):
+    """Menus for callers; none without a file."""
+
+    file: str = ""
+    recogniser: Engine = Engine.POCKETSPHINX
+    model: str = ""
+
+    @model_validator(mode="after")
+    def _with_model(self) -> MenusSection:
+        own = self.recogniser in (Engine.POCKETSPHINX, Engine.MOONSHINE)
+        if own and self.model and self.recogniser is Engine.MOONSHINE:
+            return self  # another than the one in its wheel
+        if own == bool(self.model):
+            raise ValueError(f"recogniser {self.recogniser} and model do not go together")
+        return self
 
 
 class CallsSection(Section):
@@ -139,6 +163,7 @@ class AnswerphoneSection(Section):
     """Messages of callers whom nobody answered, for people who chat with us."""
 
     on: bool = True
+    seal: bool = False
     keep_days: float = Field(30, gt=0, le=36_500)
 
 
@@ -156,6 +181,24 @@ class RecordingSection(Section):
             return recipient_of(value) if value else ""
         except BadKey as error:
             raise ValueError(str(error)) from error
+
+
+class RemindersSection(Section):
+    """How people are reminded by phone: so many tries, `every` so many minutes."""
+
+    tries: int = Field(3, ge=1, le=10)
+    every: int = Field(5, ge=1, le=120)
+    snooze: int = Field(10, ge=1, le=240)
+    calls_at_once: int = Field(10, ge=1, le=500)
+
+
+class CalendarsSection(Section):
+    """Calendars elsewhere, looked at `every` so many minutes; `private` allows those of a private
+    network."""
+
+    every: int = Field(15, ge=1, le=1440)
+    private: bool = False
+    ca_file: str = ""
 
 
 class SmsSection(Section):
@@ -188,9 +231,11 @@ class OwnerSection(Section):
 
 
 class LanguageSection(Section):
-    """What becomes of what people write."""
+    """What becomes of what people write; the model is loaded when we start, or by the first
+    message."""
 
     learn: bool = False
+    at_start: bool = True
 
 
 class TelegramSection(Section):
@@ -248,6 +293,21 @@ class GuardSection(Section):
     ban_seconds: float = Field(300, ge=0)
 
 
+class WebSection(Section):
+    """The web server, for links that set phones up."""
+
+    on: bool = True
+    host: str = ""
+    port: Port = 8443
+    public_url: str = Field("", pattern=r"^(https://[^\s/?#]+(/[\w./-]*)?)?$", max_length=300)
+    sip_host: str = Field("", pattern=r"^[A-Za-z0-9.\-:]*$", max_length=253)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What phones that are set up here call us by, so far as that is configured."""
+        return [name for name in (urlsplit(self.public_url).hostname, self.sip_host) if name]
+
+
 class LogSection(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     traces_days: float = Field(30, ge=0, le=36_500)
@@ -261,6 +321,17 @@ class ExtensionSection(Section):
     script: str = ""
     countries: Countries = ()
     denied_countries: Countries = ()
+
+
+class GroupSection(Section):
+    """Extensions, and numbers, that are rung together."""
+
+    number: Number
+    name: str = Field("", max_length=80)
+    members: tuple[Annotated[str, Field(pattern=r"^(\d{2,6}|\+[1-9]\d{6,14})$")], ...] = Field(
+        min_length=1, max_length=20
+    )
+    in_turn: bool = False
 
 
 class TrunkSection(Section):
@@ -282,6 +353,7 @@ class TrunkSection(Section):
     verify_tls: bool = True
     ca_file: str = ""
     texts: bool = False
+    trusted: bool = False
 
     @field_validator("outbound_proxy")
     @classmethod
@@ -302,6 +374,37 @@ class RouteSection(Section):
     to: Number
 
 
+class BroadcastSection(Section):
+    """A number that one phone shows and speaks under, and all others watch."""
+
+    number: Number
+    name: str = Field("", max_length=80)
+    sender: str = Field("", pattern=r"^(\d{2,6})?$")
+    watchers: int = Field(50, ge=1, le=200)
+    pause: float = Field(60, ge=0, le=3_600)
+
+
+Pin = Annotated[str, Field(pattern=r"^(\d{4,12})?$", repr=False)]
+
+
+class RoomSection(Section):
+    """A conference that one dials into."""
+
+    number: Number
+    name: str = Field("", max_length=80)
+    pin: Pin = ""
+    moderator_pin: Pin = ""
+    owner: str = Field("", pattern=r"^(\d{2,6})?$")
+    max: int = Field(MAX_PARTIES, ge=2, le=MAX_PARTIES)
+    locked: bool = False
+
+    @model_validator(mode="after")
+    def _pins_differ(self) -> RoomSection:
+        if self.pin and self.pin == self.moderator_pin:
+            raise ValueError("pin and moderator_pin must differ")
+        return self
+
+
 class DemoSection(Section):
     carrier: bool = False
     phones: tuple[Number, ...] = ()
@@ -317,6 +420,7 @@ class Config(BaseSettings):
     exchange: ExchangeSection = ExchangeSection()
     network: NetworkSection = NetworkSection()
     media: MediaSection = MediaSection()
+    menus: MenusSection = MenusSection()
     calls: CallsSection = CallsSection()
     owner: OwnerSection = OwnerSection()
     language: LanguageSection = LanguageSection()
@@ -324,15 +428,21 @@ class Config(BaseSettings):
     chat: ChatSection = ChatSection()
     telegram: TelegramSection = TelegramSection()
     xmpp: XmppSection = XmppSection()
+    reminders: RemindersSection = RemindersSection()
+    calendars: CalendarsSection = CalendarsSection()
     sms: SmsSection = SmsSection()
     recording: RecordingSection = RecordingSection()
     limits: LimitsSection = LimitsSection()
     guard: GuardSection = GuardSection()
+    web: WebSection = WebSection()
     log: LogSection = LogSection()
     demo: DemoSection = DemoSection()
     extension: tuple[ExtensionSection, ...] = ()
+    group: tuple[GroupSection, ...] = ()
     trunk: tuple[TrunkSection, ...] = ()
     route: tuple[RouteSection, ...] = ()
+    broadcast: tuple[BroadcastSection, ...] = ()
+    room: tuple[RoomSection, ...] = ()
 
     @classmethod
     def settings_customise_sources(
@@ -358,6 +468,20 @@ class Config(BaseSettings):
             if not extension.secret and not extension.script:
                 raise ValueError(f"extension {extension.number} needs a secret (or a script)")
         return value
+
+    @model_validator(mode="after")
+    def _numbers_once(self) -> Config:
+        taken = {ECHO, *(extension.number for extension in self.extension)}
+        for kind, sections in (
+            ("group", self.group),
+            ("broadcast", self.broadcast),
+            ("room", self.room),
+        ):
+            for section in sections:
+                if section.number in taken:
+                    raise ValueError(f"the number {section.number} of a {kind} is taken")
+                taken.add(section.number)
+        return self
 
     @field_validator("trunk")
     @classmethod
@@ -395,8 +519,7 @@ def load(path: Path, *, whole: bool = False) -> Config:
 
 def new_secret() -> str:
     """A SIP password that can be typed into a phone: 80 bits in unmistakable letters."""
-    alphabet = "abcdefghjkmnpqrstuvwxyz23456789"
-    return "".join(secrets.choice(alphabet) for _ in range(16))
+    return "".join(secrets.choice(UNMISTAKABLE) for _ in range(16))
 
 
 def fresh(*, demo: bool) -> str:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bot.ports import Person, Progress, Step
+from bot.ports import Person, Placed, Progress, Step
 from bot.replies import Attachment
-from encryptotel.blocked import Blocked
 from encryptotel.contacts import Contacts
 from encryptotel.mailbox import Mailbox
 from pbx.calls.numbers import spoken
+from pbx.calls.wishes import ANONYMOUS
 from pbx.events import (
     AnswerphoneTook,
     CallAnswered,
+    CallDiverted,
     CallEnded,
+    CallerNamed,
+    CallMeant,
     CallNotice,
+    CallPrivate,
     CallStarted,
     CallTransferred,
     ConferenceChanged,
@@ -26,7 +31,10 @@ from pbx.events import (
     LegAnswered,
     LegRinging,
     MessageLeft,
+    RoomEntered,
+    SpeakerChanged,
 )
+from pbx.media import ogg
 from pbx.ports import Directory
 from pbx.texts import Text
 
@@ -43,22 +51,25 @@ class _Told:
     caller: str = ""
     joined: datetime | None = None
     recorded: bool = False
+    instead: dict[str, str] = field(default_factory=dict)
+    "Whom those are rung for who are rung instead of them."
+    led: bool = False
+    "Whether a menu, which had answered already, led the caller here."
 
 
 class Followers:
     """Those who are told what happens to their calls."""
 
-    def __init__(
-        self, directory: Directory, contacts: Contacts, blocked: Blocked, mailbox: Mailbox
-    ) -> None:
+    def __init__(self, directory: Directory, contacts: Contacts, mailbox: Mailbox) -> None:
         self._directory = directory
         self._contacts = contacts
-        self._blocked = blocked
         self._mailbox = mailbox
         self._tells: dict[str, list[Tell]] = {}
         self._people: dict[str, Person] = {}
         "Who has an extension, of those who ever followed."
         self._told: dict[str, _Told] = {}
+        self.mask: Callable[[str, str], str] = lambda extension, number: ""
+        "What an extension sees instead of somebody's number; empty where it may see that."
 
     def follow(self, person: Person, tell: Tell) -> Callable[[], None]:
         """Tell of the person's calls from now on; the result stops it."""
@@ -98,24 +109,39 @@ class Followers:
         step = Step.QUESTION if question else Step.NOTICE
         self.spread(extension, Progress(call_id="", step=step, text=text))
 
+    def placed(self, extension: str, placed: Placed, why: str) -> None:
+        """Say of a call that was begun for a person, without a word of theirs just now, what it
+        is."""
+        title = f"{placed.to} ↔ {placed.back}, {why}"
+        self.spread(extension, Progress(call_id=placed.call_id, step=Step.PLACED, text=title))
+
     # ── who somebody is ─────────────────────────────────────────────────────────────────
     def who(self, number: str, person: Person | None) -> str:
         """Somebody for people: as `person` calls them, or the exchange does."""
+        if number == ANONYMOUS:
+            return "somebody without a number"
+        return self.named((person and self.mask(person.extension, number)) or number, person)
+
+    def named(self, number: str, person: Person | None) -> str:
+        """Whose number that is, though another may stand in its place for `person`."""
         known = self._directory.extension(number)
         mine = self._contacts.of(person).items() if person else ()
         name = next((name for name, theirs in mine if theirs == number), known and known.name)
         return f"{name} ({spoken(number)})" if name else spoken(number)
 
-    def number_of(self, caller: str) -> str:
-        """What to dial to reach somebody; empty if they hid it."""
-        known = self._directory.extension(caller)
+    def number_of(self, caller: str, extension: str = "") -> str:
+        """What to dial to reach somebody from an extension; empty if they hid it."""
+        caller = self.mask(extension, caller) or caller
+        known = self._directory.extension(caller) or (
+            caller.isdecimal() and self._directory.service(caller)
+        )
         return caller if known or caller.startswith("+") else ""
 
-    def _seen_by(self, extension: str, number: str) -> dict[str, str]:
+    def _seen_by(self, extension: str, number: str) -> dict[str, Any]:
         """Who somebody is for the person of an extension, and how to reach them."""
         return {
             "peer": self.who(number, self._people.get(extension)),
-            "back": self.number_of(number),
+            "back": self.number_of(number, extension),
         }
 
     # ── events ──────────────────────────────────────────────────────────────────────────
@@ -125,10 +151,20 @@ class Followers:
         match event:
             case CallStarted():
                 self._started(event)
+            case CallMeant():
+                self._meant(event, told)
+            case RoomEntered() if self.has(event.peer):
+                self._told[event.call_id] = _Told(event.peer, joined=event.at)
+                self._tell(event.call_id, Step.PLACED, text=f"Room {event.room}")
+                self._tell(event.call_id, Step.JOINED)
             case _ if told is None:
                 pass
             case AnswerphoneTook():
                 told.recorded = True
+            case CallDiverted() if event.extension != told.extension:
+                told.instead |= dict.fromkeys(event.to, event.extension)
+            case CallDiverted():
+                self._tell(event.call_id, Step.NOTICE, text=self._diverted(event))
             case CallAnswered() if not told.recorded:
                 told.joined = event.at
                 self._tell(event.call_id, Step.JOINED)
@@ -136,13 +172,28 @@ class Followers:
                 self._tell(event.call_id, Step.TRANSFERRED, peer=spoken(event.new))
                 del self._told[event.call_id]
             case ConferenceChanged():
-                self._tell(event.call_id, Step.CONFERRING, text=self._there(event, told))
+                self._tell(
+                    event.call_id,
+                    Step.CONFERRING,
+                    text=self._there(event, told),
+                    locked=event.locked,
+                    moderates=told.extension in event.moderators,
+                )
+            case SpeakerChanged():
+                who = self.who(event.peer, self._people.get(told.extension))
+                self._tell(event.call_id, Step.SPEAKING, peer=who)
+            case CallPrivate():
+                step = Step.PRIVATE if event.private else Step.NOT_PRIVATE
+                self._tell(event.call_id, step)
             case CallNotice():
                 self._tell(event.call_id, Step.NOTICE, text=event.text)
+            case LegAnswered() if told.led and event.peer == told.extension:
+                told.joined = event.at
+                self._tell(event.call_id, Step.JOINED)
             case LegRinging() if not told.caller:  # else one hears one's own phone ring
-                self._tell(event.call_id, Step.RINGING, peer=spoken(event.peer))
+                self._tell(event.call_id, Step.RINGING, peer=self._peer(event, told))
             case LegAnswered() if not told.caller:
-                self._tell(event.call_id, Step.ANSWERED, peer=spoken(event.peer))
+                self._tell(event.call_id, Step.ANSWERED, peer=self._peer(event, told))
             case CallEnded():
                 self._ended(event, told)
             case _:
@@ -156,15 +207,23 @@ class Followers:
 
     async def take_message(self, event: MessageLeft) -> None:
         """Keep what somebody said on the answerphone, and give it to whom it is for."""
-        row = await self._mailbox.take(event)
+        row, sound, words = await self._mailbox.take(event)
         left = Progress(
             call_id=event.call_id,
             step=Step.VOICEMAIL,
             seconds=row.seconds,
-            file=voice(row.sound),
+            file=voice(sound),
+            about=row.id,
+            text=words,
             **self._seen_by(row.extension, row.caller),
         )
         self.spread(row.extension, left)
+
+    async def take_name(self, event: CallerNamed) -> None:
+        """Give somebody the name that a caller said."""
+        sound = await asyncio.to_thread(ogg.encoded, event.sound)
+        progress = Progress(call_id=event.call_id, step=Step.NAMED, file=voice(sound))
+        self.spread(event.extension, progress)
 
     def take_text(self, text: Text) -> None:
         """Give words to whom they are for."""
@@ -176,13 +235,39 @@ class Followers:
     def _started(self, event: CallStarted) -> None:
         if event.kind in ("callback", "conference"):  # calls one makes by phone are heard, not read
             self._told[event.call_id] = _Told(event.user)
+        if event.kind not in ("inbound", "internal"):
             return
-        rung = event.user if event.kind == "inbound" else event.callee
-        if self._blocked.has(rung, event.caller):
+        self._rings(event, event.user if event.kind == "inbound" else event.callee)
+
+    def _rings(self, event: CallStarted | CallMeant, rung: str) -> None:
+        """Tell somebody of a call that came for them."""
+        wishes = self._directory.wishes(rung)
+        if event.caller in wishes.blocked:
             return
-        if event.kind in ("inbound", "internal") and self.has(rung):
-            self._told[event.call_id] = _Told(rung, event.caller)
-            self._tell(event.call_id, Step.INCOMING, **self._seen_by(rung, event.caller))
+        if self.has(rung) and rung != event.caller:
+            self._told[event.call_id] = _Told(rung, event.shown)
+            if not wishes.is_quiet(event.at) or event.caller in wishes.allowed:
+                self._tell(event.call_id, Step.INCOMING, **self._seen_by(rung, event.shown))
+
+    def _peer(self, event: LegRinging | LegAnswered, told: _Told) -> str:
+        peer = told.instead.get(event.peer, event.peer)  # where they are is their business
+        return spoken(self.mask(told.extension, peer) or peer)
+
+    def _diverted(self, event: CallDiverted) -> str:
+        """Where a call was sent, for the person who is told of it."""
+        person = self._people.get(event.extension)
+        to = ", ".join(self.who(number, person) for number in event.to)
+        return f"Sent to {to}: {event.why}." if event.why else f"Sent to {to}."
+
+    def _meant(self, event: CallMeant, told: _Told | None) -> None:
+        """Somebody else is rung; whomever a menu tried before them has missed the caller."""
+        if told is not None and told.led and told.joined is None:
+            self._tell(event.call_id, Step.MISSED, **self._seen_by(told.extension, event.shown))
+            del self._told[event.call_id]
+        self._rings(event, event.callee)
+        now = self._told.get(event.call_id)
+        if now is not None and now.extension == event.callee:
+            now.led = event.answered
 
     def _there(self, event: ConferenceChanged, told: _Told) -> str:
         """Who is in a conference, for the person who is told of it."""
@@ -191,7 +276,8 @@ class Followers:
         for number in sorted(event.parties, key=lambda number: number != told.extension):
             name = "you" if number == told.extension else self.who(number, person)
             names.append(f"{name} (muted)" if number in event.muted else name)
-        return f"In the conference: {', '.join(names) or 'nobody yet'}."
+        locked = " It is locked." if event.locked else ""
+        return f"In the conference: {', '.join(names) or 'nobody yet'}.{locked}"
 
     def _ended(self, event: CallEnded, told: _Told) -> None:
         if told.caller and told.joined is None and event.status != 603:
@@ -207,6 +293,8 @@ class Followers:
         self.spread(self._told[call_id].extension, progress)
 
 
-def voice(sound: bytes) -> Attachment:
-    """Opus in Ogg, for people to play."""
+def voice(sound: bytes, *, sealed: bool = False) -> Attachment:
+    """Opus in Ogg, for people to play, or to open first."""
+    if sealed:
+        return Attachment("voice-message.ogg.age", "application/octet-stream", sound)
     return Attachment("voice-message.ogg", "audio/ogg", sound)

@@ -49,6 +49,7 @@ class Gatekeeper:
         extension: Callable[[str], Extension | None] = lambda number: None,
         ask: Callable[[str], None] = lambda question: None,
         timezone: str = "UTC",
+        inside_only: Callable[[str], bool] = lambda user: False,
     ) -> None:
         self._limits = limits
         self._max_duration = max_duration
@@ -57,6 +58,7 @@ class Gatekeeper:
         self._extension = extension
         self._ask = ask
         self._timezone = ZoneInfo(timezone)
+        self._inside_only = inside_only
         self._at_once: dict[str, int] = {}
         self._on_trunk: dict[str, int] = {}
         self._history: dict[str, deque[float]] = {}
@@ -64,6 +66,8 @@ class Gatekeeper:
         self._texts: dict[str, deque[float]] = {}
         self._habits: dict[str, Habits] = {}
         self._locked: dict[str, tuple[float, str]] = {}
+        self._denied: set[str] = set()
+        "Those of them whose owner said no: what was set up for them before counts no more either."
         self._questions: OrderedDict[str, Held] = OrderedDict()
 
     def reconfigure(self, limits: LimitsSection, max_duration: float) -> None:
@@ -86,7 +90,7 @@ class Gatekeeper:
         """Count a call in, as `pbx.ports.Gatekeeper` says. Raises `CallRefused` with what to
         change."""
         now, limits = self._clock(), self._limits
-        if source:
+        if source or user in self._denied:
             self._check_locked(user, now)
         country = region_of(number)
         self._check_destination(user, trunk, number, country)
@@ -118,7 +122,23 @@ class Gatekeeper:
         self._on_trunk[trunk.name] = self._on_trunk.get(trunk.name, 0) + 1
         caller = trunk.numbers[0] if trunk.numbers else ""
         seconds = min(self._max_duration, left)
-        return Permit(user=user, trunk=trunk.name, seconds=seconds, caller=caller, since=now)
+        return Permit(
+            user=user,
+            trunk=trunk.name,
+            number=number,
+            seconds=seconds,
+            caller=caller,
+            since=now,
+        )
+
+    def vet(self, user: str, number: str, source: str) -> None:
+        """Whether a phone may have calls sent to a number, which nobody asks about later. Raises
+        `CallRefused`."""
+        now, country = self._clock(), region_of(number)
+        self._check_locked(user, now)
+        self._check_destination(user, None, number, country)
+        if self._limits.ask_owner:
+            self._check_usual(user, number, country, source, now)
 
     def admit_text(
         self, user: str, trunk: Trunk | None, number: str, source: str = "", pages: int = 1
@@ -169,6 +189,7 @@ class Gatekeeper:
             told = f"Good. {user} may call outside again; the call has to be dialled anew."
         else:
             self._locked[user] = (now + DAY, "its owner says that a call of it was not theirs")
+            self._denied.add(user)
             told = (
                 f"Outside calls of {user} are locked for a day. Somebody knows its password: "
                 "change the secret of the extension, which also throws its phones out."
@@ -184,6 +205,7 @@ class Gatekeeper:
             raise CallRefused(403, f"outside calls of {user} are held for {minutes} minutes: {why}")
         if until:
             del self._locked[user]
+            self._denied.discard(user)
             self._questions.pop(user, None)
 
     def _check_usual(self, user: str, number: str, country: str, source: str, now: float) -> None:
@@ -219,6 +241,8 @@ class Gatekeeper:
         return held.question(extension.name if extension else "")
 
     def _check_destination(self, user: str, trunk: Trunk | None, number: str, country: str) -> None:
+        if self._inside_only(user):
+            raise CallRefused(403, "guests can call and write inside the exchange only")
         if is_premium(number) and not self._limits.premium_numbers:
             raise CallRefused(
                 403, f"{number} is a premium-rate number; these are off ([limits] premium_numbers)"

@@ -30,6 +30,8 @@ from sqlmodel import col, delete
 from pbx.events import (
     CallAnswered,
     CallEnded,
+    CallMeant,
+    CallPrivate,
     CallStarted,
     CallTraced,
     DeviceRegistered,
@@ -341,9 +343,19 @@ def _row(event: Event) -> dict[str, Any] | None:
                 "started_at": event.at,
                 "caller": event.caller[:80],
                 "callee": event.callee[:80],
+                "dialled": event.callee[:80],
                 "user": event.user,
                 "kind": event.kind,
+                "shown": event.shown[:80],
                 "cause": "",
+                "private": False,
+            }
+        case CallMeant():
+            return {
+                "key": event.call_id,
+                "callee": event.callee[:80],
+                "shown": event.shown[:80],
+                "user": event.user,
             }
         case LegStarted():
             return {
@@ -358,6 +370,8 @@ def _row(event: Event) -> dict[str, Any] | None:
             }
         case CallAnswered():
             return {"key": event.call_id, "answered_at": event.at}
+        case CallPrivate():
+            return {"key": event.call_id, "private": event.private}
         case CallEnded():
             cause = event.cause[:200]
             return {
@@ -424,7 +438,9 @@ def _set(*columns: str) -> dict[str, Any]:
 _STATEMENTS: dict[type[Event], Executable] = {
     CallStarted: insert(CallRow).on_conflict_do_nothing(),
     LegStarted: insert(LegRow).on_conflict_do_nothing(),
+    CallMeant: _CALL.values(_set("callee", "shown", "user")),
     CallAnswered: _CALL.values(_set("answered_at")),
+    CallPrivate: _CALL.values(_set("private")),
     LegRinging: _LEG.values(_set("ringing_at")),
     LegAnswered: _LEG.values(_set("answered_at", "codec", "srtp")),
     LegEnded: _LEG.values(
@@ -468,6 +484,8 @@ async def _apply_devices(
             "user_agent": event.user_agent,
             "call_id": event.call_id[:255],
             "cseq": event.cseq,
+            "username": event.username,
+            "since": event.since,
             "path": ", ".join(event.path),
             "instance": event.instance,
             "reg_id": event.reg_id,
@@ -499,6 +517,8 @@ _BIND = _BIND.on_conflict_do_update(
             "user_agent",
             "call_id",
             "cseq",
+            "username",
+            "since",
             "path",
             "instance",
             "reg_id",

@@ -53,3 +53,4 @@ def log_to(file: Path | None, config: Config) -> None:
     logging.basicConfig(level=config.log.level.upper(), handlers=[handler])
     for library in _QUIET:
         logging.getLogger(library).setLevel("WARNING")
+    logging.getLogger("uvicorn").setLevel("ERROR")  # it warns of each request that is none

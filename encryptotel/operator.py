@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from zoneinfo import available_timezones
 
 from bot.ports import (
@@ -21,29 +22,45 @@ from bot.ports import (
     OperatorError,
     PastCall,
     Person,
+    Phone,
     PhoneState,
     Placed,
     Planned,
     Progress,
     Recording,
     Role,
+    SetupLink,
+    Shown,
     State,
     Step,
     VoiceMessage,
 )
 from bot.replies import Attachment
 from encryptotel.agenda import Agenda
-from encryptotel.blocked import Blocked
+from encryptotel.broadcasts import Broadcasts
+from encryptotel.calendars.syncing import Calendars
+from encryptotel.config import Config
 from encryptotel.contacts import Contacts
+from encryptotel.directory import Directory
 from encryptotel.followers import Followers, voice
+from encryptotel.habits import Habits
+from encryptotel.handling import NO_KEY, Handling
 from encryptotel.keys import BadKey, recipient_of
 from encryptotel.mailbox import Mailbox
 from encryptotel.parties import Parties, named, party_of
 from encryptotel.people import PeopleOfExchange
+from encryptotel.phones import Phones
 from encryptotel.presence import Presence
 from encryptotel.recordings import Recordings
+from encryptotel.relays import Relays
+from encryptotel.reminding import Reminding
+from encryptotel.ringing import Ringer
+from encryptotel.rooms import Moderation
 from encryptotel.texts import Texts
-from nlp.commands import Call, Conference, Message, Party, When
+from encryptotel.tracking import Tracking
+from encryptotel.when_free import WhenFree
+from encryptotel.wishes import Kind, WishBook
+from nlp.commands import Call, Conference, Message, Party, Redirect, Remind, When
 from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call as RunningCall
 from pbx.calls.cause import DECLINED
@@ -56,13 +73,13 @@ from pbx.media.music import hold_music
 from pbx.orders import Orders
 from pbx.ports import CallRefused
 from pbx.vocabulary import CallState
+from scheduler.alarm import Alarm
 from store.database import Database
 from store.tables import CallRow, RecordingRow
 
 log = logging.getLogger(__name__)
 
 _NOT_YET = {
-    "hide_number": "I cannot hide your number yet, so I did not call.",
     "video": "I can only place sound calls from here; video works from phone to phone.",
 }
 
@@ -74,10 +91,6 @@ _STEPS = {
     Control.UNMUTE: Step.UNMUTED,
 }
 NOTICE = "This call is being recorded."
-NO_KEY = (
-    "I record only so that you alone can listen, so tell me your key first: “my key is …” with "
-    "the public key of your Waves account, or an age recipient (age1…)"
-)
 LATER = timedelta(minutes=10)
 "Until somebody is called back who was told so."
 EXCUSE = "{name} cannot take your call now, and will call you back in ten minutes. Goodbye."
@@ -95,28 +108,34 @@ class Operator:
     def __init__(
         self,
         exchange: Exchange,
+        directory: Directory,
         orders: Orders,
         database: Database,
         addresses: dict[str, str],
         answer: Callable[..., str],
         people: PeopleOfExchange,
         contacts: Contacts,
-        blocked: Blocked,
+        book: WishBook,
         mailbox: Mailbox,
         followers: Followers,
         presence: Presence,
         texts: Texts,
         recordings: Recordings,
+        broadcasts: Broadcasts,
+        phones: Phones,
+        moderation: Moderation,
         past: Past,
         forget_calls: Callable[[str], Awaitable[None]],
-        notice: bool,
+        config: Config,
+        folder: Path,
+        alarm: Alarm,
     ) -> None:
         self._exchange = exchange
         self._orders = orders
         self._answer = answer
         self._people = people
         self._contacts = contacts
-        self._blocked = blocked
+        self._book = book
         self._mailbox = mailbox
         self._past = past
         self._forget_calls = forget_calls
@@ -128,23 +147,56 @@ class Operator:
         self._presence = presence
         self._texts = texts
         self._parties = Parties(exchange.directory, contacts)
-        self.agenda = Agenda(database, people, followers, self._sides_of, self.call)
+        self.agenda = Agenda(database, alarm, people, followers, self._sides_of, self.call)
+        habits = Habits(database, people, lambda: datetime.now(UTC))
+        ringer = Ringer(
+            config.reminders,
+            people,
+            followers,
+            habits,
+            orders,
+            texts,
+            presence,
+            exchange.speaker,
+        )
+        self.reminding = Reminding(
+            database, alarm, exchange.directory, people, self._parties, followers, habits, ringer
+        )
+        self.calendars = Calendars(
+            database, config.calendars, folder, people, followers, self.reminding.reminders
+        )
         self._recordings = recordings
-        self._notice = notice
+        self._broadcasts = broadcasts
+        self._phones = phones
+        self._moderation = moderation
+        self._notice = config.recording.notice
+        self.when_free = WhenFree(exchange.directory, presence, followers, self.call)
+        self.read_codes: Callable[[], Sequence[tuple[str, str]]] = lambda: ()
+        self.tracking = Tracking(database, directory, self._parties, followers)
+        self.relays = Relays(database, exchange, directory, self._parties, followers)
+        self.handling = Handling(exchange.directory, book, contacts, followers, self._hang_up_on)
         self._next_recorded: set[str] = set()
         "Extensions whose next call is recorded."
         self._to_record: dict[str, str] = {}
         "Who wants which call recorded once it is answered."
 
     # ── commands ────────────────────────────────────────────────────────────────────────
-    def quote(self, person: Person, command: Call | Message | Conference) -> str:
+    def quote(
+        self, person: Person, command: Call | Message | Conference | Redirect | Remind
+    ) -> str:
         """What to ask before a call or a message that leaves through a trunk; empty for one
         inside. Raises `OperatorError` for one that cannot be placed."""
+        if isinstance(command, Redirect):
+            return self.handling.costs(person, command)
         if isinstance(command, Conference):
             numbers = [self._parties.reachable(person, party) for party in command.participants]
             names = ", ".join(self._followers.who(number, person) for number in numbers)
             costs = any(number.startswith("+") for number in numbers)
             return f"Call {names} into a conference?" if costs else ""
+        if isinstance(command, Remind):
+            to = self._parties.reachable(person, command.to) if command.to else ""
+            who = self._followers.who(to, person)
+            return f"Remind {who} of “{command.text}”?" if to.startswith("+") else ""
         if isinstance(command, Message):
             to = self._recipient(person, command)
             who = self._followers.who(to, person)
@@ -171,11 +223,18 @@ class Operator:
         number, back = self._sides_of(person, command)
         if command.record:
             self._key(person)
+        hidden = self._book.hides(person.extension) or command.hide_number
         try:
             call = self._orders.call_back(
-                number=number, back=back, line=command.line, user=person.extension
+                number=number,
+                back=back,
+                line=command.line,
+                user=person.extension,
+                hidden=hidden,
             )
         except CallRefused as refused:
+            if hidden and not command.hide_number:
+                self._book.hide_next(person.extension, on=True)  # it was none yet
             raise OperatorError("call.refused", refused.reason) from refused
         if command.record:
             self._to_record[call.id] = person.extension
@@ -250,7 +309,7 @@ class Operator:
         call = self._mine(person, call_id)
         if call.diverted or not _rings_at(call, person):
             raise OperatorError("later.too_late", "that call rings no more")
-        back = self._followers.number_of(call.caller)
+        back = self._followers.number_of(call.shown, person.extension)
         if not back:
             raise OperatorError("later.hidden", "they hide their number, so nobody can call back")
         at = When(at=datetime.now(UTC) + LATER)
@@ -321,7 +380,7 @@ class Operator:
                     bridge.mute(leg, on=what is Control.MUTE)
         except CallRefused as refused:
             raise OperatorError("call.refused", refused.reason) from refused
-        peer = spoken(bridge.other(leg).peer)
+        peer = spoken(call.seen(bridge.other(leg)))
         self._followers.spread(
             person.extension, Progress(call_id=call.id, step=_STEPS[what], peer=peer)
         )
@@ -356,13 +415,33 @@ class Operator:
         if joined:
             call = joined[-1]
             for number in numbers:
-                self._spawn(self._bring(person, call, number, line))
+                if not self._moderation.bring(person, call, number, line):
+                    self._spawn(self._bring(person, call, number, line))
         else:
             try:
                 call = self._orders.conference([user, *numbers], line=line, user=user)
             except CallRefused as refused:
                 raise OperatorError("conference.refused", refused.reason) from refused
         return Placed(call_id=call.id, to=names, line=line or "", back=user)
+
+    def park(self, person: Person, call_id: str) -> str:
+        """Let the other side of a call wait in a place; its number. Raises `OperatorError`."""
+        call = self._mine(person, call_id)
+        _, leg = self._bridge(person, call)
+        try:
+            place = self._orders.park(call, leg)
+        except CallRefused as refused:
+            raise OperatorError("call.refused", refused.reason) from refused
+        leg.hang_up("parked")
+        return place
+
+    def wait_for(self, person: Person, party: Party) -> str:
+        """Call somebody once they are free; what to tell the person. Raises `OperatorError`."""
+        return self.when_free.wait(person, self._parties.resolve(party, person))
+
+    def codes(self) -> Sequence[tuple[str, str]]:
+        """What can be dialled on a phone, and what that does."""
+        return self.read_codes()
 
     async def _bring(
         self, person: Person, call: RunningCall, number: str, line: str | None
@@ -372,6 +451,28 @@ class Operator:
         except CallRefused as refused:
             self._notice_to(person, call, f"{spoken(number)}: {refused.reason}.")
             traceback.clear_frames(refused.__traceback__)  # they hold the call in a circle
+
+    def enter_room(self, person: Person, name: str) -> str:
+        """Ring the person's phones and let them into a room; its name. Raises `OperatorError`."""
+        return self._moderation.enter(person, name)
+
+    def lock(self, person: Person, call_id: str, *, on: bool) -> None:
+        """Let nobody else into a conference, or anybody again. Raises `OperatorError`."""
+        self._moderation.lock(person, self._mine(person, call_id), on=on)
+
+    def kick(self, person: Person, call_id: str, who: str) -> str:
+        """Send somebody away from a conference; who that was. Raises `OperatorError`."""
+        return self._moderation.kick(person, self._mine(person, call_id), who)
+
+    def mute_other(self, person: Person, call_id: str, who: str, *, on: bool) -> str:
+        """Let nobody hear somebody in a conference, or let everybody again; who that is. Raises
+        `OperatorError`."""
+        return self._moderation.mute(person, self._mine(person, call_id), who, on=on)
+
+    def others(self, person: Person, call_id: str) -> Sequence[tuple[str, str]]:
+        """The others in a conference: what to call each, and who it is. Raises
+        `OperatorError`."""
+        return self._moderation.there(person, self._mine(person, call_id))
 
     def _spawn(self, job: Coroutine[object, object, None]) -> None:
         task = asyncio.ensure_future(job)
@@ -444,6 +545,10 @@ class Operator:
         for extension in sorted(_sides(call), key=lambda one: one != ordered):
             person = self._followers.person(extension)
             wanted = extension == ordered or extension in self._next_recorded
+            wanted = wanted or any(
+                self._book.is_listed(extension, other, Kind.RECORDED)
+                for other in (call.caller, call.callee, *(leg.peer for leg in call.legs))
+            )
             if person is not None and (person.records or wanted):
                 self._next_recorded.discard(extension)
                 self._spawn(self._record_if_possible(person, call))
@@ -458,8 +563,12 @@ class Operator:
     async def _record(self, person: Person, call: RunningCall) -> None:
         if not call.answered_at or (call.bridge is None and call.conference is None):
             raise OperatorError("call.not_joined", "there is nobody to talk to in that call")
+        try:
+            call.privacy.check()
+        except CallRefused as refused:
+            raise OperatorError("record.refused", refused.reason) from refused
         mine = _phones(person, call)
-        other = next((leg.peer for leg in call.legs if leg.peer not in mine), call.callee)
+        other = next((call.seen(leg) for leg in call.legs if leg.peer not in mine), call.callee)
         notice = await self._exchange.speaker.say(NOTICE) if self._notice else b""
         await self._recordings.begin(
             call, person.extension, mine, other, [self._key(person)], notice
@@ -519,6 +628,8 @@ class Operator:
             raise OperatorError("call.conference", "that cannot be done in a conference")
         if bridge is None:
             raise OperatorError("call.not_joined", "nobody has answered that call yet")
+        if bridge.dissolved:
+            raise OperatorError("call.parked", "that call is parked")
         if bridge.leaving is not None:
             raise OperatorError("call.transferring", "that call is being transferred just now")
         mine = _phones(person, call)
@@ -526,6 +637,10 @@ class Operator:
             if leg.peer in mine and leg.ending is None:
                 return bridge, leg
         raise OperatorError("call.not_in_it", "none of your phones is in that call")
+
+    def broadcasts(self, person: Person) -> Sequence[Shown]:
+        """The broadcasts that the person may know of."""
+        return self._broadcasts.of(person)
 
     # ── answers ─────────────────────────────────────────────────────────────────────────
     def active_calls(self, person: Person) -> Sequence[ActiveCall]:
@@ -539,10 +654,11 @@ class Operator:
     def _active(self, call: RunningCall, person: Person) -> ActiveCall:
         since = call.answered_at or call.started_at
         bridge = call.bridge if call.conference is None else None
+        mine = {person.extension} if call.kind == "inbound" else {person.extension, call.user}
         return ActiveCall(
             call_id=call.id,
-            caller=spoken(call.caller),
-            callee=spoken(call.callee),
+            caller=self._seen(person, call.caller if call.caller in mine else call.shown),
+            callee=self._seen(person, call.callee),
             seconds=round((datetime.now(UTC) - since).total_seconds()),
             joined=call.state is CallState.ANSWERED,
             incoming=_rings_at(call, person),
@@ -551,6 +667,10 @@ class Operator:
             held=bridge is not None and bridge.waiting is not None,
             muted=self._is_muted(person, call),
         )
+
+    def _seen(self, person: Person, number: str) -> str:
+        """A number as somebody may see it."""
+        return spoken(self._followers.mask(person.extension, number) or number)
 
     def _is_muted(self, person: Person, call: RunningCall) -> bool:
         muted = call.conference.muted if call.conference else call.bridge and call.bridge.muted
@@ -570,7 +690,8 @@ class Operator:
         rows = [
             row
             for row in await self._past(person.extension)
-            if (since is None or row.started_at >= since)
+            if row.kind != "reminder"
+            and (since is None or row.started_at >= since)
             and (until is None or row.started_at < until)
         ]
         calls = [self._as_seen(row, person) for row in rows]
@@ -585,13 +706,13 @@ class Operator:
         incoming = row.kind != "callback" and row.caller != person.extension
         if row.kind == "callback" and row.user != person.extension:
             incoming = True  # somebody else had it placed
-        other = row.caller if incoming else row.callee
+        other = (row.shown or row.caller) if incoming else row.callee
         answered, ended = row.answered_at, row.ended_at
         seconds = round((ended - answered).total_seconds()) if answered and ended else 0
         return PastCall(
             at=row.started_at,
             peer=self._followers.who(other, person),
-            back=self._followers.number_of(other),
+            back=self._followers.number_of(other, person.extension),
             incoming=incoming,
             answered=answered is not None,
             seconds=seconds,
@@ -600,16 +721,22 @@ class Operator:
     async def voicemail(self, person: Person) -> Sequence[VoiceMessage]:
         """The person's latest voice messages, newest first."""
         rows = await self._mailbox.latest(person.extension, MAX_VOICEMAIL)
+        await self._mailbox.listened(person.extension, [row.id for row in rows])
         return [
             VoiceMessage(
+                id=row.id,
                 at=row.at,
                 peer=self._followers.who(row.caller, person),
-                back=self._followers.number_of(row.caller),
+                back=self._followers.number_of(row.caller, person.extension),
                 seconds=row.seconds,
-                file=voice(row.sound),
+                file=voice(row.sound, sealed=row.sealed),
             )
             for row in rows
         ]
+
+    async def delete_voicemail(self, person: Person, id: str) -> bool:
+        """Delete a voice message; False if it is gone."""
+        return await self._mailbox.remove(person.extension, id)
 
     async def last_called(self, person: Person) -> Call:
         """The command that calls again whom the person called last. Raises `OperatorError`."""
@@ -640,7 +767,7 @@ class Operator:
                     devices=len(exchange.registrar.bindings(extension.number)),
                 )
                 for extension in exchange.directory.extensions()
-                if not extension.script
+                if not (extension.script or extension.members)
             ],
             calls=[
                 self._active(call, person)
@@ -705,20 +832,11 @@ class Operator:
         mine = self._contacts.of(person)
         return [(name, spoken(mine[name])) for name in sorted(mine, key=str.casefold)]
 
-    async def block(self, person: Person, party: Party, *, on: bool) -> str:
-        """Let somebody ring the person no more, or again; who that is, for people."""
-        number = self._parties.resolve(party, person)
-        if number == person.extension:
-            raise OperatorError("block.self", "that would be yourself")
-        who = self._followers.who(number, person)
-        if on:
-            await self._blocked.add(person.extension, number)
-            for call in self._exchange.calls.values():
-                if call.caller == number and _rings_at(call, person):
-                    call.hang_up(DECLINED, 603)
-        elif not await self._blocked.remove(person.extension, number):
-            raise OperatorError("unblock.not_blocked", f"{who} is not blocked")
-        return who
+    def _hang_up_on(self, person: Person, number: str) -> None:
+        """Whoever rings somebody who does not want to hear of them is declined."""
+        for call in self._exchange.calls.values():
+            if call.caller == number and _rings_at(call, person):
+                call.hang_up(DECLINED, 603)
 
     # ── the person ──────────────────────────────────────────────────────────────────────
     async def zone_at(self, latitude: float, longitude: float) -> str:
@@ -731,7 +849,10 @@ class Operator:
         """The person lives in another time zone from now on."""
         if zone not in available_timezones():
             raise OperatorError("timezone.unknown", f"I know no time zone {zone}")
-        return await self._people.set_timezone(person, zone)
+        person = await self._people.set_timezone(person, zone)
+        await self.reminding.reminders.move(person.extension, zone)
+        self._book.note(person)
+        return person
 
     async def export(self, person: Person) -> bytes:
         """All that is known of a person, as JSON."""
@@ -739,11 +860,20 @@ class Operator:
         known = {
             **await self._people.everything_of(person),
             "contacts": dict(self._contacts.of(person)),
-            "blocked": self._blocked.of(person.extension),
+            **{str(kind): self._book.listed(person.extension, kind) for kind in Kind},
+            "redirections": [row.what for row in self.handling.redirections(person)],
+            "phones": [phone.name for phone in self._phones.of(person) if phone.id],
+            "reminders": [one.text for one in await self.reminding.of(person)],
+            "calendars": [one.name for one in await self.calendars.of(person)],
         }
 
         def written() -> bytes:
             told = [call.model_dump(mode="json") for call in calls]
+            for call in told:
+                if (call["shown"] and person.extension not in (call["caller"], call["user"])) or (
+                    call["shown"] and call["kind"] == "inbound"
+                ):
+                    call["caller"] = call["shown"]
             return json.dumps({**known, "calls": told}, indent=2, ensure_ascii=False).encode()
 
         return await asyncio.to_thread(written)
@@ -757,13 +887,31 @@ class Operator:
         await self._mailbox.forget(person.extension)
         await self._texts.forget(person.extension)
         await self.agenda.forget(person.extension)
+        await self.reminding.forget(person.extension)
+        await self.calendars.forget(person.extension)
         await self._recordings.forget(person.extension)
         self._followers.forget(person.extension)
         self._next_recorded.discard(person.extension)
-        await self._blocked.forget(person.extension)
+        await self._book.forget(person.extension)
+        self.when_free.forget(person.extension)
+        await self.relays.forget(person.extension)
+        await self.tracking.forget(person.extension)
+        await self._phones.forget(person.extension)
         await self._people.forget(person)
         if self._exchange.directory.extension(person.extension) is None:
             self._exchange.registrar.drop(person.extension, "its person left")
+
+    async def set_up_phone(self, person: Person, name: str) -> SetupLink:
+        """A link that gives a phone of the person's an account. Raises `OperatorError`."""
+        return await self._phones.offer(person.extension, name)
+
+    async def phones(self, person: Person) -> Sequence[Phone]:
+        """The person's phones."""
+        return self._phones.of(person)
+
+    async def revoke_phone(self, person: Person, id: str) -> str:
+        """Shut one of the person's phones out; its name. Raises `OperatorError`."""
+        return await self._phones.revoke(person, id)
 
     def answer(self, person: Person, *, yes: bool) -> str:
         """The person's word on what they were asked first; empty when nothing was."""
@@ -772,8 +920,6 @@ class Operator:
     def offer_way(self, way: Callable[[str], str]) -> None:
         """A chat that people can be invited to: `way` makes a link of a code."""
         self._ways.append(way)
-
-    # ── parts ───────────────────────────────────────────────────────────────────────────
 
 
 def _sides(call: RunningCall) -> set[str]:

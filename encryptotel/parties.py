@@ -33,6 +33,9 @@ class Parties:
                 raise OperatorError("party.bad_number", f"{party.number} is not a phone number")
             return number
         name = party.name or ""
+        exact = {known.casefold(): number for known, number in self._names(person).items()}
+        if name.casefold() in exact:
+            return exact[name.casefold()]
         if candidates := similar(self._names(person), name):
             raise UnclearName(name, [(party_of(known, n), spoken(n)) for known, n in candidates])
         raise OperatorError(
@@ -56,9 +59,13 @@ class Parties:
                 "party.emergency",
                 f"{number} cannot be called through this exchange; use a telephone that can",
             )
-        if found is None and number != ECHO:
+        if found is None and number != ECHO and not self._stands_for_somebody(number):
             raise OperatorError("party.no_such_extension", f"there is no extension {number}")
         return number
+
+    def _stands_for_somebody(self, number: str) -> bool:
+        """Whether it is a relay number; the exchange knows for whom."""
+        return len(number) == 4 and self._directory.service(number) is not None
 
     def reachable(self, person: Person, party: Party) -> str:
         """Somebody else, whom the person may call. Raises `OperatorError`."""

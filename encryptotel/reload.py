@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from encryptotel.config import Config
-from pbx.ports import Extension
+from pbx.ports import Account
 
-AT_START = ("exchange", "network", "demo", "owner")
+AT_START = ("exchange", "network", "web", "demo", "owner", "menus")
 "Sections that sockets, dialogs and conversations were made with …"
 LIVE = {"exchange": ("certificate", "certificate_key")}
 "… but for these options of them;"
 ALSO_AT_START = {
-    "media": ("rtp_ports",),
+    "media": ("rtp_ports", "piper_voice"),
     "network": ("nameserver", "public_address", "stun_server", "local_networks"),
 }
 "and single options of other sections."
@@ -43,15 +43,15 @@ def _fixed(section: str, model: type) -> list[str]:
 
 
 def locked_out(
-    before: Mapping[str, Extension], after: Mapping[str, Extension]
-) -> list[tuple[str, str]]:
-    """Extensions whose phones must not stay registered, and why: it is gone, or somebody who
-    knew the old password may be among them."""
+    before: Mapping[str, Account], after: Mapping[str, Account]
+) -> list[tuple[Account, str]]:
+    """Accounts whose phones must not stay registered, and why: it is gone, or somebody who knew
+    the old password may be among them."""
     found = []
-    for number, old in before.items():
-        new = after.get(number)
+    for username, old in before.items():
+        new = after.get(username)
         if new is None:
-            found.append((number, "the extension was removed"))
+            found.append((old, "its account was removed"))
         elif new.secret != old.secret:
-            found.append((number, "the password was changed"))
+            found.append((old, "the password was changed"))
     return found

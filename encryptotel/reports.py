@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bot.qr import qr_code
 from encryptotel.config import Config
 from encryptotel.control import NotRunning, ask
 from encryptotel.ladder import draw
 from pbx.calls.numbers import spoken
-from pbx.ports import Extension
+from pbx.ports import Account, Extension
 from pbx.sip.transport import Transport
 from pbx.text import printable
 from store.database import Database
-from store.journal import find_call, recent_calls, trace_of
-from store.tables import CallRow, LegRow
+from store.journal import find_call, live_bindings, recent_calls, trace_of
+from store.tables import CallRow, DeviceRow, LegRow
 
 
 async def calls_json(database: Database, limit: int) -> list[dict[str, Any]]:
@@ -45,7 +46,7 @@ def call_table(calls: Sequence[Mapping[str, Any]]) -> str:
             spoken(call["to"]),
             _length(call),
             call["cause"] or call["state"],
-            _quality(call["legs"]),
+            _quality(call),
         )
         table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console(width=130, color_system=None)
@@ -95,7 +96,10 @@ def trace_text(found: Mapping[str, Any], *, full: bool) -> str:
         _Message(**{**line, "at": datetime.fromisoformat(line["at"])}) for line in found["lines"]
     ]
     head = f"call {call['id']}: {spoken(call['from'])} → {spoken(call['to'])}, "
-    parts = [head + (call["cause"] or call["state"]), "", draw(lines, names)]
+    parts = [head + (call["cause"] or call["state"])]
+    if call["private"]:
+        parts.append("private: end to end; the phones agreed on keys that the exchange has not")
+    parts += ["", draw(lines, names)]
     for leg in call["legs"]:
         parts.append(
             f"\n{spoken(leg['peer'])}: {leg['codec'] or 'no media'}"
@@ -135,6 +139,60 @@ def phone_settings(
     }
 
 
+def device_settings(
+    account: Account, device: DeviceRow, config: Config, data: Path, addresses: Mapping[str, str]
+) -> dict[str, Any]:
+    """What to enter in a phone that has an account of its own."""
+    return {
+        **phone_settings(account.extension, config, data, addresses),
+        "name": device.name,
+        "authentication": account.username,
+        "password": account.secret,
+    }
+
+
+def link_text(link: Mapping[str, Any]) -> str:
+    """A link that sets a phone up, to be scanned or opened."""
+    return (
+        f"{qr_code(link['phone'], '').drawn}\n"
+        f"scan this with Linphone to set “{link['name']}” up as {link['extension']}, or open "
+        f"{link['page']}\ngood once, and for {link['minutes']} minutes"
+    )
+
+
+async def devices_json(
+    database: Database, devices: Sequence[DeviceRow], running: bool
+) -> list[dict[str, Any]]:
+    """Phones that have an account of their own; none is connected to what does not run."""
+    live = await live_bindings(database, datetime.now(UTC)) if running else []
+    here = {binding.username: binding for binding in live}
+    return [
+        {
+            "username": device.username,
+            "extension": device.extension,
+            "name": device.name,
+            "set_up": device.since.isoformat(),
+            "connected_since": _iso(binding.since) if binding else None,
+            "agent": binding.user_agent if binding else "",
+        }
+        for device in devices
+        for binding in [here.get(device.username)]
+    ]
+
+
+def device_lines(devices: Sequence[Mapping[str, Any]]) -> str:
+    """The same for people."""
+    lines = []
+    for device in devices:
+        condition = "not connected"
+        if device["connected_since"]:
+            since = datetime.fromisoformat(device["connected_since"]).astimezone()
+            condition = f"connected since {since:%d %b %H:%M}  {printable(device['agent'])}"
+        name = printable(device["name"])
+        lines.append(f"{device['username']:<12} {name:<40} {condition}".rstrip())
+    return "\n".join(lines) or "no phones with an account of their own"
+
+
 def settings_text(found: Mapping[str, Any]) -> str:
     """The same for people."""
     servers = found["servers"]
@@ -143,6 +201,11 @@ def settings_text(found: Mapping[str, Any]) -> str:
             f"extension {found['extension']} {found['name']}".rstrip(),
             "enter in the softphone:",
             f"  user name       {found['username']}",
+            *(
+                [f"  authentication  {found['authentication']}"]
+                if "authentication" in found
+                else []
+            ),
             f"  password        {found['password']}",
             f"  domain          {found['domain']}",
             f"  server (proxy)  {servers['tls']} with transport TLS (best),",
@@ -188,6 +251,7 @@ def _call(call: CallRow, legs: Sequence[LegRow]) -> dict[str, Any]:
         "state": state,
         "status": call.status,
         "cause": call.cause,
+        "private": call.private,
         "legs": [
             {
                 "peer": leg.peer,
@@ -227,13 +291,14 @@ def _length(call: Mapping[str, Any]) -> str:
     return f"{seconds // 60}:{seconds % 60:02d}"
 
 
-def _quality(legs: Sequence[Mapping[str, Any]]) -> str:
+def _quality(call: Mapping[str, Any]) -> str:
     """A call's quality in few words: that of the side which was heard worst."""
-    heard = [leg for leg in legs if leg["received"]]
+    heard = [leg for leg in call["legs"] if leg["received"]]
     if not heard:
         return "—"
     worst = min(heard, key=lambda leg: leg["mos"] or 5.0)
     secure = ", encrypted" if all(leg["srtp"] for leg in heard) else ""
+    secure = ", private" if call["private"] else secure
     return f"{_word(worst['mos'])}{_share_lost(heard):.1f} % lost{secure}"
 
 

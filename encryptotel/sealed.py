@@ -2,14 +2,18 @@
 (https://age-encryption.org/v1), by pyrage.
 
 An age file is sealed in pieces of 64 kB, so what came last would be lost with us. It is kept in
-a second, complete age file beside the first, written anew each second and removed at the end.
-Nothing is ever on the disk that can be read without the key, which is not here.
+two more age files beside the first, written in turn each second and removed at the end: whenever
+we die, one of them is whole. Nothing is ever on the disk that can be read without the key, which
+is not here.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import queue
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +26,7 @@ PIECE = 65_536
 _SEAL = 16
 "Bytes of the authentication of one piece, and of the payload's nonce."
 _HEADER_END = b"\n---"
+_TAIL = re.compile(r"\.from-(\d+)\.[ab]\.age$")
 
 
 class SealedFile:
@@ -33,11 +38,13 @@ class SealedFile:
         self._file = open(path, "xb", opener=_for_us_alone)  # noqa: SIM115  # closed by `close`
         self._main = _Counted(self._file)
         self._pieces: queue.Queue[bytes] = queue.Queue()
+        self._waiting = b""
+        "Not given to the sealing thread yet: there is nothing to seal before a piece is full."
         self._lately = b""
         "What is not certain to be in the file yet."
         self._begins = 0
         "Where in the sound that begins."
-        self._tail: Path | None = None
+        self._tail: _Tail | None = None
         self._failed: BaseException | None = None
         self._sealing = threading.Thread(target=self._seal, name="seal", daemon=True)
         self._sealing.start()
@@ -46,32 +53,38 @@ class SealedFile:
         """Seal the next bytes. Raises OSError once the disk failed."""
         if self._failed is not None:
             raise OSError(str(self._failed))
-        self._pieces.put(bytes(data))
+        self._waiting += data
         self._lately += data
         return len(data)
 
     def save(self) -> None:
         """Seal what is not in the file yet beside it. Raises OSError."""
+        if len(self._waiting) >= PIECE:
+            self._pieces.put(self._waiting)
+            self._waiting = b""
         settled = self._main.settled
         if settled > self._begins:
             self._lately = self._lately[settled - self._begins :]
             self._begins = settled
-        tail = tail_of(self.path, self._begins)
-        fresh = tail.with_suffix(".new")
-        with open(fresh, "wb", opener=_for_us_alone) as file:
-            file.write(pyrage.encrypt(self._lately, self._keys))
-        os.replace(fresh, tail)
-        if self._tail is not None and self._tail != tail:
-            self._tail.unlink(missing_ok=True)
+        tail = self._tail
+        if tail is None or tail.begins != self._begins:
+            tail = _Tail(self.path, self._begins)
+        tail.write(pyrage.encrypt(self._lately, self._keys))
+        if self._tail is not None and self._tail is not tail:
+            self._tail.remove()
         self._tail = tail
 
     def close(self) -> None:
         """Finish the file; what lies beside it is needed no more, unless that fails."""
+        if self._waiting:
+            self._pieces.put(self._waiting)
         self._pieces.put(b"")
         self._sealing.join()
         self._file.close()
-        if self._failed is None and self._tail is not None:
-            self._tail.unlink(missing_ok=True)
+        if self._tail is not None:
+            self._tail.close()
+            if self._failed is None:
+                self._tail.remove()
 
     def _seal(self) -> None:
         try:
@@ -80,6 +93,36 @@ class SealedFile:
             os.fsync(self._file.fileno())
         except Exception as error:  # of the disk, or the library's own
             self._failed = error
+
+
+class _Tail:
+    """What comes after the byte `begins` of the sound, in two files: making one, or putting it in
+    another's place, costs more than sealing it. Neither ever becomes shorter."""
+
+    def __init__(self, path: Path, begins: int) -> None:
+        self.begins = begins
+        self._paths = [path.with_name(f"{path.name}.from-{begins}.{which}.age") for which in "ab"]
+        self._files = [
+            open(one, "wb", buffering=0, opener=_for_us_alone)  # noqa: SIM115  # by `close`
+            for one in self._paths
+        ]
+
+    def write(self, content: bytes) -> None:
+        """Raises OSError."""
+        file = self._files[0]
+        self._files.reverse()
+        file.seek(0)
+        if file.write(content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+    def remove(self) -> None:
+        self.close()
+        for path in self._paths:
+            path.unlink(missing_ok=True)
 
 
 class _Reader:
@@ -133,9 +176,10 @@ def _for_us_alone(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def tail_of(path: Path, begins: int) -> Path:
-    """Where the end of a file lies while it is being written."""
-    return path.with_name(f"{path.name}.from-{begins}.age")
+def sealed(content: bytes, recipients: Sequence[str]) -> bytes:
+    """A whole file for `recipients`. Takes a while: for a thread."""
+    keys = [pyrage.x25519.Recipient.from_str(one) for one in recipients]
+    return bytes(pyrage.encrypt(content, keys))
 
 
 def opened(path: Path, identity: str) -> bytes:
@@ -153,19 +197,20 @@ def opened(path: Path, identity: str) -> bytes:
         if not sound.content and not _tails(path):
             raise ValueError("that key does not open it") from error
     for begins, tail in _tails(path):
-        if begins <= len(sound.content):
+        with contextlib.suppress(pyrage.DecryptError):  # the one that was being written
             rest = pyrage.decrypt(tail.read_bytes(), [key])
-            sound.content = sound.content[:begins] + rest
+            if begins <= len(sound.content) < begins + len(rest):
+                sound.content = sound.content[:begins] + rest
     return sound.content
 
 
 def _tails(path: Path) -> list[tuple[int, Path]]:
-    """The ends beside a file, the earliest first; there is one but for a crash in between."""
+    """The ends beside a file, the earliest first."""
     found = []
     for tail in path.parent.glob(f"{path.name}.from-*.age"):
-        begins = tail.name.removesuffix(".age").rpartition("-")[2]
-        if begins.isdecimal():
-            found.append((int(begins), tail))
+        begins = _TAIL.search(tail.name)
+        if begins:
+            found.append((int(begins[1]), tail))
     return sorted(found)
 
 

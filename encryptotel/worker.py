@@ -17,6 +17,14 @@ def new_worker() -> ProcessPoolExecutor:
     )
 
 
+def end_now(pool: ProcessPoolExecutor) -> None:
+    """End a process that does not answer; whoever waits for it is told that it was cancelled."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.kill()
+
+
 def _live_with_parent() -> None:
     """Ctrl-C is for the exchange, which ends this process when it is done; and if the exchange
     is killed, this process must not stay behind with what it loaded in memory."""

@@ -34,11 +34,14 @@ class When:
 @dataclass(frozen=True, kw_only=True)
 class Window:
     """Hours of the week: days as in RFC 5545 (none: every day), clock times "HH:MM" of the
-    person's zone. A window whose end is before its start goes past midnight."""
+    person's zone. A window whose end is before its start goes past midnight. `first` and `last`
+    are dates, "YYYY-MM-DD", both included."""
 
     days: tuple[str, ...] = ()
     from_: str | None = None
     to: str | None = None
+    first: str | None = None
+    last: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,11 +163,15 @@ class Redial(Command):
 @dataclass(frozen=True, kw_only=True)
 class Redirect(Command):
     """Send calls (those of `from_`, in the `window`, in a `condition`: always, busy, no_answer,
-    offline) elsewhere."""
+    offline) elsewhere: `to` somebody, and `also` to others, at once or `in_turn`. `after` is how
+    many seconds it rings before nobody has answered."""
 
     intent = "redirect"
     asks = ("to",)
     to: Party | None = None
+    also: tuple[Party, ...] = ()
+    in_turn: bool = False
+    after: int | None = None
     from_: Party | None = None
     window: Window | None = None
     condition: str = "always"

@@ -190,6 +190,12 @@ class _Piece:
     groups: dict[str, str]
 
 
+def zone_of(place: str) -> str:
+    """The time zone of a city or zone as people call it; empty for what is none."""
+    name = place.partition(",")[0].strip().lower()
+    return _CITIES.get(name) or _ZONES.get(name) or ""
+
+
 def find_times(text: str, now: datetime, *, month_first: bool = False) -> Iterator[Span]:
     """Every expression of time; `now` is the person's local time and carries their zone.
     `month_first`: 12/24/2026 is in December."""

@@ -15,6 +15,7 @@ from nlp.times import moment
 T = TypeVar("T", Party, When, Money, str)
 
 Role = tuple[int, int, str]
+_SEVERAL = re.compile(r"\b(?:and|then|or)\b|,")
 _TRIMMED = " \t.,;:!?\"'()-"
 
 
@@ -87,7 +88,9 @@ class View:
         exact = self.parties(start, end)
         if exact:
             first = exact[0][2]
-            if len(exact) > 1 and first.name and not exact[1][2].name:
+            between = self.text[exact[0][1] : exact[1][0]] if len(exact) > 1 else ""
+            one = len(exact) > 1 and not _SEVERAL.search(between)
+            if one and first.name and not exact[1][2].name:
                 return Party(
                     name=first.name, number=exact[1][2].number, extension=exact[1][2].extension
                 )

@@ -1,9 +1,11 @@
 """Hours of the week: "weekdays after 6pm", "between 9 and 5", "on Sundays", "at night"."""
 
 import re
+from dataclasses import replace
+from datetime import datetime
 
 from nlp.commands import Window
-from nlp.times import BYDAY, HOUR_WORDS
+from nlp.times import BYDAY, HOUR_WORDS, find_times, moment
 
 _DAY = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:days?)?"
 _CLOCK = (
@@ -53,10 +55,51 @@ _PARTS = (
     (re.compile(r"\b(?:at|over|during)\s+lunch(?:\s?time)?\b", re.I), "12:00", "13:00"),
 )
 _WORDS = {**HOUR_WORDS, "noon": 12, "midday": 12, "midnight": 0}  # fmt: skip
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|"
+    r"oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
+_DATE = (
+    rf"(?:(?:the\s+)?\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}(?:\s+20\d\d)?|"
+    rf"{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s+20\d\d)?|20\d\d-\d\d-\d\d|tomorrow|"
+    rf"(?:next\s+)?{_DAY}(?!s)|the\s+\d{{1,2}}(?:st|nd|rd|th))\b"
+)
+_LAST_DAY = re.compile(
+    rf"\b(?:until|till|til|up\s+to|through|thru|to)\s+(?P<date>{_DATE})(?!\s*(?:at\s+)?\d)", re.I
+)
+_FIRST_DAY = re.compile(
+    rf"\b(?:from|starting(?:\s+on)?|beginning(?:\s+on)?|as\s+of)\s+(?P<date>{_DATE})(?!\s*at\s+\d)",
+    re.I,
+)
 
 
-def find_window(words: str) -> Window | None:
-    """The window a person's words name; None when they name none, which means always."""
+def find_window(words: str, now: datetime | None = None) -> Window | None:
+    """The window a person's words name; None when they name none, which means always. With `now`,
+    the person's local time, dates are found too."""
+    first = last = None
+    if now is not None and not _DAY_RANGE.search(words):
+        words, first = _without_date(_FIRST_DAY, words, now)
+        words, last = _without_date(_LAST_DAY, words, now)
+    weekly = _weekly(words)
+    if first is None and last is None:
+        return weekly
+    return replace(weekly or Window(), first=first, last=last)
+
+
+def _without_date(pattern: re.Pattern[str], words: str, now: datetime) -> tuple[str, str | None]:
+    """The words without a date that stands in them so, and the date."""
+    found = pattern.search(words)
+    if found is None:
+        return words, None
+    when = moment(list(find_times(found["date"], now)), now, whole_days=True)
+    if when is None:
+        return words, None
+    left = words[: found.start()] + " " * len(found.group()) + words[found.end() :]
+    return left, when.at.date().isoformat()
+
+
+def _weekly(words: str) -> Window | None:
+    """The hours of the week that words name."""
     days = _days(words)
     start, end = _hours(words)
     if _OUTSIDE.search(words):
@@ -99,12 +142,16 @@ def _hours(words: str) -> tuple[str | None, str | None]:
             both = _clock(found, "a", marked)
             if both is not None and end is not None and both < end:
                 start = both
+        exact = found["am"] or found["bm"] or (end or "") >= "13"
+        if exact and not marked and start and end and end < start:
+            early = _clock(found, "a", late=False)
+            start = early if early and early < end else start  # “between 6:00 and 14:00”
         return start, end
     after, before = _AFTER.search(words), _BEFORE.search(words)
     return (_clock(after, "a") if after else None), (_clock(before, "a") if before else None)
 
 
-def _clock(found: re.Match[str], which: str, mark: str = "") -> str | None:
+def _clock(found: re.Match[str], which: str, mark: str = "", *, late: bool = True) -> str | None:
     group = found.group
     minute = int(group(f"{which}m") or 0)
     word = (group(f"{which}w") or "").lower()
@@ -121,8 +168,8 @@ def _clock(found: re.Match[str], which: str, mark: str = "") -> str | None:
     if hour > 24 or (mark and not 1 <= hour <= 12):
         return None
     if mark or part:
-        late = mark.startswith("p") or (not mark and "morning" not in part)
-        hour = hour % 12 + (12 if late else 0)
-    elif 1 <= hour <= 6 and len(group(f"{which}h") or "1") == 1:
+        after_noon = mark.startswith("p") or (not mark and "morning" not in part)
+        hour = hour % 12 + (12 if after_noon else 0)
+    elif late and 1 <= hour <= 6 and len(group(f"{which}h") or "1") == 1:
         hour += 12  # "after 6", "until 5" are said of the afternoon
     return f"{hour % 24:02d}:{minute:02d}"

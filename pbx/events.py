@@ -17,6 +17,22 @@ class CallStarted:
     callee: str
     user: str
     kind: str
+    shown: str
+    "The caller, as those who are called may see them."
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallMeant:
+    """What was dialled stood for somebody else: the call is for `callee`, and as `shown` from now
+    on. `answered` when a menu led a caller there whom it had answered."""
+
+    call_id: str
+    at: datetime
+    caller: str
+    callee: str
+    shown: str
+    user: str
+    answered: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +95,37 @@ class CallAnswered:
 
     call_id: str
     at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallDiverted:
+    """A call for an extension is sent on: to whom, and why, for people."""
+
+    call_id: str
+    at: datetime
+    extension: str
+    to: Sequence[str]
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallerNamed:
+    """What a caller said who was asked for their name: PCM of the telephone's rate."""
+
+    call_id: str
+    at: datetime
+    extension: str
+    sound: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallPrivate:
+    """All that the two phones of a call send each other is encrypted from one to the other from
+    now on, which they agreed on in our sight; or with `private` False it is no more."""
+
+    call_id: str
+    at: datetime
+    private: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,12 +207,59 @@ class CallTransferred:
 
 @dataclass(frozen=True, kw_only=True)
 class ConferenceChanged:
-    """Who is in a conference, and who of them is muted."""
+    """Who is in a conference, who of them is muted, who may mute others and send them away, and
+    whether it is locked."""
 
     call_id: str
     at: datetime
     parties: Sequence[str]
     muted: Sequence[str]
+    moderators: Sequence[str] = ()
+    locked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerChanged:
+    """Somebody else speaks in a conference; no more often than every few seconds."""
+
+    call_id: str
+    at: datetime
+    peer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoomEntered:
+    """A call came into a room; `peer` is whoever is in it by that call."""
+
+    call_id: str
+    at: datetime
+    peer: str
+    room: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinsGuessed:
+    """Nobody from `source`, an extension or a trunk, is asked for the PIN of a room any more for
+    a while: too many were wrong."""
+
+    call_id: str
+    at: datetime
+    room: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BroadcastChanged:
+    """Who watches a broadcast, and whether there is something to see; `call_id` is the call of
+    `sender`, or, while it is paused, their last one."""
+
+    call_id: str
+    number: str
+    name: str
+    sender: str
+    live: bool
+    watching: Sequence[str]
+    over: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +277,8 @@ class DeviceRegistered:
     call_id: str
     cseq: int
     refreshed: bool
+    username: str
+    since: datetime
     path: tuple[str, ...] = ()
     instance: str = ""
     reg_id: int = 0
@@ -234,18 +330,26 @@ class HandshakeFailed:
 
 Event = (
     CallStarted
+    | CallMeant
     | LegStarted
     | LegRinging
     | LegAnswered
     | LegEnded
     | CallAnswered
+    | CallPrivate
     | CallEnded
+    | CallDiverted
+    | CallerNamed
     | AnswerphoneTook
     | MessageLeft
     | CallTraced
     | CallNotice
     | CallTransferred
     | ConferenceChanged
+    | BroadcastChanged
+    | SpeakerChanged
+    | RoomEntered
+    | PinsGuessed
     | DeviceRegistered
     | DeviceUnregistered
     | TrunkChanged

@@ -11,25 +11,27 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from pbx.calls.apps.answerphone import take_message
-from pbx.calls.apps.connect import connect
-from pbx.calls.apps.echo import echo
-from pbx.calls.apps.excuse import excuse
-from pbx.calls.apps.script import run_script
 from pbx.calls.call import MAX_FORWARDS, Call, Refer
 from pbx.calls.cause import Ending
+from pbx.calls.diversion import Outside
 from pbx.calls.leg import Leg, Target, Way
 from pbx.calls.numbers import from_trunk, region_of_zone
+from pbx.calls.parking import Parking
 from pbx.calls.router import (
     DialTrunk,
     Plan,
+    Privacy,
     Refuse,
     RingExtension,
-    RunEcho,
+    RunApp,
     RunScript,
     route_from_extension,
     route_from_trunk,
+    without_privacy_code,
 )
+from pbx.calls.services import Visit
+from pbx.calls.wishes import ANONYMOUS
+from pbx.course import Courses
 from pbx.events import (
     AddressBanned,
     CallTraced,
@@ -50,6 +52,7 @@ from pbx.media.srtp import SrtpPolicy
 from pbx.nat import PublicAddress
 from pbx.overload import Overload
 from pbx.ports import (
+    Account,
     CallRefused,
     Directory,
     EventSink,
@@ -59,6 +62,7 @@ from pbx.ports import (
     SavedBinding,
     Trunk,
 )
+from pbx.reach import Reach
 from pbx.sip.body import ACCEPTED, sdp_of
 from pbx.sip.digest import DigestServer, Verdict
 from pbx.sip.inspection import refusal
@@ -72,7 +76,7 @@ from pbx.sip.transport import Address, Flow, Transport
 from pbx.sip.uri import dialled_user, parse_uri
 from pbx.text import printable
 from pbx.trace import Recorder
-from pbx.trunks import TrunkLink
+from pbx.trunks import NOBODY, TrunkLink, is_private
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +88,7 @@ TRACE_DELAY = 1.0
 "Seconds after a call's end until its trace is taken: the last answers are still under way."
 _PLAIN_USER = "+*-_.!~'()&=$,;?/"
 "What may stand in the user part of a URI as it is (RFC 3261 §25.1)."
-GREETING = "{name} cannot take your call now. Please leave a message after the tone."
-METHODS = (*ALLOW.split(", "), "REGISTER", "MESSAGE")
+METHODS = (*ALLOW.split(", "), "REGISTER", "MESSAGE", "SUBSCRIBE")
 EXTENSIONS = frozenset({"100rel", "timer", "path", "outbound"})
 "Option tags a Require may name (RFC 3261 §20.32)."
 _NOBODY = secrets.token_hex(16)
@@ -138,15 +141,24 @@ class Exchange:
         self.calls: dict[str, Call] = {}
         self.trunks: dict[str, TrunkLink] = {}
         self.speaker = Speaker(settings.voice)
-        self.has_answerphone: Callable[[str], bool] = lambda extension: False
-        "Whether callers may leave a message for an extension."
-        self.is_blocked: Callable[[str, str], bool] = lambda extension, caller: False
-        "Whether an extension does not want to be rung by a caller."
+        self.reach = Reach(self)
+        self.courses = Courses(self)
+        self.hides: Callable[[str], bool] = lambda extension: False
+        "Whether the call that an extension makes now shows no number; asked once a call."
+        self.mask: Callable[[str, str], str] = lambda extension, number: ""
+        "What an extension sees instead of somebody's number; empty where it may see that."
+        self.stands_for: Callable[[str, str], str] = lambda extension, number: ""
+        "Whom a number stands for when an extension calls it; empty where for nobody."
         self.on_text: Callable[[Incoming], None] = lambda one: one.refuse_with(405)
         "Takes a MESSAGE."
+        self.on_subscribe: Callable[[Incoming], None] = lambda one: one.refuse_with(489)
+        "Takes a SUBSCRIBE."
+        self.on_stars: Callable[[Call, Leg], None] = lambda call, leg: None
+        "Told of a phone of ours that keyed two stars while it talks."
+        self.parking = Parking()
         self.on_refer: Refer = _decline
         "Takes a REFER of a leg."
-        self._now = now
+        self.now = now
         self.stack = Stack(self, advertise=settings.advertise, timers=timers)
         self.stack.on_flow_closed = self._on_flow_closed
         self._locator = Locator(settings.nameserver)
@@ -297,6 +309,8 @@ class Exchange:
             self._on_invite(incoming)
         elif request.method == "MESSAGE":
             self.on_text(incoming)
+        elif request.method == "SUBSCRIBE":
+            self.on_subscribe(incoming)
         elif request.method == "OPTIONS":
             supported = ", ".join(sorted(EXTENSIONS))
             allow = ", ".join(METHODS)
@@ -305,38 +319,47 @@ class Exchange:
             incoming.refuse_with(481)  # BYE, PRACK … of no dialog
 
     def _on_register(self, incoming: Incoming) -> None:
-        extension = self.authenticate(incoming)
-        if extension is None:
+        account = self._proven(incoming)
+        if account is None:
             return
-        if (incoming.request.to.uri.user or "") != extension.number:
+        number = account.extension.number
+        if (incoming.request.to.uri.user or "") != number:
             incoming.refuse_with(403)
             return
         transaction = incoming.accept()
         if transaction is not None:
-            self.registrar.handle(transaction, extension.number)
+            self.registrar.handle(transaction, number, account.username)
 
     def authenticate(self, incoming: Incoming) -> Extension | None:
-        """The extension a request proves to come from; else it has been answered.
+        """The extension a request proves to come from; else it has been answered."""
+        account = self._proven(incoming)
+        return account.extension if account else None
+
+    def _proven(self, incoming: Incoming) -> Account | None:
+        """The account a request proves to have; else it has been answered.
 
         A user that does not exist is challenged and checked like any other, so that neither
         the answer nor the time tells which users there are.
         """
         request, host = incoming.request, incoming.flow.remote[0]
         username = self._digest.username(request) or ""
-        extension = self.directory.extension(username)
-        secret = extension.secret if extension and extension.secret else _NOBODY
+        account = self.directory.account(username)
+        secret = account.secret if account and account.secret else _NOBODY
         verdict = self._digest.check(request, secret, host)
-        if self.guard.is_locked(host, username) and not self._is_device(incoming.flow, username):
+        if self.guard.is_locked(host, username) and not self._is_device(incoming.flow, account):
             verdict = Verdict.BAD
-        if verdict is Verdict.GOOD and extension is not None and extension.secret:
+        if verdict is Verdict.GOOD and account is not None and account.secret:
+            if account.revoked:  # trying again is of no use (§21.4.4), and no attack
+                incoming.refuse_with(403)
+                return None
             incoming.flow.trust()
-            return extension
+            return account
         if verdict is Verdict.BAD:
             self.guard.failed(host, username, "wrong passwords")
             # For a user that there is not as well, and after the answer: neither its time nor
             # that of the next one must tell which users there are.
-            known = username if extension else ""
-            event = LoginFailed(host=host, at=self._now(), extension=known)
+            known = account.extension.number if account else ""
+            event = LoginFailed(host=host, at=self.now(), extension=known)
             asyncio.get_running_loop().call_soon(self.emit, event)
         stale = verdict is Verdict.STALE
         incoming.refuse(self._digest.challenge(request, host, stale=stale))
@@ -352,10 +375,15 @@ class Exchange:
         theirs = sum(call.caller == caller.number for call in self.calls.values())
         return theirs >= max(FEW_CALLS, limit // 2)
 
-    def _is_device(self, flow: Flow, username: str) -> bool:
-        """Whether a phone of this user is registered at that very address and port: guesses of
-        a neighbour must not lock it out."""
-        return any(b.flow.remote == flow.remote for b in self.registrar.bindings(username))
+    def _is_device(self, flow: Flow, account: Account | None) -> bool:
+        """Whether a phone with this account is registered at that very address and port: guesses
+        of a neighbour must not lock it out."""
+        if account is None:
+            return False
+        return any(
+            binding.username == account.username and binding.flow.remote == flow.remote
+            for binding in self.registrar.bindings(account.extension.number)
+        )
 
     def _on_invite(self, incoming: Incoming) -> None:
         request = incoming.request
@@ -368,7 +396,7 @@ class Exchange:
         if self.draining or self._crowded(caller):
             incoming.refuse_with(503, retry_after="10")
             return
-        called = printable(dialled_user(request.target), 80)
+        called, wish = without_privacy_code(printable(dialled_user(request.target), 80))
         if self.stack.is_ours(request) or self.stack.transactions.is_merged(request):
             incoming.refuse_with(482)  # our own came back, or one over different ways (§8.2.2.2)
             return
@@ -380,8 +408,11 @@ class Exchange:
             return
         incoming.flow.trust()
         transaction.reply(100)
+        hidden = False
         if link is not None:
             plan = route_from_trunk(link.called_numbers(request), link.trunk, self.directory)
+            if isinstance(plan, RingExtension) and link.comes_back(request, plan.dialled):
+                plan = Refuse(status=482, reason="the call was sent on from here already")
             shown = link.sender(request)
             user, kind = "", "inbound"
         else:
@@ -389,13 +420,25 @@ class Exchange:
             plan = route_from_extension(called, self.directory, self.settings.region)
             shown, user = caller.number, caller.number
             kind = "outbound" if isinstance(plan, DialTrunk) else "internal"
+            hidden = self.hides(caller.number) if wish is None else wish is Privacy.HIDE
+            hidden = hidden or is_private(request)
+        seen = ANONYMOUS if hidden else ""
+        if isinstance(plan, RingExtension):
+            seen = seen or self.mask(plan.extension.number, shown)
         callee = called
         if isinstance(plan, DialTrunk):
             callee = plan.number
         elif isinstance(plan, RingExtension | RunScript):
             callee, user = plan.dialled, user or plan.extension.number
+        elif isinstance(plan, RunApp):
+            callee = plan.dialled
         call = self.new_call(
-            caller=shown, callee=callee, user=user, kind=kind, forwards=request.max_forwards - 1
+            caller=shown,
+            callee=callee,
+            user=user,
+            kind=kind,
+            forwards=request.max_forwards - 1,
+            shown=seen,
         )
         leg = call.add_leg(
             peer=shown,
@@ -409,7 +452,7 @@ class Exchange:
         except ParseError as error:
             transaction.reply(400, f"Bad Request - {error}")
             leg.hang_up(str(error), 400)
-        name = caller.name if caller else request.from_.name
+        name = "" if call.shown != shown else caller.name if caller else request.from_.name
         self.run(call, self._serve(call, leg, plan, transaction, name))
 
     def link_of(self, incoming: Incoming) -> TrunkLink | None:
@@ -426,41 +469,19 @@ class Exchange:
                 return leg.ending
             if isinstance(plan, Refuse):
                 raise CallRefused(plan.status, plan.reason)
-            if isinstance(plan, DialTrunk):
-                source = leg.host
-                permit = self.gatekeeper.admit(call.user, plan.trunk, plan.number, source)
-                self.hold(call, permit)
-                targets = [self.link(plan.trunk).target(plan.number, permit.caller)]
-            offered = await self._take_offer(leg, transaction.request)
-            match plan:
-                case RunEcho():
-                    return await echo(call, leg)
-                case RunScript(extension=extension):
-                    return await run_script(call, leg, transaction.request, extension.script)
-                case RingExtension(extension=extension):
-                    if self.is_blocked(extension.number, call.caller):
-                        raise CallRefused(603, "blocked")
-                    targets = self.device_targets(extension, call.caller, name)
-            ring = self.settings.ring_timeout
-            try:
-                return await connect(call, leg, targets, offered, ring_timeout=ring)
-            except CallRefused as refused:
-                if call.excuse:
-                    return await excuse(call, leg, await self.speaker.say(call.excuse))
-                if not isinstance(plan, RingExtension) or not self._records(plan, call, refused):
-                    raise
-            greeting = await self.speaker.say(GREETING.format(name=plan.extension.name or "We"))
-            return await take_message(
-                call, leg, greeting, extension=plan.extension.number, at=self._now()
+            visit = Visit(
+                call=call,
+                leg=leg,
+                request=transaction.request,
+                dialled=call.callee,
+                name=name,
+                offered=await self._take_offer(leg, transaction.request),
+                source=leg.host,
             )
+            return await self.courses.serve(visit, plan)
         except CallRefused as refused:
             leg.hang_up(refused.reason, refused.status)
             raise
-
-    def _records(self, plan: RingExtension, call: Call, refused: CallRefused) -> bool:
-        """Whether a call that nobody took is for the answerphone."""
-        missed = call.diverted or refused.status in (408, 480, 486, 600)
-        return missed and self.has_answerphone(plan.extension.number)
 
     def hold(self, call: Call, permit: Permit) -> None:
         """A call uses a permit until it ends, and ends when the permit does."""
@@ -494,12 +515,13 @@ class Exchange:
             plan = DialTrunk(trunk=trunk, number=from_trunk(called, region_of_zone(trunk.zone)))
         match plan:
             case RingExtension(extension=extension) if extension.number != leg.peer:
-                return self.device_targets(extension, call.caller, "")
-            case DialTrunk(trunk=trunk, number=number):
-                user, source = (call.user if leg.trunk else leg.peer), leg.host
-                permit = self.gatekeeper.admit(user, trunk, number, source)
-                self.hold(call, permit)
-                return [self.link(trunk).target(number, permit.caller)]
+                return self.device_targets(extension, call.shown, "")
+            case DialTrunk():
+                place = Outside(way=plan, user=call.user if leg.trunk else leg.peer)
+                with self.reach.permits() as permits:
+                    target = self.reach.outside(place, permits, source=leg.host, hidden=call.hidden)
+                    self.reach.hold(call, permits)
+                return [target]
             case Refuse(status=status, reason=reason):
                 raise CallRefused(status, reason)
         raise CallRefused(482, f"{called} cannot be reached that way")
@@ -521,7 +543,14 @@ class Exchange:
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     def new_call(
-        self, *, caller: str, callee: str, user: str, kind: str, forwards: int = MAX_FORWARDS
+        self,
+        *,
+        caller: str,
+        callee: str,
+        user: str,
+        kind: str,
+        forwards: int = MAX_FORWARDS,
+        shown: str = "",
     ) -> Call:
         return Call(
             caller=caller,
@@ -529,13 +558,15 @@ class Exchange:
             user=user,
             kind=kind,
             emit=self.emit,
-            now=self._now,
+            now=self.now,
             new_leg=self._new_leg,
             tracer=self._recorder,
             clock=self._clock,
             redirect=self._redirected,
             refer=self.on_refer,
+            on_stars=self.on_stars,
             forwards=forwards,
+            shown=shown,
         )
 
     def _new_leg(self, *, srtp: SrtpPolicy, **leg: object) -> Leg:
@@ -567,7 +598,7 @@ class Exchange:
 
     def _emit_trace(self, call_id: str) -> None:
         self._traces.pop(call_id, None)
-        self.emit(CallTraced(call_id=call_id, at=self._now(), lines=self._recorder.take(call_id)))
+        self.emit(CallTraced(call_id=call_id, at=self.now(), lines=self._recorder.take(call_id)))
 
     def device_targets(self, extension: Extension, shown: str, name: str) -> list[Target]:
         """Every registered phone of an extension, each by the latest of its ways."""
@@ -577,8 +608,10 @@ class Exchange:
                 peer=extension.number,
                 uri=flows[0].contact,
                 to_uri=f"sip:{extension.number}@{domain}",
-                from_uri=f"sip:{quote(shown, safe=_PLAIN_USER)}@{domain}",
-                from_name=name,
+                from_uri=NOBODY
+                if shown == ANONYMOUS
+                else f"sip:{quote(shown, safe=_PLAIN_USER)}@{domain}",
+                from_name="Anonymous" if shown == ANONYMOUS else name,
                 contact_user=self.settings.contact_user,
                 ways=_over([binding.flow for binding in flows]),
                 routes=flows[0].path,
@@ -587,6 +620,18 @@ class Exchange:
             )
             for flows in self.registrar.phones(extension.number)
         ]
+
+    def is_engaged(self, number: str) -> bool:
+        """Whether an extension is talking."""
+        return any(
+            leg.answered and leg.ending is None and leg.peer == number
+            for call in self.calls.values()
+            for leg in call.legs
+        )
+
+    def has_answerphone(self, number: str) -> bool:
+        """Whether callers may leave a message for an extension."""
+        return self.directory.wishes(number).answerphone
 
     def link(self, trunk: Trunk) -> TrunkLink:
         link = self.trunks.get(trunk.name)
@@ -607,11 +652,16 @@ class Exchange:
     def _restore(self, saved: SavedBinding) -> None:
         """A UDP device is reached as before; a connection died with the last run, so such a
         device must connect again."""
-        if saved.transport != "udp" or self.directory.extension(saved.extension) is None:
+        account = self.directory.account(saved.username)
+        if saved.transport != "udp" or account is None or account.revoked:
+            return
+        if account.extension.number != saved.extension:
             return
         self.registrar.restore(
             Binding(
                 extension=saved.extension,
+                username=saved.username,
+                since=saved.since,
                 contact=saved.contact,
                 flow=self.stack.transports.udp_flow((saved.remote_host, saved.remote_port)),
                 expires=saved.expires,
@@ -638,7 +688,7 @@ class Exchange:
 
     # ── hooks ───────────────────────────────────────────────────────────────────────────
     def _on_handshake_failed(self, host: str, reason: str) -> None:
-        self.emit(HandshakeFailed(host=host, at=self._now(), reason=reason))
+        self.emit(HandshakeFailed(host=host, at=self.now(), reason=reason))
 
     def _on_flow_closed(self, flow: Flow) -> None:
         self.registrar.flow_closed(flow)
@@ -649,7 +699,7 @@ class Exchange:
         self.emit(
             DeviceRegistered(
                 extension=binding.extension,
-                at=self._now(),
+                at=self.now(),
                 contact=binding.contact,
                 transport=binding.flow.transport,
                 remote_host=binding.flow.remote[0],
@@ -659,6 +709,8 @@ class Exchange:
                 call_id=binding.call_id,
                 cseq=binding.cseq,
                 refreshed=refreshed,
+                username=binding.username,
+                since=binding.since,
                 path=binding.path,
                 instance=binding.instance,
                 reg_id=binding.reg_id,
@@ -669,7 +721,7 @@ class Exchange:
         self.emit(
             DeviceUnregistered(
                 extension=binding.extension,
-                at=self._now(),
+                at=self.now(),
                 contact=binding.contact,
                 reason=reason,
             )
@@ -681,10 +733,10 @@ class Exchange:
             link.refresh()
 
     def _on_trunk(self, trunk: Trunk, up: bool, detail: str) -> None:
-        self.emit(TrunkChanged(trunk=trunk.name, at=self._now(), up=up, detail=detail))
+        self.emit(TrunkChanged(trunk=trunk.name, at=self.now(), up=up, detail=detail))
 
     def _on_ban(self, host: str, seconds: float, reason: str) -> None:
-        self.emit(AddressBanned(host=host, at=self._now(), seconds=seconds, reason=reason))
+        self.emit(AddressBanned(host=host, at=self.now(), seconds=seconds, reason=reason))
 
 
 def _decline(call: Call, leg: Leg, transaction: ServerTransaction) -> None:

@@ -29,6 +29,8 @@ MAX_DEVICES = 20_000
 GAUGE_EVERY = 0.1
 MAX_LAG = 0.15
 "Seconds the loop may be late on average before new calls are refused."
+MAX_STALL = 1.0
+"What one lateness counts for at most: a single long stall is over when it is seen, no crowd."
 BUSY = 0.5
 "Share of the time our loop must have worked itself for its lateness to count."
 RETRY_AFTER = 5
@@ -131,5 +133,5 @@ class Overload:
         if worked - self._worked < BUSY * (late + GAUGE_EVERY):
             late = 0.0  # others had the processor: refusing our calls would not help
         self._worked = worked
-        self.lag += 0.1 * (late - self.lag)
+        self.lag += 0.1 * (min(late, MAX_STALL) - self.lag)
         self._gauge = loop.call_later(GAUGE_EVERY, self._measure, now + GAUGE_EVERY)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from pbx.calls.services import Service
+from pbx.calls.wishes import Wishes
 from pbx.events import Event
 from pbx.media.srtp import SrtpPolicy
 from pbx.sip.digest import Credentials
@@ -15,15 +17,31 @@ from pbx.sip.transport import Transport
 
 @dataclass(frozen=True, kw_only=True)
 class Extension:
-    """A user, or with `script` a PyVoIP call-back script `module:function`."""
+    """A user, a group, or with `script` a PyVoIP call-back script `module:function`."""
 
     number: str
     name: str = ""
     secret: str = field(default="", repr=False)
     srtp: SrtpPolicy = SrtpPolicy.OFFER
     script: str = ""
+    members: Sequence[str] = ()
+    "Of a group: the extensions and +E.164 numbers that are rung instead."
+    in_turn: bool = False
+    "Whether they are rung one after the other."
     countries: Sequence[str] = ()
     denied_countries: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """What a phone proves itself with, and whose phone it is then. An extension may have several:
+    each phone one of its own, so that a lost phone can be shut out alone."""
+
+    username: str
+    secret: str = field(repr=False)
+    extension: Extension
+    revoked: bool = False
+    "Whoever proves to have it is refused, and not taken for somebody who guesses."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +68,8 @@ class Trunk:
     denied_countries: Sequence[str] = ()
     verify_tls: bool = True
     ca_file: str = ""
+    trusted: bool = False
+    "Whether it is told who calls when the number is hidden, and believed who calls us."
     texts: bool = False
     "Whether it carries text messages (MESSAGE)."
 
@@ -63,11 +83,20 @@ class Directory(Protocol):
     def extensions(self) -> Sequence[Extension]:
         """All extensions."""
 
+    def account(self, username: str) -> Account | None:
+        """The account with this user name (RFC 7616 §3.4)."""
+
     def trunks(self) -> Sequence[Trunk]:
         """All trunks."""
 
     def route(self, number: str) -> str | None:
-        """The extension that an incoming E.164 number rings."""
+        """The extension, or the number of a service, that an incoming E.164 number leads to."""
+
+    def wishes(self, number: str) -> Wishes:
+        """What an extension wants done with its calls."""
+
+    def service(self, dialled: str) -> tuple[Service, str] | None:
+        """What of ours answers a number, and what was dialled behind it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +106,7 @@ class Permit:
 
     user: str
     trunk: str
+    number: str
     seconds: float
     caller: str
     since: float = 0.0
@@ -122,6 +152,8 @@ class SavedBinding:
     remote_host: str
     remote_port: int
     expires: datetime
+    since: datetime
+    username: str
     user_agent: str = ""
     call_id: str = ""
     cseq: int = 0

@@ -97,7 +97,9 @@ class Post:
         extension = self._exchange.directory.extension(text.recipient)
         if extension is None:
             return ()
-        targets = self._exchange.device_targets(extension, text.sender, text.sender_name)
+        seen = self._exchange.mask(extension.number, text.sender)
+        name = "" if seen else text.sender_name
+        targets = self._exchange.device_targets(extension, seen or text.sender, name)
         return await asyncio.gather(
             *(send(self._exchange.stack, one, text.words) for one in targets)
         )

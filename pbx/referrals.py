@@ -8,6 +8,7 @@ import logging
 
 from pbx.calls.call import Call
 from pbx.calls.leg import Leg
+from pbx.calls.parking import ANYWHERE, PLACES
 from pbx.calls.router import DialTrunk, Refuse, RingExtension, route_from_extension
 from pbx.exchange import Exchange
 from pbx.orders import Orders
@@ -72,6 +73,10 @@ class Referrals:
         """Call somebody in the phone's place."""
         exchange = self._exchange
         called = printable(dialled_user(refer.target), 80)
+        if called == ANYWHERE or called in PLACES:
+            place = self._orders.park(call, leg, called)
+            call.notice(f"Parked: dial {place} to take it.")
+            return
         plan = route_from_extension(called, exchange.directory, exchange.settings.region)
         match plan:
             case RingExtension(extension=extension):

@@ -13,6 +13,7 @@ from functools import partial
 
 from pbx.calls.leg import Target, Way
 from pbx.calls.numbers import from_trunk, region_of_zone, to_trunk
+from pbx.calls.wishes import ANONYMOUS
 from pbx.candidates import Candidates, Where
 from pbx.ports import Trunk
 from pbx.sip.digest import DigestClient
@@ -40,9 +41,13 @@ KEEP_ALIVE = {"udp": 25.0, "tcp": 95.0, "tls": 95.0}
 STEADY = 60.0
 "A connection that broke after fewer seconds is not opened again at once."
 MAX_REDIRECTS = 3
+MAX_DIVERSIONS = 20
+"Looked at of those who sent a call on."
 MAX_SERVICE_ROUTES, MAX_ROUTE = 8, 512
 
 SILENT = "does not answer"
+NOBODY = f"sip:{ANONYMOUS}@anonymous.invalid"
+"The From of somebody who hides their number (RFC 3323 §4.1.1.3)."
 
 StateHook = Callable[[Trunk, bool, str], None]
 
@@ -165,15 +170,36 @@ class TrunkLink:
             found.append(value.partition(":")[2].partition("@")[0])
         return [number for number in dict.fromkeys(found) if number]
 
+    def comes_back(self, request: Request, called: str) -> bool:
+        """Whether a call for a number was sent on by that number before: it would go round. Of a
+        history (RFC 7044) the last entry is where the call is now."""
+        ways = [*request.elements("diversion"), *request.elements("history-info")[:-1]]
+        return any(f":{called}@" in way for way in ways[:MAX_DIVERSIONS])
+
     def sender(self, request: Request) -> str:
-        """Who calls or writes through this trunk: +E.164 where it is a number."""
-        user = printable(dialled_user(request.from_.uri) or "anonymous", 40)
+        """Who calls or writes through this trunk: +E.164 where it is a number, `ANONYMOUS` for
+        somebody who wants to be."""
+        if is_private(request):
+            return ANONYMOUS
+        user = self._asserted(request) or dialled_user(request.from_.uri) or ANONYMOUS
+        user = printable(user, 40)
         sender = from_trunk(user, region_of_zone(self.trunk.zone))
         # Short numbers look like our extensions, and must not be taken for them.
         return f"{sender}@{self.trunk.name}" if sender.isdecimal() else sender
 
-    def target(self, number: str, caller: str, caller_name: str = "") -> Target:
-        """How to call an E.164 number through this trunk."""
+    def _asserted(self, request: Request) -> str:
+        """The caller's number as a trunk that is trusted vouches for it (RFC 3325 §9.1)."""
+        if not self.trunk.trusted:
+            return ""
+        for value in request.elements("p-asserted-identity")[:2]:
+            user = bare_uri(value).partition(":")[2].partition("@")[0].partition(";")[0]
+            if user.removeprefix("+").isdecimal():
+                return user
+        return ""
+
+    def target(self, number: str, caller: str, *, hidden: bool = False) -> Target:
+        """How to call an E.164 number through this trunk. With `hidden` whoever is called sees no
+        number (RFC 3323 §4.1), and only a trunk that is trusted learns it (RFC 3325 §7)."""
         trunk = self.trunk
         host = bracketed(trunk.host)
         at = host if trunk.port in (0, 5060) else f"{host}:{trunk.port}"
@@ -185,9 +211,9 @@ class TrunkLink:
             uri=f"sip:{to_trunk(number, trunk.dial)}@{at}"
             + (f";transport={trunk.transport}" if named else ""),
             to_uri=f"sip:{to_trunk(number, trunk.dial)}@{at}",
-            from_uri=f"sip:{caller or user or 'anonymous'}@{host}",
-            from_name=caller_name,
-            contact_user=user or caller.removeprefix("+"),
+            from_uri=NOBODY if hidden else f"sip:{caller or user or ANONYMOUS}@{host}",
+            from_name="Anonymous" if hidden else "",
+            contact_user=user or (ANONYMOUS if hidden else caller.removeprefix("+")),
             ways=self._ways,
             routes=tuple(self._routes()),
             patience=self.patience,
@@ -195,7 +221,15 @@ class TrunkLink:
             direct=True,
             srtp=trunk.srtp,
             trunk=trunk.name,
+            headers=self._identity(caller or user, host, hidden=hidden),
         )
+
+    def _identity(self, caller: str, host: str, *, hidden: bool) -> dict[str, str]:
+        """Who calls, for a trunk that is trusted, and that nobody else may know."""
+        found = {"privacy": "id"} if hidden else {}
+        if self.trunk.trusted and caller:
+            found["p-asserted-identity"] = f"<sip:{caller}@{host}>"
+        return found
 
     async def _ways(self) -> list[Way]:
         where = self._next_hop(self._routes())
@@ -380,6 +414,13 @@ class TrunkLink:
         if outcome.good != self.up:
             self.up = outcome.good
             self._on_state(self.trunk, outcome.good, outcome.detail)
+
+
+def is_private(request: Request) -> bool:
+    """Whether somebody calls who does not want to be seen (RFC 3323 §4.1.1.3 and §4.2)."""
+    wanted = {value.strip().lower() for value in request.get("privacy").split(";")}
+    host = (request.from_.uri.host or "").lower()
+    return bool(wanted & {"id", "user", "header"}) or host == "anonymous.invalid"
 
 
 def _in_words(error: Exception) -> str:

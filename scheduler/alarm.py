@@ -45,11 +45,12 @@ class _Store(SQLAlchemyJobStore):
 
 
 class Alarm:
-    """`ring` is called on the loop, with the key of each thing whose time has come."""
+    """One a database. Things are of kinds; who cares for a kind is called on the loop with the key
+    of each whose time has come."""
 
-    def __init__(self, database: Path, ring: Callable[[str], None]) -> None:
+    def __init__(self, database: Path) -> None:
         self._name = str(database)
-        self._ring = ring
+        self._rings: dict[str, Callable[[str], None]] = {}
         store = _Store(  # type: ignore[no-untyped-call]
             url=f"sqlite:///{database}",
             tablename="job",
@@ -64,12 +65,18 @@ class Alarm:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._looking: asyncio.Task[None] | None = None
 
+    def on(self, kind: str, ring: Callable[[str], None]) -> None:
+        """Care for a kind from now on."""
+        self._rings[kind] = ring
+
     async def start(self) -> None:
-        """Begin to ring, for what is overdue as well."""
+        """Begin to ring, for what is overdue as well; once is enough."""
+        if self._looking is not None:
+            return
         self._loop = asyncio.get_running_loop()
         _clocks[self._name] = self
-        await asyncio.to_thread(self._scheduler.start)
         self._looking = asyncio.ensure_future(self._look())
+        await asyncio.to_thread(self._scheduler.start)
 
     async def stop(self) -> None:
         """Ring no more."""
@@ -80,37 +87,39 @@ class Alarm:
         await asyncio.to_thread(self._store.engine.dispose)
         _clocks.pop(self._name, None)
 
-    async def set(self, key: str, at: datetime) -> None:
-        """Ring for `key` at a time; in the place of what was set for it."""
+    async def set(self, kind: str, key: str, at: datetime) -> None:
+        """Ring for a thing at a time; in the place of what was set for it."""
+        name = f"{kind}:{key}"
         await asyncio.to_thread(
             self._scheduler.add_job,
             _due,
             "date",
             run_date=at,
-            args=(self._name, key),
-            id=key,
+            args=(self._name, name),
+            id=name,
             replace_existing=True,
         )
 
-    async def clear(self, key: str) -> None:
-        """Do not ring for `key`."""
+    async def clear(self, kind: str, key: str) -> None:
+        """Do not ring for a thing."""
         with contextlib.suppress(JobLookupError):
-            await asyncio.to_thread(self._scheduler.remove_job, key)
+            await asyncio.to_thread(self._scheduler.remove_job, f"{kind}:{key}")
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             self._scheduler.wakeup()
 
-    def _due(self, key: str) -> None:
+    def _due(self, name: str) -> None:
         """From the scheduler's thread."""
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._ring, key)
+        loop, (kind, _, key) = self._loop, name.partition(":")
+        ring = self._rings.get(kind)
+        if ring is not None and loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(ring, key)
 
 
-def _due(clock: str, key: str) -> None:
+def _due(clock: str, name: str) -> None:
     """What a job in the database calls."""
     alarm = _clocks.get(clock)
     if alarm is not None:
-        alarm._due(key)
+        alarm._due(name)

@@ -24,6 +24,9 @@ AGAIN = 10.0
 MAX_PLANS = 100
 "Of one person."
 
+KIND = "plan"
+"What the alarm knows them as."
+
 Do = Callable[[PlanRow], Awaitable[None]]
 
 
@@ -35,11 +38,14 @@ class Plans:
     """`do` does one when its time has come; `interrupted` is told of one that was being done
     when the last run ended."""
 
-    def __init__(self, database: Database, do: Do, interrupted: Callable[[PlanRow], None]) -> None:
+    def __init__(
+        self, database: Database, alarm: Alarm, do: Do, interrupted: Callable[[PlanRow], None]
+    ) -> None:
         self._database = database
         self._do = do
         self._interrupted = interrupted
-        self._alarm = Alarm(database.path, self._ring)
+        self._alarm = alarm
+        alarm.on(KIND, self._ring)
         self._doing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -52,11 +58,10 @@ class Plans:
                 await self._drop(row.id)
                 self._interrupted(row)
             else:
-                await self._alarm.set(row.id, row.at)
+                await self._alarm.set(KIND, row.id, row.at)
 
     async def stop(self) -> None:
-        """Begin nothing more, and finish what is begun."""
-        await self._alarm.stop()
+        """Finish what is begun; the alarm must have been stopped."""
         await asyncio.gather(*self._doing, return_exceptions=True)
 
     async def add(self, extension: str, at: datetime, command: Mapping[str, Any]) -> PlanRow:
@@ -71,7 +76,7 @@ class Plans:
 
         await self._database.together(add)
         try:
-            await self._alarm.set(row.id, at)
+            await self._alarm.set(KIND, row.id, at)
         except DBAPIError as error:  # it is kept all the same, and must not be asked for twice
             log.error("a plan rings in this run only, the database fails: %s", error.orig)
             wait = max(0.0, (at - datetime.now(UTC)).total_seconds())
@@ -91,7 +96,7 @@ class Plans:
     async def cancel(self, id: str) -> bool:
         """Do not do it; False if that is too late."""
         cancelled = await self._drop(id, unless_begun=True)
-        await self._alarm.clear(id)
+        await self._alarm.clear(KIND, id)
         return cancelled
 
     async def forget(self, extension: str) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-HEAD = "0010"
+HEAD = "0014"
 "The newest migration; a test keeps this equal to what Alembic says."
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count
+
 import numpy as np
+
+from pbx.media.tones import level
+
+PIECE = 8_000
+"Bytes of sound looked for as one: phones stretch longer ones where packets come unevenly."
 
 
 def match(recording: bytes, sound: bytes) -> float:
@@ -21,3 +29,35 @@ def match(recording: bytes, sound: bytes) -> float:
     local = energy[wanted.size :] - energy[: heard.size - wanted.size + 1]
     scale = np.sqrt(np.maximum(local, 1.0) * np.sum(wanted**2))
     return float(np.max(products / scale))
+
+
+def pieces(sound: bytes) -> list[bytes]:
+    """What of a sound can be looked for piece by piece."""
+    cut = [sound[at : at + PIECE] for at in range(0, len(sound), PIECE)]
+    return [piece for piece in cut if level(piece) > -30]
+
+
+def holds(recording: bytes, wanted: list[bytes]) -> bool:
+    """Whether half the pieces of a sound are in a recording."""
+    padded = recording + bytes(PIECE)
+    return sum(match(padded, piece) for piece in wanted) > 0.5 * len(wanted)
+
+
+def lately(sound: bytes, least: float = 0.7) -> Callable[[bytearray], bool]:
+    """Whether a phone has heard a sound by now; looked at with every third look of the phone's."""
+    looks = count()
+
+    def heard(recording: bytearray) -> bool:
+        return next(looks) % 3 == 0 and match(bytes(recording), sound) > least
+
+    return heard
+
+
+def at_length(sound: bytes) -> Callable[[bytearray], bool]:
+    """The same for what takes seconds, which phones stretch where packets come unevenly."""
+    looks, wanted = count(), pieces(sound)
+
+    def heard(recording: bytearray) -> bool:
+        return next(looks) % 3 == 0 and holds(bytes(recording), wanted)
+
+    return heard

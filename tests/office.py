@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bot.dialogue import Dialogue
@@ -13,11 +15,13 @@ from bot.replies import Reply
 from encryptotel.app import App
 from encryptotel.config import Config
 from encryptotel.demo.phone import Behaviour, Phone
+from encryptotel.language import Language
 from nlp.commands import Understanding
 from pbx.events import CallEnded, CallTraced, Event
 from pbx.sip.digest import Credentials
 from pbx.sip.stack import Incoming
 from pbx.sip.transport import Transport
+from store.database import Database
 
 NEVER = 3600.0
 "Seconds a phone rings that nobody answers."
@@ -48,9 +52,16 @@ class Office:
         self._dialogue: Dialogue | None = None
 
     async def phone(
-        self, number: str, phone: Phone, *, transport: Transport = "udp", secret: str = ""
+        self,
+        number: str,
+        phone: Phone,
+        *,
+        transport: Transport = "udp",
+        secret: str = "",
+        username: str = "",
     ) -> Phone:
-        """Register a phone as an extension and keep it until the end of the test."""
+        """Register a phone as an extension and keep it until the end of the test; `username` if
+        it has an account of its own."""
         if transport == "udp":
             await phone.listen()
         self._phones.append(phone)
@@ -58,15 +69,16 @@ class Office:
         tls = self.app.certificates.client_context() if transport == "tls" else None
         extension = self.app.directory.extension(number)
         assert extension is not None
-        account = Credentials(username=number, secret=secret or extension.secret)
+        account = Credentials(username=username or number, secret=secret or extension.secret)
         status = await phone.register(
             (host.strip("[]"), int(port)),
             account,
             self.app.config.exchange.domain,
+            number=number,
             transport=transport,
             tls=tls,
         )
-        assert status == 200
+        assert status == 200, status
         return phone
 
     def dialogue(self) -> Dialogue:
@@ -131,19 +143,21 @@ class Office:
 
 @asynccontextmanager
 async def open_office(folder: Path, **sections: Any) -> AsyncIterator[Office]:
-    """Start an app with three extensions and the given sections of configuration; without
-    `language=True` the language process stays unloaded, which saves a second."""
+    """Start an app with three extensions and the given sections of configuration; with
+    `language=True` the language model is loaded before. What takes long and is alike for all is
+    done once for a process of tests: to load that model, and to bring up an empty database."""
     values: dict[str, Any] = {
         "exchange": {"udp_port": 0, "tcp_port": 0, "tls_port": 0},
+        "web": {"port": 0},
         "extension": tuple(
             {"number": number, "name": name, "secret": f"secret-{number}"}
             for number, name in (("101", "Alice"), ("102", "Bob"), ("103", "Carol"))
         ),
     }
-    language = sections.pop("language", False)
+    sections["language"] = {"at_start": sections.pop("language", False)}
     app = App(Config.model_validate({**values, **sections}), folder)
-    if not language:
-        app.language.warm_up = _no_language  # type: ignore[method-assign]
+    app.language = _language()
+    await _bring_up(app.database.path)
     await app.start()
     office = Office(app)
     take = app.exchange.emit
@@ -160,8 +174,36 @@ async def open_office(folder: Path, **sections: Any) -> AsyncIterator[Office]:
         await app.stop()
 
 
-async def _no_language() -> None:
-    """Stands in for loading the language model."""
+class _Shared(Language):
+    """Outlives the app that uses it; it ends with the tests."""
+
+    async def close(self) -> None:
+        """Stay."""
+
+
+@cache
+def _language() -> Language:
+    return _Shared()
+
+
+_empty: list[bytes] = []
+"What a database without anything in it is, once known."
+
+
+async def _bring_up(database: Path) -> None:
+    if not _empty:
+        with TemporaryDirectory() as folder:
+            fresh = Database(Path(folder) / "empty.db")
+            await fresh.open()
+            await fresh.close()
+            _empty.append(fresh.path.read_bytes())
+    await asyncio.to_thread(_put, _empty[0], database)
+
+
+def _put(content: bytes, file: Path) -> None:
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
 
 
 async def silent(phone: Phone, leg: Any) -> None:

@@ -3,9 +3,9 @@
 # that need them are skipped by name; in CI nothing may be missing.
 set -eu
 
-packages="age sip-tester baresip-core baresip-ffmpeg linphone-cli kamailio kamailio-tls-modules
-          dnsmasq-base coturn espeak-ng sox gcc libc6-dev
-          prosody ejabberd go-sendxmpp profanity"
+packages="age libportaudio2 sip-tester baresip-core baresip-ffmpeg linphone-cli kamailio kamailio-tls-modules
+          dnsmasq-base coturn espeak-ng flite sox gcc libc6-dev
+          prosody ejabberd go-sendxmpp profanity zbar-tools"
 missing=""
 for package in $packages; do
     dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"

@@ -3,17 +3,18 @@
 set -eu
 cd "$(dirname "$0")/.."
 bin=.venv/bin
+unset PYTHONDONTWRITEBYTECODE # hundreds of programs are started: none shall compile all anew
 $bin/ruff check .
 $bin/ruff format --check .
 $bin/mypy
 $bin/lint-imports --no-logo
 # What mostly waits goes side by side; load and attacks have the machine to themselves.
-together="tests/nlp tests/pbx tests/chat tests/program tests/calls tests/conformance tests/interop"
-# shellcheck disable=SC2086
-$bin/python -m pytest -n 2 $together "$@"
-alone=$(find tests -mindepth 1 -maxdepth 1 -type d ! -name '_*' | sort)
-for folder in $together; do
-    alone=$(printf '%s\n' "$alone" | grep -vx "$folder")
-done
-# shellcheck disable=SC2086
-exec $bin/python -m pytest $alone "$@"
+side_by_side() {
+    number=$1
+    shift
+    $bin/python -m pytest -n "$number" --dist worksteal "$@"
+}
+side_by_side 4 tests/nlp tests/pbx tests/chat tests/program tests/scheduler tests/calls tests/web "$@"
+side_by_side 3 tests/conformance tests/interop "$@" # each with an exchange and phones of its own
+side_by_side 2 tests/endurance "$@"
+exec $bin/python -m pytest tests/attack tests/bench "$@"

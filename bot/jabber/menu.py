@@ -50,6 +50,16 @@ MENU = (
     Item("unmute", "Unmute me", "unmute me"),
     Item("missed", "Missed calls", "any missed calls"),
     Item("calls", "My calls today", "show my calls today"),
+    Item("today", "What is on today", "what's on today"),
+    Item("reminders", "My reminders", "my reminders"),
+    Item(
+        "remind",
+        "Remind me",
+        "remind me {when} to {what}",
+        (("when", "When"), ("what", "What of")),
+    ),
+    Item("calendars", "My calendars", "my calendars"),
+    Item("calendar-follow", "Follow a calendar", "sync my calendar {url}", (("url", "Address"),)),
     Item("contacts", "My contacts", "show my contacts"),
     Item(
         "contact-add",

@@ -45,9 +45,11 @@ from telegram.ext import (
 
 from bot.bounded import Bounded
 from bot.heard import (
+    MAX_CALENDAR_BYTES,
     MAX_CARDS_BYTES,
     MAX_VOICE_BYTES,
     MAX_VOICE_SECONDS,
+    CalendarFile,
     ContactFile,
     Heard,
     Place,
@@ -75,14 +77,19 @@ MENU = (
     ("missed", "Missed calls", "any missed calls"),
     ("calls", "My calls today", "show my calls today"),
     ("voicemail", "Voice messages", "play my voicemail"),
+    ("today", "What is on today", "what's on today"),
+    ("reminders", "My reminders", "my reminders"),
+    ("calendars", "My calendars", "my calendars"),
     ("contacts", "My contacts", "show my contacts"),
+    ("phones", "My phones", "my phones"),
+    ("setup", "Set up a phone", "set up my phone"),
     ("hangup", "Hang up", "hang up"),
 )
 "Commands with what they are for, and the sentence that each stands for."
 _SAYS = {f"/{command}": sentence for command, _, sentence in MENU}
 TOO_OLD = "That button is too old; please write what you want."
 NOT_READ = "I cannot do anything with that; please write what you want."
-TOO_LARGE = "That file is too large for me: 1 MB at most."
+TOO_LARGE = "That file is too large for me: 1 MB at most, of a calendar 10 MB."
 
 FETCH_AGAIN = "I could not fetch that from Telegram; please send it again."
 RETRY = 2.0
@@ -277,6 +284,10 @@ class Telegram:
             if (file.file_size or 0) > MAX_CARDS_BYTES:
                 return Reply(text=TOO_LARGE)
             return ContactFile(content=await self._fetch(file, MAX_CARDS_BYTES))
+        if (file := message.document) is not None and _is_calendar(file):
+            if (file.file_size or 0) > MAX_CALENDAR_BYTES:
+                return Reply(text=TOO_LARGE)
+            return CalendarFile(content=await self._fetch(file, MAX_CALENDAR_BYTES))
         if (note := message.voice) is not None:
             length = note.duration
             seconds = length.total_seconds() if isinstance(length, timedelta) else length
@@ -330,6 +341,9 @@ class Telegram:
         elif reply.file.is_voice:
             caption = reply.text[:MAX_CAPTION]
             await bot.send_voice(chat, reply.file.content, caption=caption, reply_markup=keyboard)
+        elif reply.file.is_picture:
+            caption = reply.text[:MAX_CAPTION]
+            await bot.send_photo(chat, reply.file.content, caption=caption, reply_markup=keyboard)
         else:
             await bot.send_document(
                 chat,
@@ -375,6 +389,14 @@ class Telegram:
 def _chat_of(address: str) -> int:
     """The chat of an address: a person's id is that of their chat, and behind a group's."""
     return int(address.partition("/")[0])
+
+
+def _is_calendar(file: Document) -> bool:
+    name = (file.file_name or "").lower()
+    return name.endswith((".ics", ".ical")) or file.mime_type in (
+        "text/calendar",
+        "application/ics",
+    )
 
 
 def _is_vcard(file: Document) -> bool:

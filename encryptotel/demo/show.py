@@ -147,6 +147,7 @@ def _config() -> Config:
     return Config.model_validate(
         {
             "exchange": {"udp_port": 0, "tcp_port": 0, "tls_port": 0},
+            "web": {"on": False},
             "demo": {"carrier": True, "phones": ("101",)},
             "extension": (
                 ExtensionSection(number="101", name="Alice", secret=new_secret()).model_dump(),

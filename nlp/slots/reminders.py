@@ -1,8 +1,10 @@
 """Reminders and calendars."""
 
 import re
+from dataclasses import replace
+from datetime import timedelta
 
-from nlp.commands import Calendar, CancelReminder, EditReminder, Party, Remind, Reminders
+from nlp.commands import Calendar, CancelReminder, EditReminder, Party, Remind, Reminders, When
 from nlp.cues import plainly
 from nlp.slots.built import Built
 from nlp.spans import Kind, Span
@@ -40,12 +42,16 @@ _LEAD = re.compile(
     r"(?:\s|[,:;.-]|to\b(?!\s+do\b)|about\b|that\b(?!\s+one)|of\b|for\b|regarding\b|saying\b|which\s+says\b|called\b|not\s+to\s+forget\s+(?:to\s+|about\s+)?|it's\s+time\s+to\b|please\b|i\s+(?:need|have|'ve\s+got|must|should|want)\s+(?:to\b)?|so\s+i\s+can\b|so\s+(?:that\s+)?i\s+(?:don't|do\s+not|won't)\s+forget\s+(?:to\s+|about\s+)?|i\s+(?:don't|do\s+not)\s+want\s+to\s+forget\s+(?:to\s+|about\s+)?|remind\s+me\s+(?:to|about|of|that)\b|remember\s+to\b|and\b)+"
 )
 _TAIL = re.compile(
-    r"(?:[\s,;.!:-]|\bplease|\bpls|\bthanks|\bthank\s+you|\bthx|\bat|\bon|\bfor|\bbefore|\bby|\bok)+$"
+    r"(?:[\s,;.!:-]|\bplease|\bpls|\bthanks|\bthank\s+you|\bthx|\bat|\bon|\bfor|\bbefore|\bby|\bok|\band|\bthen)+$"
 )
 _REPEATS_EVERY = re.compile(
     r"^(?:daily|weekly|monthly|phone|call|recurring|quick|new|another|one|single|little|repeating)\s*$"
 )
 _WAKING = re.compile(r"\b(?:wake|wake-?\s?up|rouse|get\s+me\s+up)\b")
+_WAKE_ME = re.compile(r"(?:call|ring|phone) me (?:to|and) wake me(?: up)?", re.I)
+_NO_MORNING = re.compile(
+    r"\b(?:\d+\s?[ap]\.?m|pm|am|afternoon|evening|tonight|night|noon|minutes?|hours?|nap)\b"
+)
 _ALARM = re.compile(r"\balarm\b")
 
 _NOUN = r"(?:reminders?(?:\s+calls?)?|alarms?|wake-?\s?up\s+calls?|wake-?ups?)"
@@ -93,6 +99,18 @@ _CALENDAR_OFF = re.compile(
 )
 
 
+def _in_the_morning(when: When, view: View) -> When:
+    """People are woken in the morning, if they do not say otherwise."""
+    words, hour = view.words.lower(), when.at.hour - 12
+    said = re.search(rf"\b0?{hour or 12}\b(?!\s*h)", words)
+    if hour < 0 or said is None or _NO_MORNING.search(words):
+        return when
+    at = when.at - timedelta(hours=12)
+    if at <= view.context.local_now() and not when.rrule:  # a rule goes on from there
+        at += timedelta(days=1)
+    return replace(when, at=at)
+
+
 def remind(view: View) -> Built:
     """When, what of, how, and whom."""
     text = plainly(view.text)
@@ -110,10 +128,12 @@ def remind(view: View) -> Built:
         skip=[span for _, _, span in view.of(Kind.TIME) if span not in used and used]
     )
     text_said = words or kind or None
-    if text_said is None and _WAKING.search(view.text):
+    if _WAKING.search(view.text) and (text_said is None or _WAKE_ME.fullmatch(text_said)):
         text_said = "wake up"
     if text_said is None and _ALARM.search(view.text):
         text_said = "alarm"
+    if when is not None and _WAKING.search(view.text):
+        when = _in_the_morning(when, view)
     command = Remind(when=when, text=text_said, by=by, to=to)
     return Built(command, ("when",) if said and when is None else ())
 

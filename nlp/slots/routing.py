@@ -1,6 +1,7 @@
 """What happens to calls that come in, and how ours are shown and kept."""
 
 import re
+from itertools import pairwise
 
 from nlp.commands import (
     Block,
@@ -59,6 +60,21 @@ _CONDITIONS = (
         r"respond|react|picked\s+up)|no[\s-]?(?:answer|reply|response|one\s+(?:answers|picks)|body\s+(?:answers|picks))|nobody\s+(?:answers|picks)|unanswered|"
         r"i\s+miss|goes\s+unanswered|missed)\b")),
 )  # fmt: skip
+_LISTED = re.compile(
+    r"[\s,&]*(?:(?:and|then|or|also|to|if\s+not|after\s+that|afterwards|next|extension)[\s,]*)*"
+)
+_THEN = re.compile(r"\b(?:then|if\s+not|after|next)\b")
+_IN_TURN = re.compile(
+    r"\b(?:in\s+turn|one\s+(?:after|by)\s+(?:the\s+other|another|one)|in\s+this\s+order)\b"
+)
+RING = 5
+"Seconds from one ring to the next, about."
+MAX_PATIENCE = 120
+_COUNTS = {"five": 5, "ten": 10, "fifteen": 15, "twenty": 20, "thirty": 30, "two": 2, "three": 3,
+           "four": 4, "six": 6, "eight": 8}  # fmt: skip
+_SECONDS = re.compile(
+    rf"\b(?P<n>\d{{1,3}}|{'|'.join(_COUNTS)})\s*-?(?P<unit>seconds?|secs?|s|rings?)\b", re.I
+)
 _UNTIL = re.compile(r"\b(?:until|till|til|up\s+to|'til|through)\b")
 _BEFORE_HOUR = re.compile(
     r"\b(?:until|till|til|before)\s+(?P<hour>(?:half\s+(?:past\s+)?)?[\w:.]+)\W*(?:please\W*)?$",
@@ -117,14 +133,47 @@ def redirect(view: View) -> Built:
     target = _target(view)
     caller = _caller(view, target)
     condition = next((name for name, found in _CONDITIONS if found.search(text)), "always")
+    also, in_turn = _further(view, target)
     command = Redirect(
         to=target,
+        also=also,
+        in_turn=in_turn,
+        after=_patience(view) if condition == "no_answer" else None,
         from_=caller,
-        window=find_window(_hours_of(view)),
+        window=find_window(_hours_of(view), view.context.local_now()),
         condition=condition,
         on=on,
     )
     return Built(command)
+
+
+def _further(view: View, target: Party | None) -> tuple[tuple[Party, ...], bool]:
+    """Who else is named right behind the target, and whether they come one after the other."""
+    parties = view.parties()
+    places = [place for place, (_, _, party) in enumerate(parties) if party == target]
+    if not places:
+        return (), False
+    found: list[Party] = []
+    joined = ""
+    for (_, end, _), (start, _, party) in pairwise(parties[places[0] :]):
+        between = view.text[end:start]
+        if _LISTED.fullmatch(between) is None:
+            break
+        joined += between
+        found.append(party)
+    if not found:
+        return (), False
+    return tuple(found), bool(_THEN.search(joined) or _IN_TURN.search(view.text))
+
+
+def _patience(view: View) -> int | None:
+    """How long it rings before nobody has answered, in seconds."""
+    found = _SECONDS.search(view.words)
+    if found is None:
+        return None
+    count = int(found["n"]) if found["n"].isdecimal() else _COUNTS[found["n"].lower()]
+    seconds = count * RING if found["unit"].lower().startswith("ring") else count
+    return seconds if 1 <= seconds <= MAX_PATIENCE else None
 
 
 def _starts_redirecting(text: str) -> bool:

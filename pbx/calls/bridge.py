@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pbx.calls.leg import Leg, Reoffer
+from pbx.calls.privacy import Privacy
 from pbx.media.codecs import RATE
 from pbx.media.keys import KeyInjector
 from pbx.media.music import hold_music
 from pbx.media.negotiate import renumbering, speak_alike
-from pbx.media.port import discard
-from pbx.media.relay import continued, renumbered
+from pbx.media.port import Sink, discard
+from pbx.media.relay import continued, overheard, renumbered
 from pbx.media.sdp import NotAcceptable, SdpError
 from pbx.ports import CallRefused
+
+STARS_WITHIN = 1.0
+"Seconds from one star to the next of two."
 
 
 class Bridge:
@@ -24,11 +29,15 @@ class Bridge:
     Keys pressed on one side reach the other in the way that it understands: told by INFO they
     are put into a relayed stream as events; where only one side takes events, and for a side
     that takes none, the sound goes through PCM and they are found in it, or made into tones.
+
+    What the two phones encrypt for each other is carried as it is, with the packets by which they
+    agree on keys: then nobody can be muted or hear music, and keys are told by INFO.
     """
 
-    def __init__(self, first: Leg, second: Leg) -> None:
+    def __init__(self, first: Leg, second: Leg, privacy: Privacy | None = None) -> None:
         self.first = first
         self.second = second
+        self.privacy = privacy or Privacy()
         self.transcoding = False
         self.muted: set[Leg] = set()
         self.waiting: Leg | None = None
@@ -36,6 +45,11 @@ class Bridge:
         self.leaving: Leg | None = None
         "The side that may hang up without ending the call: somebody is to come in its place."
         self.dissolved = False
+        self.aside = False
+        "One side does something else meanwhile: nothing is joined anew before it is back."
+        self.on_stars: Callable[[Leg], None] | None = None
+        "Told when one of our own phones keys two stars; they reach the other side as well."
+        self._starred: dict[Leg, float] = {}
         self._announcing = False
         self._changed = asyncio.Event()
         self._unlike = False
@@ -46,7 +60,15 @@ class Bridge:
         media of a leg changed."""
         if self.dissolved or self.first.ending is not None or self.second.ending is not None:
             return
+        if self.aside:
+            return
         alike = speak_alike(self.first.media.agreed_audio, self.second.media.agreed_audio)
+        self.privacy.meet(self._places, self._keyed_streams)
+        self.privacy.announced = (
+            alike
+            and not self._unlike
+            and all(leg.media.announces_zrtp for leg in (self.first, self.second))
+        )
         apart = self.waiting is not None or bool(self.muted) or self._announcing
         self.transcoding = self._can_transcode and (self._unlike or apart or not alike)
         self._forget_injectors()
@@ -54,10 +76,12 @@ class Bridge:
             leg.reoffer = self._reoffer_from(leg, other)
             leg.on_media_changed = self.connect
             leg.on_digit = self._keys_from(leg, other)
+            leg.on_picture_lost = other.ask_for_picture
             if not self.transcoding:
                 leg.release_audio()
         for leg, other in self._both_ways():
             self._relay(leg, other)
+        self.privacy.use(self._flowing)
         if self.transcoding:
             self._transcode()
 
@@ -78,9 +102,10 @@ class Bridge:
         self.connect()
 
     def resume(self) -> None:
-        """Let both hear each other again."""
+        """Let both hear, and see, each other again."""
         self.waiting = None
         self.connect()
+        self.ask_for_pictures()
 
     async def announce(self, pcm: bytes) -> None:
         """Let both sides hear something; they do not hear each other meanwhile. Nothing where
@@ -103,13 +128,14 @@ class Bridge:
 
     def press(self, leg: Leg, key: str) -> None:
         """Let the other side hear a key as if `leg` had pressed it."""
-        self._keys_from(leg, self.other(leg))(key)
+        self._pass_on(leg, self.other(leg), key)
 
     def other(self, leg: Leg) -> Leg:
         """The opposite side."""
         return self.second if leg is self.first else self.first
 
     def _must_transcode(self) -> None:
+        self.privacy.check()
         if not self._can_transcode:
             raise CallRefused(488, "this call's sound passes through unread, so it must flow")
 
@@ -123,9 +149,12 @@ class Bridge:
             self.second = new
         self.muted.discard(gone)
         self.waiting = self.leaving = None
+        self.aside = False
         self._unlike = False
+        self.privacy.forget()
         self._changed.set()
         self.connect()
+        self.ask_for_pictures()
 
     def leave(self, leg: Leg) -> None:
         """One side may hang up from now on: somebody is to come in its place."""
@@ -135,6 +164,7 @@ class Bridge:
     def stay(self) -> None:
         """Nobody comes in the place of the side that was leaving."""
         self.leaving = self.waiting = None
+        self.aside = False
         self._changed.set()
         self.connect()
 
@@ -172,6 +202,37 @@ class Bridge:
         for port in leg.media.ports:
             if port is not None:
                 port.sink = port.rtcp_sink = discard
+                port.zrtp_sink, port.unread = None, False
+
+    def ask_for_pictures(self) -> None:
+        """Whoever sees something new needs a whole picture to begin with."""
+        for leg in (self.first, self.second):
+            leg.ask_for_picture()
+
+    @property
+    def _flowing(self) -> set[int]:
+        """The streams in use on both sides."""
+        both = (self.first.media, self.second.media)
+        count = min(len(media.ports) for media in both)
+        return {index for index in range(count) if all(media.described(index) for media in both)}
+
+    @property
+    def _places(self) -> object:
+        """Which phones are joined, and where each of their streams is."""
+        return tuple(
+            (leg.id, tuple(port and port.peer for port in leg.media.ports))
+            for leg in (self.first, self.second)
+        )
+
+    @property
+    def _keyed_streams(self) -> set[int]:
+        """The streams that we encrypt ourselves, on either side."""
+        return {
+            index
+            for leg in (self.first, self.second)
+            for index, port in enumerate(leg.media.ports)
+            if port is not None and (port.inbound or port.outbound)
+        }
 
     def _relay(self, leg: Leg, other: Leg) -> None:
         """Join every stream from `leg` to `other`, its sound only if both speak alike."""
@@ -179,20 +240,35 @@ class Bridge:
         for index, (source, target) in enumerate(ports):
             if source is None or target is None:
                 continue
+            source.unread = self.privacy.covers(index)
+            source.zrtp_sink = None
             if self.transcoding and source is leg.media.audio_port:
                 source.rtcp_sink = discard
                 continue
             if self.waiting is not None:
                 source.sink = source.rtcp_sink = discard
                 continue
-            on = continued(target.send, target.last, target.clock_rate)
-            source.sink, source.rtcp_sink = on, target.send_rtcp
+            if not self.transcoding and target.outbound is None:
+                source.zrtp_sink = self.privacy.carry(index, leg, target.send_zrtp)
+            source.sink, source.rtcp_sink = target.send, target.send_rtcp
+            if self.privacy.sealed:
+                continue
+            on: Sink = target.send
+            if source is leg.media.audio_port:
+                on = continued(on, target.last, target.clock_rate)
             ours, theirs = leg.media.described(index), other.media.described(index)
             if ours and theirs:
                 changed, foreign = renumbering(*ours, theirs[1])
                 if not self._can_transcode:
                     foreign.clear()
                 source.sink = renumbered(on, changed, foreign, self._go_unlike)
+                if changed:  # which breaks the seal of what is encrypted
+                    source.zrtp_sink = None
+            else:
+                source.sink = on
+            terms = leg.media.audio_terms
+            if self.on_stars and not leg.trunk and terms and source is leg.media.audio_port:
+                source.sink = overheard(source.sink, terms.event_types, partial(self._keyed, leg))
 
     def _transcode(self) -> None:
         """Carry the sound as PCM, with all that wideband codecs have if both sides have one."""
@@ -211,7 +287,8 @@ class Bridge:
 
     @property
     def _can_transcode(self) -> bool:
-        return self.first.media.codec is not None and self.second.media.codec is not None
+        known = self.first.media.codec is not None and self.second.media.codec is not None
+        return known and not self.privacy.sealed
 
     @property
     def _rate(self) -> int:
@@ -222,18 +299,37 @@ class Bridge:
         return (self.first, self.second), (self.second, self.first)
 
     # ── keys ────────────────────────────────────────────────────────────────────────────
+    def _keyed(self, leg: Leg, key: str) -> None:
+        """Look for two stars of a phone of ours."""
+        if self.on_stars is None or leg.trunk:
+            return
+        now = asyncio.get_running_loop().time()
+        before = self._starred.pop(leg, -STARS_WITHIN)
+        if key == "*":
+            if now - before < STARS_WITHIN:
+                self.on_stars(leg)
+            else:
+                self._starred[leg] = now
+
     def _keys_from(self, leg: Leg, other: Leg) -> Callable[[str], None]:
         def pressed(key: str) -> None:
-            if other.ending is not None:
-                return
-            if not self.transcoding and other.media.event_type is not None:
-                self._inject(leg, other, key)
-                return
-            self._go_unlike()
-            if self.transcoding:
-                other.audio_at(self._rate).send_digit(key)
+            self._keyed(leg, key)
+            self._pass_on(leg, other, key)
 
         return pressed
+
+    def _pass_on(self, leg: Leg, other: Leg, key: str) -> None:
+        if other.ending is not None:
+            return
+        if self.privacy.sealed:
+            other.tell_key(key)
+            return
+        if not self.transcoding and other.media.event_type is not None:
+            self._inject(leg, other, key)
+            return
+        self._go_unlike()
+        if self.transcoding:
+            other.audio_at(self._rate).send_digit(key)
 
     def _inject(self, leg: Leg, other: Leg, key: str) -> None:
         """Put a key into the stream that is relayed from `leg` to `other`."""
@@ -286,4 +382,5 @@ async def _carry(bridge: Bridge, leg: Leg, other: Leg, body: bytes) -> bytes | i
     except SdpError:
         return 488
     bridge.connect()
+    bridge.ask_for_pictures()
     return answer

@@ -8,17 +8,22 @@ import contextlib
 import logging
 import secrets
 import traceback
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from datetime import datetime
 
 from pbx.calls.bridge import Bridge
 from pbx.calls.cause import Ending
 from pbx.calls.conference import Conference
+from pbx.calls.dialling import Dialling
 from pbx.calls.leg import Leg, LegListener, LegOver, Target
+from pbx.calls.privacy import SEALED, Privacy
+from pbx.calls.wishes import ANONYMOUS
 from pbx.events import (
     CallAnswered,
     CallEnded,
+    CallMeant,
     CallNotice,
+    CallPrivate,
     CallStarted,
     CallTransferred,
     ConferenceChanged,
@@ -27,6 +32,7 @@ from pbx.events import (
     LegEnded,
     LegRinging,
     LegStarted,
+    SpeakerChanged,
 )
 from pbx.media.clock import MediaClock
 from pbx.media.recorder import Recorder
@@ -44,14 +50,12 @@ Redirect = Callable[["Call", Leg, Sequence[str]], list[Target]]
 "What to ring instead when a leg is sent elsewhere (3xx), given the URIs."
 Refer = Callable[["Call", Leg, ServerTransaction], None]
 "Takes a wish of a leg's to be transferred."
-MAX_REDIRECTS = 5
-"Times one call is sent elsewhere; more is a loop."
 MAX_FORWARDS = 70
 
 
 class Call(LegListener):
     """One call. `user` is the extension it is made by or for; `kind` is how it came about:
-    inbound, internal, outbound, callback."""
+    inbound, internal, outbound, callback, conference, or room for somebody called into one."""
 
     def __init__(
         self,
@@ -67,10 +71,14 @@ class Call(LegListener):
         clock: MediaClock,
         redirect: Redirect = lambda call, leg, uris: [],
         refer: Refer = lambda call, leg, transaction: None,
+        on_stars: Callable[[Call, Leg], None] = lambda call, leg: None,
         forwards: int = MAX_FORWARDS,
+        shown: str = "",
     ) -> None:
         self.id = secrets.token_hex(5)
         self.caller = caller
+        self.shown = shown or caller
+        "The caller, as those who are called may see them."
         self.callee = callee
         self.user = user
         self.kind = kind
@@ -84,6 +92,7 @@ class Call(LegListener):
         "What the caller is told instead."
         self.bridge: Bridge | None = None
         "Between the two sides, once they are joined."
+        self.privacy = Privacy(self._privacy_changed)
         self.conference: Conference | None = None
         "Between more than two."
         self.recorder: Recorder | None = None
@@ -100,9 +109,7 @@ class Call(LegListener):
         "What ends what the call costs: done when it is over, or passed on with its legs."
         self.on_end: list[Callable[[], None]] = []
         "What must be undone when the call is over."
-        self._redirect = redirect
-        self._refer = refer
-        self._redirects = 0
+        self._redirect, self._refer, self._on_stars = redirect, refer, on_stars
         self._limit: asyncio.TimerHandle | None = None
         self.emit = emit
         self._now = now
@@ -112,6 +119,10 @@ class Call(LegListener):
         self._task: asyncio.Task[None] | None = None
         self._rang: set[str] = set()
         self._done = asyncio.Event()
+        self._following: Callable[[], Coroutine[object, object, Ending]] | None = None
+        "What there is to do once both sides are joined no more."
+        self._diallings: list[Dialling] = []
+        "Whom it is trying to reach just now."
         self.emit(
             CallStarted(
                 call_id=self.id,
@@ -120,8 +131,18 @@ class Call(LegListener):
                 callee=self.callee,
                 user=self.user,
                 kind=self.kind,
+                shown=self.shown,
             )
         )
+
+    def seen(self, leg: Leg) -> str:
+        """Who is on a leg, as others may see them."""
+        return self.shown if leg.direction == "in" and leg.peer == self.caller else leg.peer
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the caller shows no number."""
+        return self.shown == ANONYMOUS
 
     @property
     def state(self) -> CallState:
@@ -206,18 +227,21 @@ class Call(LegListener):
 
     async def join(self, leg: Leg, other: Leg) -> Ending:
         """Let two sides talk until one hangs up."""
-        self.bridge = Bridge(leg, other)
+        self.bridge = Bridge(leg, other, self.privacy)
+        self.bridge.on_stars = lambda who: self._on_stars(self, who)
         self.bridge.connect()
+        self.bridge.ask_for_pictures()  # what was filmed before is lost
         self.answered()
         await self.bridge.over()
         if self.conference is not None:
             await self.conference.over()
-        return Ending(status=200, reason="")
+        following, self._following = self._following, None
+        return await following() if following else Ending(status=200, reason="")
 
     async def transfer(
-        self, leg: Leg, targets: Sequence[Target], *, ring_timeout: float, hang_up: bool = True
+        self, leg: Leg, ring: Callable[..., Awaitable[Leg]], *, hang_up: bool
     ) -> Leg:
-        """Put whoever answers in the place of `leg`; the other side hears music meanwhile, and
+        """Put whoever `ring` gets in the place of `leg`; the other side hears music meanwhile, and
         `leg` may hang up. Raises `CallRefused` when nobody answers, or it is too late: then the
         call goes on as it was, if `leg` is still there."""
         bridge = self._bridge_of(leg)
@@ -228,8 +252,8 @@ class Call(LegListener):
             bridge.hold(leg)
         bridge.leave(leg)
         try:
-            new = await self.dial(targets, ring_timeout=ring_timeout, like=other.media.remote)
-        except CallRefused:
+            new = await ring(self, like=other.media.remote)
+        except BaseException:
             bridge.stay()
             raise
         try:
@@ -261,10 +285,8 @@ class Call(LegListener):
             raise
         if self.recorder is not None and leg.peer in self._recorded:
             self._owner_gone()
-        self.left.add(leg.peer)
-        self.left.discard(new.peer)
         bridge.replace(leg, new)
-        self.emit(CallTransferred(call_id=self.id, at=self._now(), gone=leg.peer, new=new.peer))
+        self.came(leg.peer, new)
         if hang_up:
             leg.hang_up("transferred")
 
@@ -275,19 +297,52 @@ class Call(LegListener):
         assert self.bridge is not None
         self.bridge.dissolve()
         self.legs.remove(other)
-        other.listener = to
-        to.legs.append(other)
+        to.adopt(other)
         to.costs += self.costs
         self.costs.clear()
         if self._limit is not None:
             to.limit(self._limit.when() - asyncio.get_running_loop().time())
-        to.leg_dialog(other)
         return other
+
+    def other_side(self, leg: Leg) -> Leg:
+        """Whom a leg talks to. Raises `CallRefused` when that is not one other, or is leaving."""
+        bridge = self._bridge_of(leg)
+        if bridge.leaving is not None:
+            raise CallRefused(491, "that call is being transferred just now")
+        other = bridge.other(leg)
+        if other.media.codec is None:
+            raise CallRefused(488, "no audio codec we can speak")
+        return other
+
+    def wait(self, leg: Leg) -> Bridge:
+        """Let the other side wait with music while `leg` does something else; `stay` of the bridge
+        ends that. Raises `CallRefused`."""
+        other = self.other_side(leg)
+        bridge = self._bridge_of(leg)
+        bridge.hold(leg)
+        bridge.aside = True
+        leg.stand_alone()
+        other.reoffer = other.answer_locally
+        return bridge
+
+    def part(self, leg: Leg, following: Callable[[], Coroutine[object, object, Ending]]) -> None:
+        """Join both sides no more; what follows is told, and `leg` may hang up."""
+        self._bridge_of(leg)
+        assert self.bridge is not None
+        self._following = following
+        self.bridge.dissolve()
+
+    def came(self, gone: str, new: Leg) -> None:
+        """Somebody talks in the place of somebody else from now on."""
+        self.left.add(gone)
+        self.left.discard(new.peer)
+        self.emit(CallTransferred(call_id=self.id, at=self._now(), gone=gone, new=new.peer))
 
     def _bridge_of(self, leg: Leg) -> Bridge:
         bridge = self.bridge
         if bridge is None or bridge.dissolved or leg not in (bridge.first, bridge.second):
             raise CallRefused(481, "that call is not between two")
+        bridge.privacy.check()
         return bridge
 
     def confer(self) -> Conference:
@@ -295,19 +350,45 @@ class Call(LegListener):
         `CallRefused` while it is being transferred."""
         if self.bridge is not None and self.bridge.leaving is not None:
             raise CallRefused(491, "that call is being transferred just now")
+        if self.bridge is not None and not self.bridge.dissolved:
+            self.bridge.privacy.check()
         if self.conference is None:
-            self.conference = Conference(self._clock)
-            self.conference.on_change = self._conference_changed
+            conference = Conference(self._clock)
+            conference.moderators.add(self.user)
+            conference.recorder, conference.notice = self.recorder, self.notice_of_recording
+            self.enter(conference)
             if self.bridge is not None:
                 for leg in self.bridge.dissolve():
-                    self.conference.add(leg)
+                    conference.add(leg)
+            return conference
         return self.conference
+
+    def enter(self, conference: Conference) -> None:
+        """Tell from now on what happens in a conference that a leg of this call comes into."""
+        self.conference = conference
+        conference.watchers.append(self._conference_changed)
+        conference.listeners.append(self._speaker_changed)
 
     def answered(self) -> None:
         """Two sides are joined now, or an app took the call."""
         if self.answered_at is None:
             self.answered_at = self._now()
             self.emit(CallAnswered(call_id=self.id, at=self.answered_at))
+
+    def meant(self, callee: str, shown: str = "") -> None:
+        """What was dialled stood for somebody else, who may see the caller otherwise."""
+        self.callee, self.shown = callee, shown or self.shown
+        self.emit(
+            CallMeant(
+                call_id=self.id,
+                at=self._now(),
+                caller=self.caller,
+                callee=callee,
+                shown=self.shown,
+                user=self.user,
+                answered=self.answered_at is not None,
+            )
+        )
 
     def notice(self, text: str) -> None:
         """Tell people about a step."""
@@ -323,10 +404,12 @@ class Call(LegListener):
         self.on_end.clear()
         self.costs.clear()
         if self.conference is not None:
-            self.conference.on_change = lambda: None
+            self.conference.watchers.remove(self._conference_changed)
+            self.conference.listeners.remove(self._speaker_changed)
         self.bridge = self.conference = self.recorder = None
+        self.privacy.on_change = lambda private: None
         self._owner_gone = lambda: None
-        self._limit = self._task = None
+        self._limit = self._task = self._following = None
 
     def record(
         self,
@@ -341,24 +424,37 @@ class Call(LegListener):
         it is over."""
         if self.ending is not None:
             raise CallRefused(481, "that call is over")
-        if self.recorder is not None:
+        conference = self.conference
+        if self.recorder is not None or (conference is not None and conference.recorder):
             raise CallRefused(491, "that call is being recorded already")
-        if any(leg.media.codec is None for leg in self.legs if leg.answered):
+        self.privacy.check()
+        if any(leg.media.codec is None for leg in self.parties if leg.answered):
             raise CallRefused(488, "this call's sound passes through unread")
         self.recorder, self._recorded = recorder, frozenset(owner)
         self._owner_gone, self.notice_of_recording = gone, notice
-        for leg in self.legs:
+        if conference is not None:
+            conference.recorder, conference.notice = recorder, notice
+        for leg in self.parties:
             self._tap(leg)
 
     def stop_recording(self) -> Recorder | None:
         """Record no more; what did, to be stopped."""
         recorder, self.recorder = self.recorder, None
         self._owner_gone = lambda: None
-        for leg in self.legs:
+        if self.conference is not None and self.conference.recorder is recorder:
+            self.conference.recorder = None
+        for leg in self.parties if recorder is not None else ():
             for port in leg.media.ports:
                 if port is not None:
                     port.tap(None)
         return recorder
+
+    @property
+    def parties(self) -> Sequence[Leg]:
+        """All whom a call lets talk: its legs, and whoever else is in the room that it is in."""
+        if self.conference is None:
+            return self.legs
+        return [*self.legs, *(leg for leg in self.conference.legs if leg not in self.legs)]
 
     def _tap(self, leg: Leg) -> None:
         """Let the recorder hear a leg."""
@@ -382,17 +478,36 @@ class Call(LegListener):
         elif self.bridge is not None:
             await self.bridge.announce(pcm)
 
+    def _privacy_changed(self, private: bool) -> None:
+        """The phones agreed on keys that we do not have, or went back to none."""
+        if self.ending is not None:
+            return
+        self.emit(CallPrivate(call_id=self.id, at=self._now(), private=private))
+        if self.bridge is not None:
+            self.bridge.connect()
+        if private and self.recorder is not None:
+            self.notice(f"The recording ends: {SEALED}.")
+            self._owner_gone()
+
     def _conference_changed(self) -> None:
         if self.conference is not None and self.ending is None:
             there, muted = self.conference.legs, self.conference.muted
+            for leg in there:
+                self._tap(leg)
             self.emit(
                 ConferenceChanged(
                     call_id=self.id,
                     at=self._now(),
-                    parties=tuple(leg.peer for leg in there),
+                    parties=tuple(self.seen(leg) for leg in there),
                     muted=tuple(leg.peer for leg in there if leg in muted),
+                    moderators=tuple(self.conference.moderators),
+                    locked=self.conference.locked,
                 )
             )
+
+    def _speaker_changed(self, peer: str) -> None:
+        if self.ending is None:
+            self.emit(SpeakerChanged(call_id=self.id, at=self._now(), peer=peer))
 
     # ── legs ────────────────────────────────────────────────────────────────────────────
     def add_leg(
@@ -430,16 +545,16 @@ class Call(LegListener):
         like: SessionDescription | None = None,
         on_early: Callable[[Leg], None] = lambda _: None,
     ) -> Leg:
-        """Ring all targets at once; the first to answer wins, the others are cancelled. A
+        """Ring all targets at once; the first to answer, and to accept where that is asked for,
+        wins; the others are cancelled. Whoever is picked up by another phone is that leg's. A
         target that sends us elsewhere (3xx) is replaced by where it sends us.
 
         Raises `CallRefused` with the most telling failure when nobody answers.
         """
         if not targets:
             raise CallRefused(480, "no phone is registered there")
-        attempts: dict[asyncio.Task[None], Leg] = {}
 
-        def attempt(target: Target) -> asyncio.Task[None]:
+        def new_leg(target: Target) -> Leg:
             leg = self.add_leg(
                 peer=target.peer,
                 direction="out",
@@ -448,48 +563,36 @@ class Call(LegListener):
                 srtp=target.srtp,
             )
             leg.on_early = on_early
-            task = asyncio.ensure_future(leg.dial(target, like))
-            attempts[task] = leg
-            return task
+            return leg
 
-        failures: list[CallRefused] = []
-        reason = "cancelled"
+        dialling = Dialling(new_leg, lambda leg, uris: self._redirect(self, leg, uris), like)
+        self._diallings.append(dialling)
         try:
-            async with asyncio.timeout(ring_timeout):
-                pending = {attempt(target) for target in targets}
-                while pending and not any(failure.status >= 600 for failure in failures):
-                    done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        error = task.exception()
-                        if error is None:
-                            reason = ELSEWHERE
-                            return attempts.pop(task)
-                        if not isinstance(error, CallRefused):
-                            raise error
-                        failures.append(error)
-                        pending |= {attempt(t) for t in self._elsewhere(attempts[task], error)}
-        except TimeoutError:
-            reason = "no answer"
-            failures.append(CallRefused(408, reason))
+            return await dialling.winner(targets, ring_timeout)
         finally:
-            for task, leg in attempts.items():
-                leg.hang_up(reason)
-                task.add_done_callback(_seen)
-        worst = max(failures, key=_telling)
-        failures.clear()
-        try:
-            if worst.status < 400:
-                raise CallRefused(480, "they are elsewhere, and cannot be reached there")
-            raise worst
-        finally:
-            del worst  # what is raised holds this frame, which must not hold it
+            self._diallings.remove(dialling)
 
-    def _elsewhere(self, leg: Leg, refused: CallRefused) -> list[Target]:
-        """What to ring instead of a leg that was redirected (RFC 3261 §8.1.3.4)."""
-        if not refused.redirects or self._redirects >= MAX_REDIRECTS:
-            return []
-        self._redirects += 1
-        return self._redirect(self, leg, refused.redirects)
+    def pick_up(self, leg: Leg, rung: str) -> None:
+        """Let another phone that called us, and was answered, take the call instead of those that
+        ring, `rung` among them; it must be handed over then. Raises `CallRefused` when nothing
+        rings there any more."""
+        dialling = next((one for one in self._diallings if one.rings_at(rung)), None)
+        if dialling is None:
+            raise CallRefused(481, "that call rings no more")
+        dialling.pick_up(leg)
+
+    def hand_over(self, leg: Leg, to: Call) -> None:
+        """A leg of ours is another call's from now on."""
+        self.legs.remove(leg)
+        leg.stand_alone()
+        leg.release_audio()
+        to.adopt(leg)
+
+    def adopt(self, leg: Leg) -> None:
+        """A leg of another call is one of ours from now on."""
+        leg.listener = self
+        self.legs.append(leg)
+        self.leg_dialog(leg)
 
     # ── what legs tell ──────────────────────────────────────────────────────────────────
     def leg_dialog(self, leg: Leg) -> None:
@@ -543,17 +646,3 @@ class Call(LegListener):
                 mos=heard.mos(leg.media.codec_name) if heard is not None else None,
             )
         )
-
-
-def _seen(task: asyncio.Task[None]) -> None:
-    """The failure of a leg that lost the race is nobody's news."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _telling(failure: CallRefused) -> tuple[int, int]:
-    """Which of several failures the caller should hear (RFC 3261 §16.7 step 6, and that a busy
-    phone says more than one that is off)."""
-    status = failure.status
-    order = [404, 503, 500, 480, 408, 486, 603]
-    return (2 if status >= 600 else 1, order.index(status) if status in order else 3)

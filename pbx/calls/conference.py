@@ -6,44 +6,75 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from pbx.calls.leg import Leg
-from pbx.media.audio import frames_of
+from pbx.calls.leg import Leg, LegOver
+from pbx.media.audio import AudioChannel, frames_of
 from pbx.media.clock import MediaClock
 from pbx.media.codecs import RATE
+from pbx.media.loudest import EVERY, Loudest
 from pbx.media.mixer import mixed
+from pbx.media.recorder import Recorder
 from pbx.media.tones import tone
 from pbx.ports import CallRefused
 
 MAX_PARTIES = 50
 JOINED = tone(0.12, 660.0) + tone(0.12, 880.0)
 LEFT = tone(0.12, 880.0) + tone(0.12, 660.0)
+SENT_AWAY = tone(0.3, 440.0) + bytes(2 * RATE * 3 // 10)
+"What somebody hears who is sent away, with the silence that phones keep in their buffers."
 WIDEBAND = 16_000
+MAX_TONES = 500
+"Frames of ours that wait to be heard: ten seconds."
+REMOVED = "removed from the conference"
 
 
 class Conference:
-    """Legs that are mixed, each without itself. `on_change` is told when somebody came, left or
-    was muted."""
+    """Legs that are mixed, each without itself; `most` at once. Who is alone hears `music`.
 
-    def __init__(self, clock: MediaClock) -> None:
+    The `watchers` are told when somebody came, left or was muted, and when it was locked."""
+
+    def __init__(self, clock: MediaClock, *, most: int = MAX_PARTIES, music: bytes = b"") -> None:
         self.legs: list[Leg] = []
         self.muted: set[Leg] = set()
-        self.on_change: Callable[[], None] = lambda: None
+        self.moderators: set[str] = set()
+        "The extensions that may lock it, mute others and send them away."
+        self.locked = False
+        "Nobody else comes in by themselves."
+        self.recorder: Recorder | None = None
+        "Of whoever records it; one at a time."
+        self.notice = b""
+        "What those who come later hear, while it is recorded."
+        self.farewell = SENT_AWAY
+        "What those hear who are sent away."
+        self.on_kicked: Callable[[Leg], None] = lambda _: None
+        "Somebody was sent away."
+        self.watchers: list[Callable[[], None]] = []
+        self.listeners: list[Callable[[str], None]] = []
+        "Told who speaks, when that changes."
         self.expected = 0
         "How many are being called just now."
+        self._most = min(most, MAX_PARTIES)
+        self._music = music
         self._clock = clock
         self._rate = RATE
         self._frames: dict[Leg, bytes] = {}
         self._tones: deque[bytes] = deque()
         self._changed = asyncio.Event()
+        self._loudest = Loudest[Leg]()
+        self._ticks = 0
+        self._leaving: set[asyncio.Task[None]] = set()
 
     # ── who is in it ────────────────────────────────────────────────────────────────────
-    def add(self, leg: Leg) -> None:
-        """Somebody comes in. Raises `CallRefused` when it is full, or we cannot speak with
-        them."""
-        if len(self.legs) >= MAX_PARTIES:
-            raise CallRefused(486, f"a conference has {MAX_PARTIES} at most")
+    def add(self, leg: Leg, *, invited: bool = False) -> None:
+        """Somebody comes in. Raises `CallRefused` when it is full, or locked for those who were
+        not invited by a moderator, and when we cannot speak with them."""
+        if len(self.legs) >= self._most:
+            raise CallRefused(486, f"a conference has {self._most} at most")
+        if self.locked and not invited:
+            raise CallRefused(403, "the conference is locked")
         if leg.media.codec is None:
             raise CallRefused(488, "no audio codec we can speak")
+        if leg.ending is not None:
+            raise CallRefused(487, "they hung up")
         if not self.legs:
             self._clock.add(self._tick)
         self.legs.append(leg)
@@ -51,6 +82,8 @@ class Conference:
         leg.on_media_changed = self._listen
         self._listen()
         self.announce(JOINED)
+        if self.recorder is not None:
+            self.announce(self.notice)
         self._note()
 
     def remove(self, leg: Leg) -> None:
@@ -60,15 +93,34 @@ class Conference:
         self.legs.remove(leg)
         self.muted.discard(leg)
         self._frames.pop(leg, None)
+        self._loudest.forget(leg)
         if leg.ending is None:
             leg.release_audio()
             leg.stand_alone()
         if not self.legs:
             self._clock.remove(self._tick)
+            self._tones.clear()
         else:
             self._listen()
             self.announce(LEFT)
         self._note()
+
+    def kick(self, leg: Leg) -> None:
+        """Send somebody away; they hear that before they are hung up."""
+        if leg not in self.legs:
+            return
+        self.remove(leg)
+        self.on_kicked(leg)
+        task = asyncio.ensure_future(self._dismiss(leg))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _dismiss(self, leg: Leg) -> None:
+        try:
+            await leg.play(self.farewell)
+        except (LegOver, CallRefused):
+            return  # they were faster
+        leg.hang_up(REMOVED)
 
     def mute(self, leg: Leg, *, on: bool) -> None:
         """Let nobody hear somebody, or let everybody again."""
@@ -76,7 +128,12 @@ class Conference:
             self.muted.add(leg)
         else:
             self.muted.discard(leg)
-        self.on_change()
+        self.tell()
+
+    def lock(self, *, on: bool) -> None:
+        """Let nobody else come in, or anybody again."""
+        self.locked = on
+        self.tell()
 
     async def over(self) -> None:
         """Wait until at most one is left and nobody is expected; then end it."""
@@ -93,9 +150,20 @@ class Conference:
 
     def _note(self) -> None:
         self._changed.set()
-        self.on_change()
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell the watchers how it is."""
+        for watcher in list(self.watchers):
+            watcher()
 
     # ── sound ───────────────────────────────────────────────────────────────────────────
+    @property
+    def speaker(self) -> str:
+        """Who speaks, or did last; empty before anybody did."""
+        leg = self._loudest.speaker
+        return leg.peer if leg is not None else ""
+
     def _listen(self) -> None:
         """Take everybody's sound, at the rate that two of them have at least."""
         wide = sum(leg.media.codec is not None and leg.media.codec.rate > RATE for leg in self.legs)
@@ -104,9 +172,23 @@ class Conference:
             self._rate = rate
             self._frames.clear()
             self._tones.clear()
+        music = self._music if len(self.legs) == 1 else b""
         for leg in self.legs:
-            if leg.ending is None:
-                leg.audio_at(self._rate).on_frame = self._hear(leg)
+            channel = self._channel(leg)
+            if channel is not None:
+                channel.on_frame = self._hear(leg)
+                channel.repeat(music)
+
+    def _channel(self, leg: Leg) -> AudioChannel | None:
+        """The sound of somebody; who has none any more, a phone may take it back, is hung up
+        instead of silencing the others."""
+        try:
+            return leg.audio_at(self._rate)
+        except LegOver:
+            return None
+        except CallRefused as refused:
+            asyncio.get_running_loop().call_soon(leg.hang_up, refused.reason, 488)
+            return None
 
     def _hear(self, leg: Leg) -> Callable[[bytes], None]:
         def hear(frame: bytes) -> None:
@@ -115,8 +197,21 @@ class Conference:
         return hear
 
     def announce(self, pcm: bytes) -> None:
-        """Let everybody hear something of ours."""
-        self._tones += frames_of(pcm, self._rate)
+        """Let everybody hear something of ours; what would come too late is left out."""
+        if len(self._tones) < MAX_TONES:
+            self._tones += frames_of(pcm, self._rate)
+
+    def whisper(self, leg: Leg, pcm: bytes) -> None:
+        """Let one hear something of ours; they do not hear the others meanwhile."""
+        if leg in self.legs and leg.ending is None:
+            leg.audio_at(self._rate).play(pcm)
+
+    def hush(self, leg: Leg) -> None:
+        """Stop what one hears of ours alone."""
+        if leg in self.legs and leg.ending is None:
+            channel = leg.audio_at(self._rate)
+            channel.stop()
+            channel.repeat(self._music if len(self.legs) == 1 else b"")
 
     def _tick(self) -> None:
         legs = [leg for leg in self.legs if leg.ending is None]
@@ -124,6 +219,14 @@ class Conference:
             None if leg in self.muted else self._frames.get(leg) for leg in legs
         ]
         self._frames.clear()
+        self._ticks += 1
+        if self._ticks % EVERY == 0 and self._loudest.hear(legs, speaking):
+            for listener in list(self.listeners):
+                listener(self.speaker)
         extra = self._tones.popleft() if self._tones else None
+        if len(legs) == 1 and self._music and extra is None:
+            return  # music is what is heard when there is nothing else
         for leg, frame in zip(legs, mixed(speaking, extra, self._rate), strict=True):
-            leg.audio_at(self._rate).play_live(frame)
+            channel = self._channel(leg)
+            if channel is not None:
+                channel.play_live(frame)

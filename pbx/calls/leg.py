@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pbx.calls.cause import Ending
 from pbx.media.audio import AudioChannel
 from pbx.media.clock import MediaClock
 from pbx.media.codecs import RATE
-from pbx.media.keys import info_key
+from pbx.media.keyframe import FAST_UPDATE, MEDIA_CONTROL, fir, pli, tells_fast_update
+from pbx.media.keys import DTMF_RELAY, info_body, info_key
+from pbx.media.rtcp import report
 from pbx.media.sdp import NotAcceptable, SdpError, SessionDescription
 from pbx.media.session import MediaSession, Profile
 from pbx.media.srtp import SrtpPolicy
@@ -75,6 +77,10 @@ class Target:
     srtp: SrtpPolicy = SrtpPolicy.OFFER
     trunk: str = ""
     device: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    "Of the INVITE, by their names in lower case."
+    accept: Callable[[Leg], Awaitable[None]] | None = None
+    "What whoever answers must go through to have the call; raises `CallRefused`."
 
 
 class LegOver(Exception):
@@ -154,6 +160,9 @@ class Leg:
         self._digits: asyncio.Queue[str] = asyncio.Queue(64)
         self.on_digit: Callable[[str], None] = self._take_digit
         "A key was pressed; `digits` counts those that nobody else wants."
+        self.on_picture_lost: Callable[[], None] = lambda: None
+        "The far side asks, in signalling, for a whole picture of the video it gets."
+        self._pictures_asked = 0
 
     # ── making one ──────────────────────────────────────────────────────────────────────
     def take(self, transaction: InviteServerTransaction, *, direct: bool) -> None:
@@ -205,7 +214,7 @@ class Leg:
     ) -> Ending | None:
         """Call over one flow; None once answered."""
         self.media.signalling_host = flow.remote[0]
-        profiles = _profiles(target.srtp, flow)
+        profiles = _profiles(target.srtp, flow, zrtp=like is not None and like.announces_zrtp)
         ending = await self._attempt(target, flow, like, profiles[0], patience)
         if ending is not None and ending.status in (415, 488, 606) and len(profiles) > 1:
             ending = await self._attempt(target, flow, like, profiles[1], patience)
@@ -230,6 +239,8 @@ class Leg:
         )
         request.set("max-forwards", str(self._forwards))
         request.set("route", target.routes)
+        for name, value in target.headers.items():
+            request.set(name, value)
         try:
             request.body = await self.media.offer(like, profile=profile)
         except OSError as error:
@@ -361,7 +372,7 @@ class Leg:
     def stand_alone(self) -> None:
         """Belong to no bridge any more: what one set is undone."""
         self.reoffer = self.answer_locally
-        self.on_media_changed = lambda: None
+        self.on_media_changed = self.on_picture_lost = lambda: None
         self.on_digit = self._take_digit
 
     def release_audio(self) -> None:
@@ -404,6 +415,27 @@ class Leg:
             if self._audio is not None:
                 self._audio.stop()
 
+    async def digit(self) -> str:
+        """The next key pressed."""
+        _ = self.audio
+        return await self._digits.get()
+
+    async def interruption(self) -> str:
+        """The key that is pressed while something is played, which ends it; empty when it was
+        played to its end."""
+        pressing = asyncio.ensure_future(self.digit())
+        playing = asyncio.ensure_future(self.audio.played())
+        try:
+            await asyncio.wait((pressing, playing, self.over), return_when=asyncio.FIRST_COMPLETED)
+            if not pressing.done():
+                return ""
+            if self._audio is not None:
+                self._audio.stop()
+            return pressing.result()
+        finally:
+            pressing.cancel()
+            playing.cancel()
+
     async def digits(self, count: int, within: float) -> str:
         """The next keys pressed: `count` of them, or those pressed `within` so many seconds."""
         _ = self.audio
@@ -414,12 +446,37 @@ class Leg:
                     pressed += await self._digits.get()
         return pressed
 
+    def tell_key(self, key: str) -> None:
+        """Tell the far side a key in signalling."""
+        if self.session is not None:
+            self.session.inform(DTMF_RELAY, info_body(key))
+
+    def ask_for_picture(self) -> None:
+        """Ask the far side for a whole picture of each video it sends, in the way it understands:
+        PLI (RFC 4585 §6.3.1), FIR (RFC 5104 §4.3.1), or else INFO (RFC 5168)."""
+        reporter = int(self.id, 16)
+        about = report(reporter, 0, 0, 0, 0, None)  # feedback does not go alone (RFC 4585 §3.1)
+        for index, port in enumerate(self.media.ports):
+            described = self.media.described(index)
+            if port is None or described is None or described[1].kind != "video":
+                continue
+            if not port.received:
+                continue  # it begins with a whole one
+            feedback = " ".join(described[1].values("rtcp-fb"))
+            if "nack pli" in feedback and not port.unread:
+                port.send_rtcp(about + pli(reporter, port.source))
+            elif "ccm fir" in feedback and not port.unread:
+                self._pictures_asked += 1
+                port.send_rtcp(about + fir(reporter, port.source, self._pictures_asked))
+            elif self.session is not None:
+                self.session.inform(MEDIA_CONTROL, FAST_UPDATE)
+
     def heard_lately(self, now: float) -> float:
         """Seconds since the last packet came in; 0 where silence is right: while one side is
-        on hold, or before anything was agreed."""
+        on hold or only watches, or before anything was agreed."""
         received = sum(port.stats.received for port in self.media.ports if port is not None)
-        remote = self.media.remote
-        two_way = remote is not None and remote.two_way
+        remote, local = self.media.remote, self.media.local
+        two_way = remote is not None and remote.two_way and local is not None and local.two_way
         if received != self._heard or not self.answered or not two_way:
             self._heard, self.heard_at = received, now
         return now - self.heard_at
@@ -466,8 +523,12 @@ class Leg:
         self.on_media_changed()
 
     def on_info(self, request: Request) -> None:
-        """Keys may come as INFO (`application/dtmf-relay`); of others nothing is used."""
-        key = info_key(request.get("content-type"), request.body)
+        """Keys may come as INFO (`application/dtmf-relay`), and requests for a whole picture; of
+        others nothing is used."""
+        kind = request.get("content-type")
+        if tells_fast_update(kind, request.body):
+            self.on_picture_lost()
+        key = info_key(kind, request.body)
         if key:
             (self._audio or self).on_digit(key)
 
@@ -486,16 +547,21 @@ class Leg:
         self.session = None
         self.on_early = lambda _: None
         self.on_digit = lambda _: None
-        self.on_media_changed = self.media.on_agreed = lambda: None
+        self.on_media_changed = self.media.on_agreed = self.on_picture_lost = lambda: None
         self.reoffer = _gone
 
-    async def answer_locally(self, body: bytes) -> bytes | int:
-        """The answer to a re-INVITE that concerns nobody else."""
+    async def answer_locally(
+        self,
+        body: bytes,
+        like: Callable[[SessionDescription | None], SessionDescription | None] = lambda _: None,
+    ) -> bytes | int:
+        """The answer to a re-INVITE that concerns nobody else: with our own codecs, or what
+        `like` makes of the offer."""
         before = self.media.remote
         try:
-            await self.media.take_offer(body)
-            return self.media.answer()
-        except NotAcceptable:
+            offered = await self.media.take_offer(body)
+            return self.media.answer(like(offered))
+        except (NotAcceptable, CallRefused):
             self.media.restore(before)
             return 488
         except (SdpError, ParseError):
@@ -540,13 +606,17 @@ def _failed_over(ending: Ending) -> bool:
     return (ending.status == 503 and ending.by_peer) or ending.reason is _SILENT
 
 
-def _profiles(policy: SrtpPolicy, flow: Flow) -> list[Profile]:
+def _profiles(policy: SrtpPolicy, flow: Flow, *, zrtp: bool = False) -> list[Profile]:
     """What to offer, in order. Where signalling is encrypted, demand SRTP first; where it is
-    not, a phone that would refuse it outright is more likely than one that must have it."""
+    not, a phone that would refuse it outright is more likely than one that must have it. With
+    `zrtp` the caller's phone would agree on keys with the other one, if we leave them the
+    choice."""
     if policy is SrtpPolicy.OFF:
         return [Profile.PLAIN]
     if policy is SrtpPolicy.REQUIRE:
         return [Profile.SECURE]
+    if flow.transport == "tls" and zrtp:
+        return [Profile.OPPORTUNISTIC, Profile.SECURE]
     if flow.transport == "tls":
         return [Profile.SECURE, Profile.PLAIN]
     return [Profile.OPPORTUNISTIC]

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from pbx.calls.numbers import from_trunk, region_of, region_of_zone, to_e164
+from pbx.calls.services import Service
 from pbx.ports import Directory, Extension, Trunk
 
+HIDE, SHOW = "*67", "*82"
+"Dialled before a number: hide, or show, one's own for this call."
 ECHO = "600"
 "The extension that sends back what it hears."
 
@@ -30,8 +34,12 @@ class RunScript:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunEcho:
-    """Send the caller back what they say."""
+class RunApp:
+    """Give the call to an app of ours; `dialled` as in `RingExtension`, `more` as in `Visit`."""
+
+    service: Service
+    dialled: str
+    more: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +58,29 @@ class Refuse:
     reason: str
 
 
-Plan = RingExtension | RunScript | RunEcho | DialTrunk | Refuse
+Plan = RingExtension | RunScript | RunApp | DialTrunk | Refuse
+
+
+class Privacy(Enum):
+    """What somebody says by a code about showing their number."""
+
+    HIDE = "hide"
+    SHOW = "show"
+
+
+def without_privacy_code(called: str) -> tuple[str, Privacy | None]:
+    """What was dialled behind a code that hides or shows one's number, and which it was."""
+    for code, wish in ((HIDE, Privacy.HIDE), (SHOW, Privacy.SHOW)):
+        if called.startswith(code) and called != code:
+            return called.removeprefix(code), wish
+    return called, None
 
 
 def route_from_extension(called: str, directory: Directory, region: str) -> Plan:
     """An extension dialled `called`."""
-    if called == ECHO:
-        return RunEcho()
+    found = directory.service(called)
+    if found is not None:
+        return RunApp(service=found[0], dialled=called, more=found[1])
     extension = directory.extension(called)
     if extension is not None:
         return _to_extension(extension, called)
@@ -74,6 +98,9 @@ def route_from_trunk(candidates: Sequence[str], trunk: Trunk, directory: Directo
         numbers.append(trunk.numbers[0])  # carriers that only say our account name
     for number in numbers:
         target = directory.route(number) if number in trunk.numbers else None
+        found = directory.service(target) if target else None
+        if found is not None and found[0].outside:
+            return RunApp(service=found[0], dialled=number, more=found[1])
         extension = directory.extension(target) if target else None
         if extension is not None:
             return _to_extension(extension, number)

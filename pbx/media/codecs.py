@@ -58,6 +58,8 @@ class Codec:
     rate: int = RATE
     parameters: str = ""
     packet_ms: tuple[int, ...] = PACKET_MS
+    bytewise: bool = False
+    "Whether a byte is a tick of the clock, so that payloads in a row are one longer payload."
 
 
 class _Resampled:
@@ -94,12 +96,14 @@ def _g722_encode() -> Callable[[bytes], bytes]:
 
 PCMU = Codec(
     name="PCMU/8000",
+    bytewise=True,
     payload_type=int(PayloadType.PCMU),
     encoder=lambda rate, _: _encoder(lambda pcm: audioop.lin2ulaw(pcm, 2), RATE, rate),
     decoder=lambda rate: _Resampled(lambda data: audioop.ulaw2lin(data, 2), RATE, rate),
 )
 PCMA = Codec(
     name="PCMA/8000",
+    bytewise=True,
     payload_type=int(PayloadType.PCMA),
     encoder=lambda rate, _: _encoder(lambda pcm: audioop.lin2alaw(pcm, 2), RATE, rate),
     decoder=lambda rate: _Resampled(lambda data: audioop.alaw2lin(data, 2), RATE, rate),
@@ -107,6 +111,7 @@ PCMA = Codec(
 G722 = Codec(
     name="G722/8000",  # what it is called; it samples at 16 kHz all the same (RFC 3551 §4.5.2)
     payload_type=int(PayloadType.G722),
+    bytewise=True,
     rate=WIDE_RATE,
     encoder=lambda rate, _: _encoder(_g722_encode(), WIDE_RATE, rate),
     decoder=lambda rate: _Resampled(_g722_decode(), WIDE_RATE, rate),

@@ -23,6 +23,7 @@ MAX_KEYS = 64
 _PATIENCE = 3
 "Ticks to wait for the first packet of the stream that a key is put into."
 KEYS = frozenset(DIGITS)
+DTMF_RELAY = "application/dtmf-relay"
 FRAMES = 1000 // FRAME_MS
 "Ticks, or frames, a second."
 _INFO_KEYS = {key: key for key in DIGITS} | {str(number): key for number, key in enumerate(DIGITS)}
@@ -33,12 +34,17 @@ def info_key(content_type: str, body: bytes) -> str:
     (`5`), by its name or its number of RFC 4733; empty when it is about something else."""
     kind = content_type.partition(";")[0].strip().lower()
     text = body[:200].decode("ascii", "replace").strip()
-    if kind == "application/dtmf-relay":
+    if kind == DTMF_RELAY:
         found = re.search(r"^\s*signal\s*=\s*(\S{1,2})\s*$", text, re.IGNORECASE | re.MULTILINE)
         text = found[1] if found else ""
     elif kind != "application/dtmf":
         return ""
     return _INFO_KEYS.get(text.upper(), "")
+
+
+def info_body(key: str) -> bytes:
+    """The same to be sent, as `DTMF_RELAY`."""
+    return f"Signal={key}\r\nDuration=160\r\n".encode()
 
 
 def key_events(key: str, clock: int) -> Iterator[bytes | None]:

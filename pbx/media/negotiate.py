@@ -6,7 +6,7 @@ the number that their receiver gave).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pbx.media.codecs import (
@@ -19,6 +19,7 @@ from pbx.media.codecs import (
     codec_named,
 )
 from pbx.media.sdp import Media, mirrored
+from pbx.media.zrtp import ATTRIBUTE as ZRTP
 
 _EVENTS = "TELEPHONE-EVENT/"
 _EVENT_PAYLOAD = 101
@@ -95,8 +96,11 @@ def own_choice(offered: Media, codecs: Sequence[Codec]) -> Media | None:
 
 def carried(offered: Media, given: Media, codecs: Sequence[Codec]) -> Media | None:
     """Another leg's answer as the answer to `offered`: what both have in common, under the
-    offerer's numbers; our own choice where they have nothing in common."""
+    offerer's numbers; our own choice where they have nothing in common. Phones that encrypt what
+    they send each other keep their own numbers, which we cannot change (RFC 3264 §6.1)."""
     numbers = _numbers(given, offered)
+    if offered.values(ZRTP) and given.values(ZRTP):
+        numbers = {payload: payload for payload in numbers}
     common = [name for payload, name in given.named if payload in numbers]
     if not any(_is_media(name) for name in common):
         chosen = own_choice(offered, codecs)
@@ -111,6 +115,12 @@ def carried(offered: Media, given: Media, codecs: Sequence[Codec]) -> Media | No
     return replace(answer, formats=(*answer.formats, events)).having(
         ("rtpmap", f"{events} {offered.codec(events)}"), ("fmtp", f"{events} 0-16")
     )
+
+
+def narrowed(media: Media, payloads: Collection[str]) -> Media:
+    """A section with some of its payload numbers only."""
+    kept = (payload for payload in media.formats if payload in payloads)
+    return _renumbered(media, {payload: payload for payload in kept})
 
 
 # ── what was agreed ─────────────────────────────────────────────────────────────────────

@@ -21,6 +21,7 @@ from pbx.media.quality import Quality, Reception, RoundTrips
 from pbx.media.rtcp import SR, ReportBlock, Reports, parse_reports
 from pbx.media.rtp import MAX_PACKET
 from pbx.media.srtp import ReplayError, SrtpError, SrtpSession
+from pbx.media.zrtp import message_of
 
 Address = tuple[str, int]
 Sink = Callable[[bytes], None]
@@ -152,6 +153,8 @@ class RtpPort:
         "received",
         "rtcp_sink",
         "sending",
+        "unread",
+        "zrtp_sink",
     )  # fmt: skip
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -160,6 +163,10 @@ class RtpPort:
         self._taken: Sink = discard
         "What takes each packet: the sink, and before it the tap."
         self.rtcp_sink: Sink = discard
+        self.zrtp_sink: Sink | None = None
+        "What takes the peer's ZRTP; None where it may not agree on keys with anybody."
+        self.unread = False
+        "Whether reports pass as they are: they are encrypted for somebody else."
         self.port = 0
         self.inbound: SrtpSession | None = None
         self.outbound: SrtpSession | None = None
@@ -230,6 +237,11 @@ class RtpPort:
         self._rtcp = RtcpPort(self, rtcp) if rtcp is not None else None
         self._settle()
 
+    @property
+    def peer(self) -> Address | None:
+        """Where the peer says it listens."""
+        return self._remote
+
     def aim(self, remote: Address, rtcp: Address | None = None, signalling_host: str = "") -> None:
         """Where the peer says it listens, and the host its signalling comes from: sound that
         is not encrypted is taken from these hosts only. A new place undoes the latch (a
@@ -251,6 +263,11 @@ class RtpPort:
         self._settle()
 
     @property
+    def source(self) -> int:
+        """The SSRC of the peer's latest packet; 0 before there was one."""
+        return int.from_bytes(self._packet[8:12], "big")
+
+    @property
     def clock_rate(self) -> int:
         """Timestamp units a second, of the first payload type agreed."""
         return self._reception.clock_rate
@@ -261,7 +278,7 @@ class RtpPort:
 
     def close(self) -> None:
         """Give the pair back."""
-        self._tap = None
+        self._tap = self.zrtp_sink = None
         self.sink = self.rtcp_sink = discard
         self._transmit = None
         if self._socket is not None and self._poller is not None:
@@ -287,6 +304,14 @@ class RtpPort:
             self._sent += 1
             self.last = data
 
+    def send_zrtp(self, data: bytes) -> None:
+        """Send a ZRTP packet to the peer, beside the stream: it belongs to no hold and no count."""
+        if self._transmit is not None and self.outbound is None:
+            try:
+                self._transmit(data)
+            except OSError:
+                self._unsent += 1
+
     def _read_from_peer(self) -> None:
         """Take a packet of the connected socket."""
         recv, sink = self._recv, self._taken  # called as methods, slots are looked up slowly
@@ -295,7 +320,7 @@ class RtpPort:
         except OSError:  # nothing there, or the news that the peer's port is closed
             return
         if not 12 <= len(data) <= MAX_PACKET or data[0] & 0xC0 != 0x80:
-            self._rejected += 1
+            self._take_zrtp(data)
             return
         self._packet = data
         self.received = received = self.received + 1
@@ -316,11 +341,11 @@ class RtpPort:
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """Take what arrived from `addr`."""
-        if not 12 <= len(data) <= MAX_PACKET or data[0] & 0xC0 != 0x80:
-            self._rejected += 1
-            return
         if addr != self._latched and not self._may_latch(addr):
             self._rejected += 1
+            return
+        if not 12 <= len(data) <= MAX_PACKET or data[0] & 0xC0 != 0x80:
+            self._take_zrtp(data)
             return
         if self.inbound is not None:
             try:
@@ -340,6 +365,14 @@ class RtpPort:
             self._reception.measure(data, received, self._clock())
         sink = self._taken
         sink(data)
+
+    def _take_zrtp(self, data: bytes) -> None:
+        """Take what is no RTP from where the peer's may come from."""
+        sink = self.zrtp_sink if self.inbound is None and len(data) <= MAX_PACKET else None
+        if sink is not None and message_of(data):
+            sink(data)
+        else:
+            self._rejected += 1
 
     def _may_latch(self, addr: Address) -> bool:
         """Whether a packet from a new address may take the stream over.
@@ -422,6 +455,9 @@ class RtpPort:
 
     def takes_rtcp(self, data: bytes) -> bool:
         """Take an RTCP packet from where the peer's may come from; False for what is none."""
+        if self.unread and self.inbound is None and len(data) >= 8 and data[0] & 0xC0 == 0x80:
+            self.rtcp_sink(data)
+            return True
         reports: Reports | None = None
         try:
             if self.inbound is not None:

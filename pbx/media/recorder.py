@@ -76,19 +76,39 @@ class _Side:
         ]
         first = found[0][1].sequence if found else 0
         found.sort(key=lambda one: (one[1].ssrc, (one[1].sequence - first + 0x8000) & 0xFFFF))
+        row: list[bytes] = []
+        "Payloads that are one: decoded and laid out together, at a fifth of the cost."
+        first_at, head, due = 0.0, None, -1
+        spoken: Codec | None = None
         for at, packet, codecs in found:
             codec = codecs.get(packet.payload_type)
-            if codec is not None and packet.payload:
-                self._lay(at, packet, codec)
+            if codec is None or not packet.payload:
+                continue
+            goes_on = (
+                head is not None
+                and codec is spoken
+                and codec.bytewise
+                and (packet.ssrc, packet.payload_type) == (head.ssrc, head.payload_type)
+                and packet.timestamp == due
+            )
+            if not goes_on:
+                if head is not None and spoken is not None:
+                    self._lay(first_at, head, b"".join(row), spoken)
+                row, first_at, head, spoken = [], at, packet, codec
+            row.append(packet.payload)
+            due = (packet.timestamp + len(packet.payload)) % _WRAP
+        if head is not None and spoken is not None:
+            self._lay(first_at, head, b"".join(row), spoken)
 
-    def _lay(self, at: float, packet: RtpPacket, codec: Codec) -> None:
+    def _lay(self, at: float, packet: RtpPacket, payload: bytes, codec: Codec) -> None:
+        """Put a payload where the timestamp of the packet that it begins with says."""
         key = packet.ssrc, packet.payload_type
         decoder = self._decoders.get(key)
         if decoder is None:
             if len(self._decoders) >= MAX_STREAMS:
                 self._decoders.clear()
             decoder = self._decoders[key] = codec.decoder(self._rate)
-        pcm = np.frombuffer(decoder.decode(packet.payload), "<i2")
+        pcm = np.frombuffer(decoder.decode(payload), "<i2")
         came = round(at * self._rate)
         where = came
         base = self._bases.get(packet.ssrc)
@@ -184,7 +204,7 @@ class Recorder:
         self._stream.options = {
             "application": "audio",
             "frame_duration": "60",
-            "compression_level": "1",
+            "compression_level": "0",
         }
 
     def _write(self, batches: list[list[tuple[float, bytes, Codecs]]], until: float) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 
 from pbx.media.port import Sink
+from pbx.media.rtp import event_digit, parse_rtp
 
 
 def renumbered(
@@ -34,6 +35,27 @@ def renumbered(
             send(data[:1] + octet + data[2:])
         else:
             on_foreign()
+
+    return sink
+
+
+def overheard(send: Sink, events: Collection[int], on_key: Callable[[str], None]) -> Sink:
+    """A sink in front of `send` that tells of keys which pass as events of these payload types
+    (RFC 4733), each once."""
+    if not events:
+        return send
+    marked = frozenset(events) | {payload | 0x80 for payload in events}
+    last = b""
+
+    def sink(data: bytes) -> None:
+        nonlocal last
+        send(data)
+        if data[1] in marked and data[4:8] != last:
+            last = data[4:8]
+            packet = parse_rtp(data)
+            found = event_digit(packet.payload) if packet is not None else None
+            if found is not None:
+                on_key(found[0])
 
     return sink
 

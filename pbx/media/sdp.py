@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
+from pbx.media.zrtp import ATTRIBUTE as ZRTP
+
 MAX_SDP = 32_768
 MAX_MEDIA = 8
 MAX_LINES = 512
@@ -115,6 +117,12 @@ class SessionDescription:
 
     def host_of(self, media: Media) -> str:
         return media.host or self.host
+
+    @property
+    def announces_zrtp(self) -> bool:
+        """Whether its writer means to agree on keys with the other phone (RFC 6189 §8)."""
+        audio = self.audio
+        return audio is not None and bool(audio.values(ZRTP))
 
     @property
     def on_hold(self) -> bool:

@@ -27,6 +27,7 @@ from pbx.media.srtp import (
     offered_crypto,
     session,
 )
+from pbx.media.zrtp import ATTRIBUTE as ZRTP
 
 _NOT_RELAYED = {
     # of this hop, or about transports we end here (ICE, DTLS, multiplexing, bundling)
@@ -108,15 +109,12 @@ class MediaSession:
                     secret_path=profile is Profile.SECURE
                 )
                 self._keys[index] = keys
-            relayed = [item for item in theirs.attributes if item[0] not in _NOT_RELAYED]
+            secure = profile is Profile.SECURE
+            relayed = theirs.without(*_NOT_RELAYED, *((ZRTP,) if secure else ()))
             offered = replace(
-                theirs,
-                port=port.port,
-                host="",
-                protocol=_protocol(theirs, secure=profile is Profile.SECURE),
-                attributes=(*relayed, *(key.attribute() for key in keys)),
+                relayed, port=port.port, host="", protocol=_protocol(theirs, secure=secure)
             )
-            media.append(offered)
+            media.append(offered.having(*(key.attribute() for key in keys)))
         return self._publish(media)
 
     def take_answer(self, body: bytes) -> SessionDescription:
@@ -125,7 +123,7 @@ class MediaSession:
         assert self.local is not None
         if len(remote.media) != len(self.local.media):
             raise SdpError("the answer has another number of media")
-        self.remote = remote
+        kept = list(remote.media)
         for index, media in enumerate(remote.media):
             port = self.ports[index] if index < len(self.ports) else None
             if port is None:
@@ -143,7 +141,9 @@ class MediaSession:
                 port.secure(None, None)
             else:
                 self._secure(port, theirs, ours)
+                kept[index] = media.without(ZRTP)
             self._aim(port, media, remote)
+        self.remote = remote = replace(remote, media=tuple(kept))
         if remote.audio is None and not any(media.port for media in remote.media):
             raise NotAcceptable("every medium was refused")
         self._agree(remote)
@@ -167,7 +167,8 @@ class MediaSession:
                 kept.append(media.refused())
                 continue
             self._aim(await self._port(index), media, remote)
-            kept.append(media)
+            # A stream that is encrypted between the phone and us is not from phone to phone.
+            kept.append(media.without(ZRTP) if self._keyed_by(media) else media)
         self.remote = replace(remote, media=tuple(kept))
         return self.remote
 
@@ -197,11 +198,11 @@ class MediaSession:
                 media.append(offered.refused())
                 continue
             answer = replace(choice, port=port.port, host="", protocol=offered.protocol)
-            theirs = choose_crypto(offered) if self.policy is not SrtpPolicy.OFF else None
+            theirs = self._keyed_by(offered)
             if theirs is not None:
                 ours = self._answer_key(index, theirs)
                 self._secure(port, theirs, ours)
-                answer = answer.having(ours.attribute())
+                answer = answer.without(ZRTP).having(ours.attribute())
             else:
                 port.secure(None, None)
             media.append(answer)
@@ -244,6 +245,13 @@ class MediaSession:
         None if it is not in use."""
         found = self._agreed[index] if index < len(self._agreed) else None
         return found if found and all(media.port for media in found) else None
+
+    @property
+    def announces_zrtp(self) -> bool:
+        """The peer means to agree on keys with the other phone, not with us (RFC 6189 §8)."""
+        port = self.audio_port
+        keyed = port is None or port.inbound is not None
+        return not keyed and any(remote.values(ZRTP) for _, remote, _ in self._audio[:1])
 
     @property
     def codec(self) -> Codec | None:
@@ -313,6 +321,10 @@ class MediaSession:
             return not media.is_secure
         usable = choose_crypto(media) is not None
         return usable or (not media.is_secure and self.policy is not SrtpPolicy.REQUIRE)
+
+    def _keyed_by(self, offered: Media) -> CryptoLine | None:
+        """The line of an offer that we encrypt with; None if we do not."""
+        return choose_crypto(offered) if self.policy is not SrtpPolicy.OFF else None
 
     def _answer_key(self, index: int, theirs: CryptoLine) -> CryptoLine:
         """Our key for a line of theirs: the one in use when the suite stays (re-INVITE)."""

@@ -1,4 +1,4 @@
-"""Spoken announcements, by espeak-ng inside this process.
+"""Spoken announcements, by espeak-ng inside this process or another voice.
 
 The library is one C state machine a process, so one thread owns it for all speakers; a
 sentence takes some milliseconds there and nothing on the event loop.
@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import ctypes
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Protocol
 
 import espeakng_loader
 import numpy as np
+from numpy.typing import NDArray
 
 from pbx.media.codecs import RATE
 
@@ -36,31 +39,52 @@ class SpeechError(RuntimeError):
     """No voice could be loaded."""
 
 
+class Voice(Protocol):
+    """Speaks: text to PCM (16-bit mono at `RATE`)."""
+
+    async def say(self, text: str) -> bytes:
+        """Speak a sentence; raises `SpeechError` when that cannot be done."""
+
+
+class Cache:
+    """The latest sentences that were spoken."""
+
+    def __init__(self) -> None:
+        self._spoken: OrderedDict[str, bytes] = OrderedDict()
+
+    async def get(self, text: str, speak: Callable[[str], Awaitable[bytes]]) -> bytes:
+        """A sentence: as it was spoken before, or spoken now."""
+        if text in self._spoken:
+            self._spoken.move_to_end(text)
+            return self._spoken[text]
+        pcm = await speak(text)
+        self._spoken[text] = pcm
+        if len(self._spoken) > MAX_CACHED:
+            self._spoken.popitem(last=False)
+        return pcm
+
+
 class Speaker:
-    """Text to PCM (16-bit mono at `RATE`) in one voice, cached."""
+    """A voice of espeak-ng, cached."""
 
     def __init__(self, voice: str = "en-us") -> None:
         self._voice = voice
-        self._cache: OrderedDict[str, bytes] = OrderedDict()
+        self._cache = Cache()
 
     async def say(self, text: str) -> bytes:
         """Speak a sentence; raises `SpeechError` when there is no such voice."""
-        text = text[:MAX_TEXT]
-        if text in self._cache:
-            self._cache.move_to_end(text)
-            return self._cache[text]
+        return await self._cache.get(text[:MAX_TEXT], self._spoken)
+
+    async def _spoken(self, text: str) -> bytes:
         loop = asyncio.get_running_loop()
-        pcm = await loop.run_in_executor(_thread, _speak, text, self._voice)
-        self._cache[text] = pcm
-        if len(self._cache) > MAX_CACHED:
-            self._cache.popitem(last=False)
-        return pcm
+        return await loop.run_in_executor(_thread, speak, text, self._voice)
 
 
 _thread = ThreadPoolExecutor(1, thread_name_prefix="speech")
 
 
-def _speak(text: str, voice: str) -> bytes:
+def speak(text: str, voice: str) -> bytes:
+    """The same at once, for whoever has the time: on one thread only."""
     return _engine().speak(text, voice)
 
 
@@ -92,7 +116,7 @@ class _Engine:
         encoded = text.replace("\0", " ").encode() + b"\0"
         self._library.espeak_Synth(encoded, len(encoded), 0, 0, 0, _UTF8, None, None)
         self._library.espeak_Synchronize()
-        return _to_telephone(b"".join(self._chunks), self._rate)
+        return to_telephone(b"".join(self._chunks), self._rate)
 
     def _take(self, samples: ctypes._Pointer[ctypes.c_short], count: int, _: object) -> int:
         if samples and count:
@@ -100,7 +124,7 @@ class _Engine:
         return 0
 
 
-def _to_telephone(pcm: bytes, rate: int) -> bytes:
+def to_telephone(pcm: bytes, rate: int) -> bytes:
     """Low-pass below 3.6 kHz, resample to `RATE`, and level to `PEAK`."""
     samples = np.frombuffer(pcm, "<i2").astype(np.float64)
     if not samples.size:
@@ -111,6 +135,14 @@ def _to_telephone(pcm: bytes, rate: int) -> bytes:
     smooth = np.convolve(samples, kernel, "same")
     at = np.arange(0, samples.size - 1, rate / RATE)
     resampled = np.interp(at, np.arange(samples.size), smooth)
-    loudest = float(np.max(np.abs(resampled))) or 1.0
-    levelled: np.ndarray = (resampled * (PEAK / loudest)).astype("<i2")
-    return levelled.tobytes()
+    return _levelled(resampled)
+
+
+def levelled(pcm: bytes) -> bytes:
+    """Sound at `RATE` as loud as what is spoken."""
+    return _levelled(np.frombuffer(pcm, "<i2").astype(np.float64))
+
+
+def _levelled(samples: NDArray[np.float64]) -> bytes:
+    loudest = float(np.max(np.abs(samples))) or 1.0
+    return (samples * (PEAK / loudest)).astype("<i2").tobytes()

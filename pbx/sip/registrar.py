@@ -43,6 +43,10 @@ class Binding:
     expires: datetime
     call_id: str
     cseq: int
+    username: str
+    "The account it proved itself with."
+    since: datetime
+    "When it came; refreshing changes nothing about that."
     user_agent: str = ""
     path: tuple[str, ...] = ()
     "The proxies to go through, as a Route (RFC 3327)."
@@ -122,11 +126,11 @@ class Registrar:
         """Whether a device at this very address and port is registered."""
         return remote in self._at
 
-    def handle(self, transaction: ServerTransaction, extension: str) -> None:
-        """Answer a REGISTER that has been authenticated as `extension`."""
+    def handle(self, transaction: ServerTransaction, extension: str, username: str) -> None:
+        """Answer a REGISTER for `extension` that has been authenticated as `username`."""
         request = transaction.request
         try:
-            self._apply(transaction, request, extension)
+            self._apply(transaction, request, extension, username)
         except ParseError as error:
             transaction.reply(400, f"Bad Request - {error}")
 
@@ -135,10 +139,12 @@ class Registrar:
         if binding.expires > self._clock():
             self._insert(binding)
 
-    def drop(self, extension: str, reason: str) -> None:
-        """Forget the devices of an extension that is gone or has another password now."""
+    def drop(self, extension: str, reason: str, *, username: str = "") -> None:
+        """Forget the devices of an extension that is gone, or only those of an account that is
+        gone or has another password now."""
         for binding in self.bindings(extension):
-            self._remove(binding, reason)
+            if username in ("", binding.username):
+                self._remove(binding, reason)
 
     def flow_closed(self, flow: Flow) -> None:
         """A connection broke: its devices cannot be reached until they connect again."""
@@ -153,7 +159,9 @@ class Registrar:
         self._expiries.clear()
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
-    def _apply(self, transaction: ServerTransaction, request: Request, extension: str) -> None:
+    def _apply(
+        self, transaction: ServerTransaction, request: Request, extension: str, username: str
+    ) -> None:
         contacts, call_id = request.elements("contact"), printable(request.call_id, 255)
         default = _seconds(request.get("expires"), MAX_EXPIRES)
         if contacts == ["*"]:
@@ -202,11 +210,17 @@ class Registrar:
             transaction.reply(403, f"More than {MAX_DEVICES} devices")
             return
         for wish in wishes:
-            self._bind(request, transaction.flow, extension, wish, tuple(path))
+            self._bind(request, transaction.flow, extension, username, wish, tuple(path))
         self._confirm(transaction, extension)
 
     def _bind(
-        self, request: Request, flow: Flow, extension: str, wish: _Wish, path: tuple[str, ...]
+        self,
+        request: Request,
+        flow: Flow,
+        extension: str,
+        username: str,
+        wish: _Wish,
+        path: tuple[str, ...],
     ) -> None:
         old = self._bindings.get(extension, {}).get(wish.key)
         if wish.seconds == 0:
@@ -217,11 +231,15 @@ class Registrar:
             self._forget(old)
         elif not wish.instance:
             self._drop_predecessor(request, extension, flow)
+        now = self._clock()
+        same = old is not None and old.username == username
         binding = Binding(
             extension=extension,
+            username=username,
+            since=old.since if old is not None and same else now,
             contact=wish.uri,
             flow=flow,
-            expires=self._clock() + timedelta(seconds=wish.seconds),
+            expires=now + timedelta(seconds=wish.seconds),
             call_id=printable(request.call_id, 255),
             cseq=request.cseq.sequence,
             user_agent=printable(request.get("user-agent"), 80),

@@ -204,6 +204,14 @@ class Session:
             request, dialog.next_hop(), self._credentials, renumber=dialog.renumber
         )
 
+    def inform(self, content_type: str, body: bytes) -> None:
+        """Tell the far side something by INFO (RFC 6086 §8: the kind from before packages)."""
+        if self.state is CallState.ANSWERED:
+            request = self._in_dialog("INFO", self.dialog)
+            request.set("content-type", content_type)
+            request.body = body
+            self._send(request, self.dialog)
+
     # ── session timer (RFC 4028) ────────────────────────────────────────────────────────
     def _refresh(self) -> None:
         spawn(self._refresh_now())

@@ -1,6 +1,12 @@
 """Every table, so that one import knows them all."""
 
-from store.tables.directory import BlockRow, ExtensionRow, RouteRow, TrunkRow
+from store.tables.directory import (
+    DeviceRow,
+    ExtensionRow,
+    RouteRow,
+    SetupLinkRow,
+    TrunkRow,
+)
 from store.tables.journal import CallRow, LegRow, TraceRow, VoicemailRow
 from store.tables.people import (
     AccountRow,
@@ -13,25 +19,37 @@ from store.tables.people import (
 from store.tables.plans import PlanRow
 from store.tables.recordings import RecordingRow
 from store.tables.registrations import BindingRow
+from store.tables.reminders import CalendarRow, ConsentRow, HabitRow, ReminderRow, RingRow
 from store.tables.texts import TextRow
+from store.tables.wishes import ListedRow, RelayRow, RuleRow, WishRow
 
 __all__ = [
     "AccountRow",
     "BindingRow",
-    "BlockRow",
+    "CalendarRow",
     "CallRow",
+    "ConsentRow",
     "ContactRow",
+    "DeviceRow",
     "ExtensionRow",
+    "HabitRow",
     "InboxRow",
     "InvitationRow",
     "LegRow",
+    "ListedRow",
     "PersonRow",
     "PlanRow",
     "RecordingRow",
+    "RelayRow",
+    "ReminderRow",
+    "RingRow",
     "RouteRow",
+    "RuleRow",
+    "SetupLinkRow",
     "ShelfRow",
     "TextRow",
     "TraceRow",
     "TrunkRow",
     "VoicemailRow",
+    "WishRow",
 ]

@@ -21,10 +21,16 @@ class CallRow(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     caller: str = Field(max_length=80)
     callee: str = Field(max_length=80)
+    dialled: str = Field(default="", max_length=80, index=True)
+    "What was dialled, or the number of ours that a call came in by; `callee` is who that meant."
     user: str = Field(default="", max_length=16, index=True)
     kind: str = Field(max_length=12)
+    shown: str = Field(default="", max_length=80)
+    "The caller as those who were called saw them; empty: as they are."
     status: int | None = None
     cause: str = Field(default="", max_length=200)
+    private: bool = False
+    "Whether what was said could be read by the two phones only, as far as we saw."
 
 
 class LegRow(SQLModel, table=True):
@@ -67,7 +73,7 @@ class TraceRow(SQLModel, table=True):
 
 
 class VoicemailRow(SQLModel, table=True):
-    """What a caller said on the answerphone of an extension: Opus in Ogg."""
+    """What a caller said on the answerphone of an extension: Opus in Ogg, or that sealed."""
 
     __tablename__ = "voicemail"
 
@@ -77,3 +83,8 @@ class VoicemailRow(SQLModel, table=True):
     at: datetime = Field(sa_type=UtcDateTime)
     seconds: int
     sound: bytes
+    words: str = Field(default="", max_length=2_000)
+    "The same as a recogniser heard it, if there is one, and it is not sealed."
+    heard: bool = False
+    sealed: bool = False
+    "Whether only the person's key opens it (age)."

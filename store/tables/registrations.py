@@ -23,6 +23,9 @@ class BindingRow(SQLModel, table=True):
     user_agent: str = Field(default="", max_length=80)
     call_id: str = Field(default="", max_length=255)
     cseq: int = 0
+    username: str = Field(max_length=24)
+    "The account it proved itself with."
+    since: datetime = Field(sa_type=UtcDateTime)
     path: str = Field(default="", max_length=3000)
     "The proxies to go through, as in a Route header."
     instance: str = Field(default="", max_length=200)

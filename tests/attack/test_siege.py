@@ -198,7 +198,7 @@ def better_than_chance(one: list[float], other: list[float]) -> float:
 async def test_time_and_answer_tell_no_user(exchange: Exchange, method: str, proof: bool) -> None:
     """From an address with a registration, which is not slowed down. In pairs, each in a random
     order, so that what else the machine does falls on both."""
-    count = 500
+    count = 1_000
     phone = await Phone.at("127.0.0.11", "103", exchange.udp)
     users = ("102", "999")
     taken: dict[str, list[float]] = {user: [] for user in users}
@@ -230,8 +230,8 @@ async def test_time_and_answer_tell_no_user(exchange: Exchange, method: str, pro
     assert answers["102"] == answers["999"]
     one, other = taken.values()
     # What it costs the exchange shows more than the time does, whatever else the machine does:
-    # writing one event more for users that there are gave 0.10.
-    assert better_than_chance(*worked.values()) < 0.07, [
+    # writing one event more for users that there are gave 0.10; 0.04 is usual, ± 0.013.
+    assert better_than_chance(*worked.values()) < 0.085, [
         statistics.median(one) for one in worked.values()
     ]
     # By chance alone it is over 0.09 once in a million runs of 500.

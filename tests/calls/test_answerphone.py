@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ import pytest
 
 from bot.ports import Control, Progress, Step
 from encryptotel.demo.phone import Phone
+from encryptotel.keys import identity_of
+from encryptotel.sealed import opened
 from pbx.calls.leg import Leg
 from pbx.events import CallEnded, LegRinging, MessageLeft
 from pbx.media import ogg
 from pbx.media.codecs import RATE
 from pbx.media.tones import level, share_of, tone
 from pbx.ports import CallRefused
+from tests.calls.test_recording import SEED, seed_key
+from tests.narrator import narrated
 from tests.office import NEVER, BusyPhone, Office, open_office, quiet
 
 BEEP, SAID = 1000.0, 620.0
@@ -147,10 +152,63 @@ async def test_messages_are_few_and_go_with_their_person(office: Office) -> None
     mailbox = office.app.mailbox
     for n in range(105):
         event = MessageLeft(
-            call_id=str(n), at=office.app.exchange._now(), extension="101", caller="103",
+            call_id=str(n), at=office.app.exchange.now(), extension="101", caller="103",
             sound=tone(0.1, SAID),
         )  # fmt: skip
         await mailbox.take(event)
     assert len(await mailbox.latest("101", 1000)) == 100
     await office.app.operator.forget(office.app.person)
     assert list(await mailbox.latest("101", 1000)) == []
+
+
+def on_disk(folder: Path, plain: bytes) -> bool:
+    """Whether something stands in the database as it is."""
+    return any(plain in file.read_bytes() for file in folder.glob("encryptotel.db*"))
+
+
+async def test_messages_are_kept_sealed_for_who_they_are_for(tmp_path: Path) -> None:
+    sections = {"answerphone": {"seal": True}, "recording": {"key": seed_key()}}
+    async with open_office(tmp_path, calls={"ring_timeout": 1}, **sections) as office:
+        told = follow(office)
+        await _called(office)
+        await office.until(lambda: any(one.step is Step.VOICEMAIL for one in told))
+        (left,) = [one for one in told if one.step is Step.VOICEMAIL]
+        assert left.file is not None
+        assert left.file.is_voice  # what is given at once can be played
+        (kept,) = await office.app.operator.voicemail(office.app.person)
+        assert kept.file.name.endswith(".ogg.age")
+        file = tmp_path / "message.ogg.age"
+        file.write_bytes(kept.file.content)
+        assert opened(file, identity_of(SEED)) == left.file.content
+    assert not on_disk(tmp_path, left.file.content[200:400])
+
+
+async def test_what_was_said_is_written_beside_a_message(tmp_path: Path) -> None:
+    """By a real recogniser, of what a narrator says over the telephone; the words stay with it."""
+
+    async def narrates(phone: Phone, leg: Leg) -> None:
+        await phone.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+        await asyncio.wait_for(leg.play(bytes(RATE) + narrated(8.0) + bytes(RATE)), 20)
+        leg.hang_up()
+
+    sections = {"calls": {"ring_timeout": 1}, "menus": {"recogniser": "moonshine"}}
+    async with open_office(tmp_path, **sections) as office:
+        told = follow(office)
+        await _called(office, narrates)
+        await office.until(lambda: any(one.step is Step.VOICEMAIL for one in told), 60)
+        (left,) = [one for one in told if one.step is Step.VOICEMAIL]
+        words = set(re.findall(r"[a-z]+", left.text.lower()))
+        assert {"best", "worst", "times", "wisdom"} <= words, left.text
+        (row,) = await office.app.mailbox.latest("101", 1)
+        assert row.words == left.text
+
+
+async def test_a_recogniser_that_is_not_there_loses_no_message(tmp_path: Path) -> None:
+    menus = {"recogniser": "vosk", "model": "nowhere"}
+    async with open_office(tmp_path, calls={"ring_timeout": 1}, menus=menus) as office:
+        told = follow(office)
+        await _called(office)
+        await office.until(lambda: any(one.step is Step.VOICEMAIL for one in told), 30)
+        (left,) = [one for one in told if one.step is Step.VOICEMAIL]
+        assert left.text == ""
+        assert left.file is not None

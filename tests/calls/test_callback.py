@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +24,17 @@ SECONDS = 2 * 8000
 "Bytes of a second of PCM."
 
 
-async def telephone_network(office: Office, network: Phone) -> Phone:
+async def telephone_network(office: Office, network: Phone, **options: Any) -> Phone:
     """A carrier that answers as `network` does, as the US line."""
     address = await network.listen()
     office.app.directory.demo_trunks = [
-        Trunk(name="us", zone="US", host=address[0], port=address[1], numbers=("+12025550100",))
+        Trunk(
+            name="us",
+            zone="US",
+            host=address[0],
+            port=address[1],
+            **{"numbers": ("+12025550100", "+12025550101"), **options},
+        )
     ]
     await office.app.directory.load()
     office.app.exchange.refresh()

@@ -33,11 +33,6 @@ ME = Party(extension="101")
         (Call(to=(Party(number="+12025550143"),), line="FR"), "call.refused", "no FR line"),
         (Call(to=(Party(number="+33142685300"),)), "call.refused", "FR are not allowed"),
         (Call(to=(Party(extension="102"), ME)), "call.one_at_a_time", "one party at a time"),
-        (
-            Call(to=(Party(extension="102"),), hide_number=True),
-            "call.hide_number_unavailable",
-            "did not call",
-        ),
     ],
 )
 async def test_what_cannot_be_done_is_said_and_nobody_is_called(

@@ -128,7 +128,7 @@ async def test_nothing_on_the_disk_can_be_read_while_it_is_written_or_later(tmp_
             await asyncio.sleep(0.1)
         written = list((tmp_path / "recordings").iterdir())
         assert sum(file.stat().st_size for file in written) > 3_000
-        assert all(file.stat().st_mode & 0o077 == 0 for file in written if file.suffix != ".new")
+        assert all(file.stat().st_mode & 0o077 == 0 for file in written)
 
 
 def _everything(folder: Path) -> Iterator[tuple[Path, bytes]]:
@@ -175,6 +175,24 @@ async def test_a_conference_is_recorded_with_all_others_on_one_side(tmp_path: Pa
     others = [share(right[end], rate, TONES[number]) for number in ("102", "103")]
     assert sum(others) > 0.9
     assert min(others) > 0.25
+
+
+async def test_calls_with_somebody_are_recorded_as_a_rule(tmp_path: Path) -> None:
+    async with open_office(tmp_path, **settings()) as office:
+        alice, bob, carol = await desk(office, "101", "102", "103")
+        (reply,) = await office.dialogue().hear("record all calls with 102")
+        assert reply.text == "I record all your calls with Bob (102)."
+        leg = await bob.call("101")
+        await hears(alice, "102")
+        await asyncio.sleep(1.5)
+        leg.hang_up()
+        row = await recorded(office)
+        assert (row.extension, row.peer) == ("101", "102")
+        (await carol.call("101")).hang_up()
+        await office.ended(2)
+        (reply,) = await office.dialogue().hear("don't record calls with 102")
+        assert reply.text == "I record calls with Bob (102) only when you say so."
+        assert len(await office.app.operator.recordings(office.app.person)) == 1
 
 
 async def test_without_a_key_nothing_is_recorded(tmp_path: Path) -> None:

@@ -48,6 +48,15 @@ HOSTILE = st.one_of(
 class Desk:
     """An operator that notes for whom it does what, and tells of it as the exchange would."""
 
+    @property
+    def handling(self) -> Desk:
+        return self
+
+    tracking = relays = handling
+
+    def codes(self) -> Sequence[tuple[str, str]]:
+        return ()
+
     def __init__(self) -> None:
         self.called: list[str] = []
         self.followers: dict[str, list[Callable[[Progress], None]]] = defaultdict(list)
@@ -222,6 +231,7 @@ def _words(reply: Reply) -> str:
     return f"{reply.text} {reply.card} {reply.call_id}"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("examples", "steps"), [(15, 30), pytest.param(250, 50, marks=pytest.mark.soak)]
 )

@@ -5,32 +5,44 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from bot.ports import Role
+from encryptotel.config import BroadcastSection, Config
 from encryptotel.demo.phone import Phone, plays
 from encryptotel.keys import identity_of
 from encryptotel.operator import EXCUSE
 from encryptotel.people import OWNER
 from encryptotel.sealed import opened
+from pbx.calls.leg import Leg
 from pbx.events import LegRinging, LegStarted
 from pbx.media import ogg
 from pbx.media.codecs import RATE
+from pbx.media.srtp import SrtpPolicy
 from pbx.media.tones import share_of, tone
 from pbx.ports import CallRefused
+from tests.calendars.test_sources import server
+from tests.calls.cameras import VideoPhone, video
+from tests.calls.sealed_phone import SealedPhone
 from tests.calls.test_answerphone import SAID, leaves_a_message
+from tests.calls.test_calendars import Feed, soon, tomorrow
+from tests.calls.test_calendars import file as calendar_file
 from tests.calls.test_callback import telephone_network
 from tests.calls.test_recording import SEED, seed_key
 from tests.calls.test_texts import carrier
 from tests.calls.writers import Writer
 from tests.chat.talkers import FRONT_ENDS, Stage, on_ejabberd, on_webhook
-from tests.hearing import match
+from tests.hearing import lately, match
 from tests.office import NEVER, quiet
 from tests.peers.proc import missing
+from tests.peers.zbar import scanned
+from tests.web.site import entries
 
 _FOLDER = Path(__file__).parent.parent / "journeys"
 JOURNEYS = {file.stem: file.read_text("utf-8") for file in sorted(_FOLDER.glob("*.txt"))}
@@ -45,16 +57,30 @@ class Journey:
         self.seen: dict[str, int] = {}
         self.last: dict[str, str] = {}
         self.writers: dict[str, Writer] = {}
+        self.on_line: dict[str, Phone] = {}
+        self.servers = AsyncExitStack()
         self.steps: list[tuple[re.Pattern[str], Callable[..., Awaitable[None]]]] = [
             (re.compile(r"Alice's phone is there"), self.phone),
+            (re.compile(r"Alice's calendar has the Choir .*"), self.calendar),
+            (re.compile(r"Alice gives the address of her calendar"), self.gives_address),
+            (re.compile(r"Alice's calendar cannot be reached"), self.breaks_calendar),
+            (re.compile(r"Alice's phone says “(.+)” and (\d) is pressed"), self.told),
             (re.compile(r"(\w+) says  my key is Alice's public key"), self.says_key),
             (re.compile(r"(\w+) can open the file with her seed"), self.opens),
+            (re.compile(r"Alice's phone scans the picture"), self.scans),
+            (re.compile(r"Alice's phone can register no more"), self.is_out),
             (re.compile(r"Carol's phone is there"), self.carols_phone),
+            (re.compile(r"the room Team is there"), self.room),
+            (re.compile(r"Bob's phone dials (\d+)"), self.dials),
             (re.compile(r"the telephone network is there"), self.network),
             (re.compile(r"Carol rings Alice and gives up"), self.rings),
             (re.compile(r"Carol rings Alice"), self.keeps_ringing),
             (re.compile(r"Carol rings Alice again"), self.rings_again),
             (re.compile(r"Carol rings Alice again and is declined"), self.rings_in_vain),
+            (re.compile(r"Carol rings Alice, and their phones encrypt .*"), self.sealed),
+            (re.compile(r"Alice's phone shows the door under (\d+)"), self.shows),
+            (re.compile(r"Carol's phone watches (\d+)"), self.watches),
+            (re.compile(r"(Alice|Carol)'s phone hangs up"), self.phone_hangs_up),
             (re.compile(r"Carol leaves Alice a message of three seconds"), self.leaves_a_message),
             (re.compile(r"(\w+) can listen to it"), self.listens),
             (re.compile(r"Carol's phone hears that it was declined"), self.declined),
@@ -90,7 +116,60 @@ class Journey:
 
     async def phone(self) -> None:
         for number in ("101", "102"):
-            await self.stage.office.phone(number, Phone(plays(tone(1, 440.0)), ring_seconds=0.1))
+            self.bob = Phone(plays(tone(1, 440.0)), ring_seconds=0.1)
+            await self.stage.office.phone(number, self.bob)
+
+    async def calendar(self) -> None:
+        """On a web server of ours, which the owner allows."""
+        calendars = self.stage.office.app.operator.calendars
+        calendars._section = calendars._section.model_copy(update={"private": True})
+        events = soon(15.25, "Choir", uid="1"), tomorrow("Dinner")
+        self.feed = Feed(calendar_file(*events, name="Private"))
+        self.address = await self.servers.enter_async_context(server(self.feed))
+
+    async def gives_address(self) -> None:
+        (await self.stage.person("Alice")).says(f"sync my calendar {self.address}")
+
+    async def breaks_calendar(self) -> None:
+        self.feed.status = 503
+
+    async def told(self, words: str, key: str) -> None:
+        """Her phone rings; she hears something and presses a key."""
+        spoken = await self.stage.office.app.exchange.speaker.say(words)
+
+        async def hears(phone: Phone, leg: Leg) -> None:
+            await phone.until_heard(lately(spoken))
+            leg.audio.send_digit(key)
+            await leg.ended()
+
+        await self.stage.office.phone("101", Phone(hears, ring_seconds=0.1))
+
+    async def room(self) -> None:
+        app = self.stage.office.app
+        config = Config.model_validate({"room": ({"number": "800", "name": "Team"},)})
+        app.rooms.load(app.config.model_copy(update={"room": config.room}))
+
+    async def dials(self, number: str) -> None:
+        await self.bob.call(number)
+
+    async def scans(self) -> None:
+        """The picture is read by a scanner, and the phone does what Linphone does."""
+        address = await scanned(await self.newest_file("Alice"))
+        app = self.stage.office.app
+        trusting = app.certificates.client_context()
+        async with ClientSession() as session, session.get(address, ssl=trusting) as got:
+            assert got.status == 200
+            found = entries(await got.read())
+        self.account = {
+            "username": found["auth_info_0.userid"],
+            "secret": found["auth_info_0.passwd"],
+        }
+        await self.stage.office.phone("101", Phone(quiet), transport="tls", **self.account)
+
+    async def is_out(self) -> None:
+        assert self.stage.office.app.exchange.registrar.bindings("101") == []
+        with pytest.raises(AssertionError, match="403"):
+            await self.stage.office.phone("101", Phone(quiet), transport="tls", **self.account)
 
     async def carols_phone(self) -> None:
         await self.stage.office.phone("103", Phone(plays(tone(1, 850.0)), ring_seconds=0.1))
@@ -117,6 +196,29 @@ class Journey:
 
     async def rings_again(self) -> None:
         self.carols_call = asyncio.ensure_future(self.carol.call("101"))
+
+    async def sealed(self) -> None:
+        phones = [SealedPhone(ring_seconds=0.1, srtp=SrtpPolicy.OFF) for _ in range(2)]
+        await self.stage.office.phone("101", phones[0])
+        await self.stage.office.phone("103", phones[1])
+        await phones[1].call("101")
+
+    async def shows(self, number: str) -> None:
+        office = self.stage.office
+        section = BroadcastSection(number=number, name="The door", sender="101")
+        office.app.broadcasts.configure([section])
+        self.on_line["Alice"] = await office.phone("101", VideoPhone(quiet, "red", video("H264")))
+        await self.on_line["Alice"].call(number)
+
+    async def watches(self, number: str) -> None:
+        phone = VideoPhone(quiet, "blue", video("H264"))
+        self.on_line["Carol"] = await self.stage.office.phone("103", phone)
+        await phone.call(number)
+        await phone.until_seen("red")
+
+    async def phone_hangs_up(self, name: str) -> None:
+        for leg in list(self.on_line[name].legs):
+            leg.hang_up()
 
     async def rings_in_vain(self) -> None:
         await self.rings_again()
@@ -239,13 +341,17 @@ def _like(pattern: str) -> Callable[[str], bool]:
 @pytest.mark.parametrize("front_end", FRONT_ENDS)
 @pytest.mark.parametrize("file", JOURNEYS)
 async def test_journey(front_end: str, file: str, tmp_path: Path) -> None:
+    if file == "phone" and missing("zbarimg"):
+        pytest.skip("not installed: zbarimg")
     if front_end == "jabber" and (gone := missing("prosody", "prosodyctl")):
         pytest.skip(f"not installed: {', '.join(gone)}")
     async with FRONT_ENDS[front_end](tmp_path) as stage:
-        await Journey(stage, tmp_path).play(JOURNEYS[file])
+        journey = Journey(stage, tmp_path)
+        async with journey.servers:
+            await journey.play(JOURNEYS[file])
 
 
-@pytest.mark.parametrize("file", ["first_call", "in_a_call", "voice_message", "recorded"])
+@pytest.mark.parametrize("file", ["first_call", "in_a_call", "voice_message", "recorded", "phone"])
 async def test_a_journey_over_a_webhook(tmp_path: Path, file: str) -> None:
     async with on_webhook(tmp_path) as stage:
         await Journey(stage, tmp_path).play(JOURNEYS[file])
@@ -254,7 +360,7 @@ async def test_a_journey_over_a_webhook(tmp_path: Path, file: str) -> None:
 @pytest.mark.interop
 @pytest.mark.skipif(bool(missing("erl", "ejabberdctl")), reason="ejabberd is not installed")
 @pytest.mark.parametrize(
-    "file", ["first_call", "rejected", "missed_call", "voice_message", "together", "texts"]
+    "file", ["first_call", "rejected", "missed_call", "voice_message", "together", "texts", "phone"]
 )
 async def test_a_journey_on_another_jabber_server(tmp_path: Path, file: str) -> None:
     async with on_ejabberd(tmp_path) as stage:

@@ -224,7 +224,9 @@ async def test_the_menu_says_what_could_be_written(tmp_path: Path) -> None:
         answers = {
             "help": "I place calls", "status": "exchange is up", "missed": "No missed calls",
             "calls": "No calls", "voicemail": "no voice messages", "contacts": "no contacts",
-            "hangup": "no call of yours",
+            "hangup": "no call of yours", "phones": "no phones yet",
+            "setup": "Scan this with Linphone", "today": "Today nothing is planned.",
+            "reminders": "Nothing is planned.", "calendars": "I follow no calendar of yours",
         }  # fmt: skip
         assert {command["command"] for command in offered} == set(answers)
         for command, answer in answers.items():

@@ -23,10 +23,12 @@ import pytest
 from encryptotel.demo.phone import Behaviour, Phone
 from encryptotel.journal import Journal
 from pbx.calls.leg import Leg, LegOver
+from pbx.calls.services import Service
+from pbx.calls.wishes import Wishes
 from pbx.events import CallEnded, CallTraced, Event
 from pbx.exchange import Exchange, Settings
 from pbx.media.srtp import SrtpPolicy
-from pbx.ports import CallRefused, Extension, Permit, Trunk
+from pbx.ports import Account, CallRefused, Extension, Permit, Trunk
 from pbx.sip.digest import Credentials
 from store.database import Database
 from store.journal import recent_calls
@@ -65,8 +67,20 @@ class People:
     def extensions(self) -> list[Extension]:
         return list(self._people.values())
 
+    def account(self, username: str) -> Account | None:
+        extension = self.extension(username)
+        if extension is None:
+            return None
+        return Account(username=username, secret=extension.secret, extension=extension)
+
     def trunks(self) -> list[Trunk]:
         return []
+
+    def wishes(self, number: str) -> Wishes:
+        return Wishes()
+
+    def service(self, dialled: str) -> tuple[Service, str] | None:
+        return None
 
     def route(self, number: str) -> str | None:
         return None

@@ -54,7 +54,9 @@ async def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 def begins(call: str) -> list[CallStarted | LegStarted]:
     return [
-        CallStarted(call_id=call, at=NOW, caller="1", callee="2", user="1", kind="internal"),
+        CallStarted(
+            call_id=call, at=NOW, caller="1", callee="2", user="1", kind="internal", shown="1"
+        ),
         LegStarted(call_id=call, leg_id=f"l{call}", at=NOW, peer="2", direction="out"),
     ]
 
@@ -105,7 +107,7 @@ async def test_of_a_device_only_the_latest_waits(away: Journal) -> None:
         return DeviceRegistered(
             extension="101", at=NOW, contact=f"sip:{contact}", transport="udp", remote_host="h",
             remote_port=1, expires=NOW + timedelta(seconds=seconds), user_agent="", call_id="c",
-            cseq=1, refreshed=True,
+            cseq=1, refreshed=True, username="101", since=NOW,
         )  # fmt: skip
 
     for seconds in range(1000):

@@ -8,21 +8,15 @@ import asyncio
 import pytest
 
 from tests.peers import sipp
-from tests.peers.baresip import Baresip
 from tests.peers.exchange import Config, Exchange
 from tests.peers.linphone import Linphone
 from tests.peers.tone import analyse
 
-from .common import HIGH, LOW, SECRET, plain, secure
+from .common import HIGH, LOW, SECRET, THIRD, phone, plain, secure
 
 pytestmark = pytest.mark.interop
 NEEDS = ("linphonec", "baresip", "sipp")
-THIRD = 880
 RATE = 8000
-
-
-def phone(exchange: Exchange, number: str, tone: int) -> Baresip:
-    return Baresip(number, SECRET[number], exchange.udp, tone=tone)
 
 
 async def test_a_call_is_transferred_to_somebody() -> None:

@@ -213,13 +213,72 @@ async def test_where_carriers_write_the_called_number(
 @virtual
 async def test_how_a_number_is_called() -> None:
     link = Office(trunk(credentials=ACCOUNT, dial="00{number}", transport="tcp")).link
-    target = link.target("+442079460958", "+12025550100", "Alice")
+    target = link.target("+442079460958", "+12025550100")
     assert target.uri == "sip:00442079460958@127.0.0.1:5080;transport=tcp"
     assert target.to_uri == "sip:00442079460958@127.0.0.1:5080"
     assert target.from_uri == "sip:+12025550100@127.0.0.1"
     assert (target.contact_user, target.direct) == ("acme", True)
     await settled()
     assert Office(trunk()).link.target("+1", "").from_uri == "sip:anonymous@127.0.0.1"
+
+
+@virtual
+async def test_who_calls_without_being_seen() -> None:
+    """RFC 3323, and RFC 3325: only a trunk that is trusted learns who it is."""
+    for trusted in (False, True):
+        link = Office(trunk(trusted=trusted)).link
+        target = link.target("+442079460958", "+12025550100", hidden=True)
+        assert (target.from_uri, target.from_name) == (
+            "sip:anonymous@anonymous.invalid",
+            "Anonymous",
+        )
+        assert "12025550100" not in target.contact_user
+        assert target.headers["privacy"] == "id"
+        told = target.headers.get("p-asserted-identity")
+        assert told == ("<sip:+12025550100@127.0.0.1>" if trusted else None)
+        shown = link.target("+442079460958", "+12025550100").headers
+        assert ("p-asserted-identity" in shown, "privacy" in shown) == (trusted, False)
+        await settled()
+
+
+@pytest.mark.parametrize(
+    ("headers", "trusted", "sender"),
+    [
+        ({"privacy": "id"}, True, "anonymous"),
+        ({"privacy": "Header; critical"}, False, "anonymous"),
+        ({"privacy": "none"}, False, "+12025550143"),
+        ({"from": "<sip:anonymous@Anonymous.Invalid>;tag=1"}, False, "anonymous"),
+        ({"p_asserted_identity": "<sip:+12025550199@x>"}, True, "+12025550199"),
+        ({"p_asserted_identity": "<sip:+12025550199@x>"}, False, "+12025550143"),
+        ({"p_asserted_identity": "<sip:bob@x>"}, True, "+12025550143"),
+        ({"p_asserted_identity": "<sip:+12025550199@x>", "privacy": "id"}, True, "anonymous"),
+    ],
+)
+@virtual
+async def test_who_a_caller_is(headers: dict[str, str], trusted: bool, sender: str) -> None:
+    made: Request = request()
+    for name, value in {"from": "<sip:+12025550143@x>;tag=1", **headers}.items():
+        made.set(name.replace("_", "-"), value)
+    assert Office(trunk(trusted=trusted)).link.sender(made) == sender
+
+
+@pytest.mark.parametrize(
+    ("headers", "back"),
+    [
+        ({}, False),
+        ({"diversion": "<sip:+12025550100@us.example>;reason=unconditional"}, True),
+        ({"history_info": "<sip:+12025550100@x>;index=1, <sip:+1@x>;index=1.1"}, True),
+        ({"history_info": "<sip:+1@x>;index=1, <sip:+12025550100@x>;index=1.1"}, False),
+        ({"diversion": "<sip:+12025550199@us.example>"}, False),
+    ],
+)
+@virtual
+async def test_a_call_that_was_sent_on_from_here_comes_back(
+    headers: dict[str, str], back: bool
+) -> None:
+    link = Office(trunk(numbers=("+12025550100",))).link
+    assert link.comes_back(request(**headers), "+12025550100") is back
+    assert not link.comes_back(request(**headers), "+12025550101")
 
 
 # ── several servers ─────────────────────────────────────────────────────────────────────────

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import tempfile
 from pathlib import Path
 from typing import Any, Self
+
+import av
+import numpy as np
 
 from . import ports
 from .proc import Feed, PeerError, Process
@@ -37,6 +41,19 @@ rtp_ports {rtp}-{rtp_last}
 sip_verify_server yes
 sip_cafile {ca}
 """
+_VIDEO = """\
+module avcodec.so
+module vp8.so
+module avformat.so
+module swscale.so
+module fakevideo.so
+module snapshot.so
+video_source avformat,{film}
+video_display fakevideo,nil
+video_size 320x240
+video_bitrate 300000
+video_fps 15
+"""
 _RATES = {"PCMU/8000/1": 8000, "PCMA/8000/1": 8000, "G722/16000/1": 16000, "opus/48000/2": 48000}
 
 Event = dict[str, Any]
@@ -61,9 +78,15 @@ class Baresip:
         interval: int = 60,
         extra: str = "",
         trace: bool = False,
+        modules: tuple[str, ...] = (),
+        video: str = "",
+        film: Path | None = None,
+        user: str = "",
     ) -> None:
-        """`srtp`: "", "srtp", "srtp-mand" or "dtls_srtp". `ca` is what TLS is verified against.
-        With `trace` its log has every SIP message: it shows texts in no other way."""
+        """`user`: the account, if that is not the number. `video` is a codec such as H264, `film`
+        what its camera shows, over and over. `srtp`: "", "srtp", "srtp-mand" or "dtls_srtp". `ca`
+        is what TLS is verified against. With `trace` its log has every SIP message: it shows texts
+        in no other way."""
         self.number = number
         self.server = server
         self.port = ports.free_port()
@@ -73,12 +96,16 @@ class Baresip:
         self._folder = tempfile.TemporaryDirectory(prefix="baresip-", ignore_cleanup_errors=True)
         self._tone, self._codec, self._ca = tone, codec, ca
         self._register = register
+        self._film = film
         self._flags = ["-s"] if trace else []
+        self._modules = modules
         options = [
-            f"auth_user={number}", f"auth_pass={password}", f"audio_codecs={codec}",
+            f"auth_user={user or number}", f"auth_pass={password}", f"audio_codecs={codec}",
             f"answermode={'auto' if auto_answer else 'manual'}",
             f"regint={interval if register else 0}", "ptime=20",
         ]  # fmt: skip
+        if video:
+            options.append(f"video_codecs={video}")
         if srtp:
             options.append(f"mediaenc={srtp}")
         self._account = (
@@ -99,6 +126,9 @@ class Baresip:
             port=self.port, control=self._control, folder=folder, rtp=rtp, rtp_last=rtp + 19,
             ca=self._ca or "/etc/ssl/certs/ca-certificates.crt",
         )  # fmt: skip
+        config += "".join(f"module_app {name}.so\n" for name in self._modules)
+        if self._film is not None:
+            config += _VIDEO.format(film=self._film)
         (folder / "config").write_text(config)
         # the account comes over the control port, so that no event is missed
         (folder / "accounts").write_text("# none\n")
@@ -187,9 +217,11 @@ class Baresip:
         await self.command("resume")
 
     async def digits(self, digits: str) -> None:
-        """RFC 4733 digits, one after the other (each is pressed and released)."""
+        """RFC 4733 digits, as fast as people key them: baresip forgets one that is followed by
+        the next before its packet is due."""
         for digit in digits:
             await self.command("sndcode", digit)
+            await asyncio.sleep(0.2)
 
     async def calls(self) -> str:
         return await self.command("listcalls")
@@ -227,11 +259,25 @@ class Baresip:
                         last = f"{found.hz:.0f} Hz for {found.voiced:.1f} s"
                         if found.share(hz) >= 0.9 and found.voiced >= seconds * 0.9:
                             return
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.15)
         except TimeoutError:
             raise PeerError(
                 f"baresip {self.number} does not hear {hz:g} Hz but {last}\n{self.log()}"
             ) from None
+
+    async def picture(self, within: float = 10) -> np.ndarray[Any, Any]:
+        """What its screen shows at the next picture, as RGB."""
+        path = Path(self._folder.name) / f"picture-{self._asked}.png"
+        await self.command("snapshot_recv", str(path))
+        async with asyncio.timeout(within):
+            while True:
+                with (
+                    contextlib.suppress(OSError, av.error.FFmpegError, StopIteration),
+                    av.open(path) as container,  # which it may be writing yet
+                ):
+                    frame = next(container.decode(video=0))
+                    return frame.to_ndarray(format="rgb24")
+                await asyncio.sleep(0.05)
 
     def log(self) -> str:
         return f"--- events\n{self.events.tail()}\n--- log\n{self.process.lines.tail()}"

@@ -19,6 +19,10 @@ from .proc import PeerError, Process
 
 ROOT = Path(__file__).resolve().parents[2]
 Address = tuple[str, int]
+WEB = {"web": {"on": True, "port": 0}}
+"`extra` of a `Config` that wants the web."
+START = 90
+"Seconds a start may take on a machine that does much else."
 Call = dict[str, Any]
 
 
@@ -53,13 +57,16 @@ class Trunk:
 
 @dataclass(frozen=True)
 class Config:
-    """What a test wants of the exchange; `extra` adds or overrides options, section by section."""
+    """What a test wants of the exchange, without language and web; `extra` adds or overrides
+    options, section by section, `tables` adds sections of which there may be several."""
 
     extensions: Iterable[Extension] = ()
     trunks: Iterable[Trunk] = ()
     routes: Mapping[str, str] = field(default_factory=dict)
+    rooms: Iterable[Mapping[str, Any]] = ()
     ring_timeout: int = 20
     extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tables: Mapping[str, Iterable[Mapping[str, Any]]] = field(default_factory=dict)
 
     def toml(self) -> str:
         """The file, every port chosen by the exchange except RTP, which gets its own range."""
@@ -68,6 +75,8 @@ class Config:
             "exchange": {"host": ports.HOST, "udp_port": 0, "tcp_port": 0, "tls_port": 0},
             "media": {"rtp_ports": [first, first + 58]},
             "calls": {"ring_timeout": self.ring_timeout},
+            "web": {"on": False},
+            "language": {"at_start": False},
             "owner": {"extension": "101"},
         }
         for name, values in self.extra.items():
@@ -83,6 +92,11 @@ class Config:
             lines += ["[[trunk]]", *_pairs(asdict(trunk)), ""]
         for number, to in self.routes.items():
             lines += ["[[route]]", *_pairs({"number": number, "to": to}), ""]
+        for name, several in self.tables.items():
+            for values in several:
+                lines += [f"[[{name}]]", *_pairs(values), ""]
+        for room in self.rooms:
+            lines += ["[[room]]", *_pairs(room), ""]
         return "\n".join(lines)
 
 
@@ -113,7 +127,7 @@ class Exchange:
             env=self._environment(),
         )  # fmt: skip
         try:
-            line = await self.process.wait_line(r'^\{.*"ready"', 20)
+            line = await self.process.wait_line(r'^\{.*"ready"', START)
             self.ready = json.loads(line.string)
         except BaseException:
             await self.process.stop()

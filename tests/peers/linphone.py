@@ -1,4 +1,4 @@
-"""linphonec 5.1 over pipes: TLS with a verified certificate, mandatory SRTP, sound from files."""
+"""linphonec 5.1 over pipes: TLS with a verified certificate, SRTP or ZRTP, sound from files."""
 
 from __future__ import annotations
 
@@ -21,25 +21,12 @@ sip_tls_port=-1
 verify_server_certs={verify}
 verify_server_cn={verify}
 root_ca={ca}
-media_encryption={encryption}
-media_encryption_mandatory={mandatory}
 guess_hostname=1
 inc_timeout=60
 use_ipv6=0
 keepalive_period=30000
 register_only_when_network_is_up=0
 default_proxy=0
-
-[auth_info_0]
-username={number}
-passwd={password}
-
-[proxy_0]
-reg_proxy=<sip:{host}:{port};transport={transport}>
-reg_identity=sip:{number}@{host}:{port}
-reg_expires=60
-reg_sendregister=1
-publish=0
 
 [rtp]
 audio_rtp_port={rtp}
@@ -59,6 +46,22 @@ display=0
 [misc]
 uuid=
 """
+_ACCOUNT = """
+[sip]
+media_encryption={encryption}
+media_encryption_mandatory={mandatory}
+
+[auth_info_0]
+username={number}
+passwd={password}
+
+[proxy_0]
+reg_proxy=<sip:{host}:{port};transport={transport}>
+reg_identity=sip:{number}@{host}:{port}
+reg_expires=60
+reg_sendregister=1
+publish=0
+"""
 
 
 class Linphone:
@@ -73,20 +76,26 @@ class Linphone:
         transport: str = "tls",
         ca: Path | None = None,
         srtp: bool = True,
+        zrtp: bool = False,
         tone: float = 0,
         auto_answer: bool = True,
         patience: float = 10,
+        fetches: str = "",
     ) -> None:
-        """`srtp` makes encrypted media mandatory; `ca` is what the exchange is verified against.
+        """`srtp` makes encrypted media mandatory, `zrtp` agrees on keys with the other phone
+        instead (RFC 6189); `ca` is what the exchange is verified against.
 
-        `patience`: seconds it may take to register.
+        `patience`: seconds it may take to register. `fetches`: the address that it gets its
+        account and everything about media from, as if it had scanned a QR code.
         """
         self.number = number
         # its TLS library compares names only, never addresses
         self.server = ("localhost", server[1]) if server[0] == ports.HOST else server
         self.process: Process
-        self._transport, self._ca, self._srtp = transport, ca, srtp
+        self._transport, self._ca = transport, ca
+        self._encryption = "zrtp" if zrtp else "srtp" if srtp else "none"
         self._patience = patience
+        self._fetches = fetches
         self._tone, self._auto, self._password = tone, auto_answer, password
         self._folder = tempfile.TemporaryDirectory(prefix="linphone-", ignore_cleanup_errors=True)
 
@@ -95,10 +104,12 @@ class Linphone:
         write_tone(folder / "in.wav", self._tone, 60)
         rc = _RC.format(
             verify=1 if self._ca else 0, ca=self._ca or "/etc/ssl/certs/ca-certificates.crt",
-            encryption="srtp" if self._srtp else "none", mandatory=int(self._srtp),
+            rtp=ports.free_port(),
+        ) + (f"config-uri={self._fetches}\n" if self._fetches else _ACCOUNT.format(
+            encryption=self._encryption, mandatory=int(self._encryption == "srtp"),
             number=self.number, password=self._password, host=self.server[0],
-            port=self.server[1], transport=self._transport, rtp=ports.free_port(),
-        )  # fmt: skip
+            port=self.server[1], transport=self._transport,
+        ))  # fmt: skip
         (folder / "rc").write_text(rc)
         share = folder / ".local/share/linphone"
         share.mkdir(parents=True)
@@ -107,14 +118,20 @@ class Linphone:
             f"linphonec {self.number}", argv, cwd=folder, env={"HOME": str(folder)}, stdin=True
         )
         try:
-            for command in ("soundcard use files", "play in.wav", "record heard.wav"):
-                self.process.write(command.replace(" in.wav", f" {folder}/in.wav").replace(
-                    " heard.wav", f" {folder}/heard.wav"))  # fmt: skip
+            self._use_files()
             await self._registered(self._patience)
+            if self._fetches:
+                self._use_files()  # what it fetched made it look for sound cards again
         except BaseException:
             await self._close()
             raise
         return self
+
+    def _use_files(self) -> None:
+        folder = Path(self._folder.name)
+        self.process.write("soundcard use files")
+        self.process.write(f"play {folder}/in.wav")
+        self.process.write(f"record {self.recording}")
 
     async def _registered(self, within: float) -> None:
         """Ask until it is: linphonec announces nothing by itself."""
@@ -171,6 +188,12 @@ class Linphone:
             r"Media streams established|Call \d+ with .* connected", within
         )
 
+    async def secret(self, within: float = 10) -> str:
+        """The words that its ZRTP call shows, to be compared with those of the other phone: they
+        differ where somebody sits in between (RFC 6189 §7)."""
+        line = await self.process.wait_line(r"fully encrypted and auth token is (\w+)", within)
+        return line[1]
+
     async def closed(self, within: float = 10) -> str:
         """Wait for the call's end; the line that tells of it."""
         return (await self.process.wait_line(r"Call \d+ with .* (ended|error).*", within))[0]
@@ -182,17 +205,20 @@ class Linphone:
         """What it hears, growing during the call."""
         return Path(self._folder.name) / "heard.wav"
 
-    async def hears(self, hz: float, seconds: float = 1.5, within: float = 10) -> None:
-        """Wait, during a call, until the last `seconds` it heard were this tone."""
+    async def hears(
+        self, hz: float, seconds: float = 1.5, within: float = 10, rate: int = 8000
+    ) -> None:
+        """Wait, during a call, until the last `seconds` it heard were this tone. `rate` is that
+        of its codec, 48000 with Opus."""
         last = "nothing"
         try:
             async with asyncio.timeout(within):
                 while True:
                     if self.recording.exists() and self.recording.stat().st_size > 100:
-                        # its header is written at the end of the call; until then: 8 kHz mono
+                        # its header is written at the end of the call; until then: mono
                         raw = self.recording.read_bytes()[44:]
                         pcm = np.frombuffer(raw[: len(raw) // 2 * 2], "<i2").astype(np.int16)
-                        found = analyse(pcm[-round(seconds * 8000) :], 8000)
+                        found = analyse(pcm[-round(seconds * rate) :], rate)
                         last = f"{found.hz:.0f} Hz for {found.voiced:.1f} s"
                         if found.share(hz) >= 0.9 and found.voiced >= seconds * 0.9:
                             return

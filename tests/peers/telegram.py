@@ -36,6 +36,7 @@ _METHODS: dict[str, type[TelegramMethod[Any]]] = {
     "getfile": methods.GetFile,
     "sendmessage": methods.SendMessage,
     "senddocument": methods.SendDocument,
+    "sendphoto": methods.SendPhoto,
     "sendvoice": methods.SendVoice,
     "editmessagetext": methods.EditMessageText,
     "answercallbackquery": methods.AnswerCallbackQuery,
@@ -359,6 +360,11 @@ class TelegramServer:
 
     async def _senddocument(self, call: methods.SendDocument) -> types.Message:
         return self._take_file(call.chat_id, call.document, call)
+
+    async def _sendphoto(self, call: methods.SendPhoto) -> types.Message:
+        if not call.photo.data.startswith(b"\x89PNG"):  # type: ignore[union-attr]
+            raise Refused(400, "Bad Request: IMAGE_PROCESS_FAILED")
+        return self._take_file(call.chat_id, call.photo, call)
 
     async def _sendvoice(self, call: methods.SendVoice) -> types.Message:
         return self._take_file(call.chat_id, call.voice, call)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -21,6 +22,7 @@ from encryptotel.demo.phone import Phone
 from pbx.sip.digest import Credentials
 from tests.office import quiet
 from tests.peers.exchange import Config, Exchange, Extension
+from tests.peers.proc import PeerError
 
 ROOT = Path(__file__).parents[2]
 TWO = [Extension("101", "secret-101"), Extension("102", "secret-102")]
@@ -173,6 +175,42 @@ async def test_an_extension_added_while_it_runs_can_register_at_once(tmp_path: P
         await gone.listen()
         assert await gone.register(exchange.udp, account, added["domain"]) == 401
         await gone.stop()
+
+
+def test_a_phone_gets_an_account_and_loses_it(tmp_path: Path) -> None:
+    run("init", cwd=tmp_path)
+    done = run("device", "add", "101", "--name", "Alice's desk", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    username = re.search(r"authentication  (101\.\w{4})$", done.stdout, re.MULTILINE)
+    assert username
+    listed = run("device", "list", cwd=tmp_path).stdout
+    assert re.fullmatch(rf"{username[1]} +Alice's desk +not connected\n", listed)
+    assert run("device", "list", "102", cwd=tmp_path).stdout.startswith("no phones")
+    done = run("device", "revoke", username[1], cwd=tmp_path)
+    assert done.stdout == f"Alice's desk ({username[1]}) is revoked\n"
+    for arguments, message in (
+        (("revoke", username[1]), f"there is no phone {username[1]}; `device list` shows them"),
+        (("add", "199"), "there is no extension 199"),
+        (("add", "101", "--link"), "no exchange is running on data"),
+    ):
+        refused = run("device", *arguments, cwd=tmp_path)
+        assert refused.returncode == 1
+        assert refused.stderr == f"encryptotel: {message}\n"
+
+
+async def test_a_link_is_drawn_and_a_web_port_that_is_taken_replaced() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with Exchange(Config(TWO, extra={"web": {"on": True, "port": port}})) as exchange:
+            (note,) = exchange.ready["notes"]
+            assert note.startswith(f"WEB port {port} was taken; using ")
+            done = await asyncio.to_thread(
+                run, "device", "add", "101", "--link", "--data", str(exchange.data), cwd=ROOT
+            )
+            assert f"https://{exchange.ready['web']}/setup/" in done.stdout
+            assert "█▀▀▀▀▀█" in done.stdout.translate(str.maketrans("█▀▄ ", " ▄▀█"))
+            with pytest.raises(PeerError, match="there is no extension 199"):
+                await exchange.cli("device add", "199", "--link")
 
 
 async def test_phones_are_reached_after_a_restart_without_registering_again(
@@ -345,9 +383,9 @@ to = "101"
 @pytest.mark.parametrize(
     ("caller", "called", "words"),
     [
-        ("101", "600", "the echo test answers"),
+        ("101", "600", "sends back what it hears"),
         ("101", "700", "extension 700 is the script m:f"),
-        ("101", "101", "every phone registered for it rings, for 30 s"),
+        ("101", "101", "every phone registered for 101 Alice rings, for 30 s"),
         ("101", "99", "refused with 404: 99 is neither an extension nor a phone number"),
         ("101", "+442079460321", "dialled as 00442079460321, shown as +44 20 7946 0100"),
         ("101", "+12025550143", "refused with 403: calls to US are not allowed"),
@@ -418,3 +456,52 @@ def test_a_recording_is_opened_with_the_key_alone(tmp_path: Path) -> None:
     assert "exists; choose another place" in again.stderr
     nothing = run("recording", "open", "gone.ogg.age", "--key", "key", cwd=tmp_path)
     assert nothing.returncode != 0
+
+
+# ── menus ───────────────────────────────────────────────────────────────────────────────────
+def _with_menus(folder: Path, text: str) -> None:
+    assert run("init", cwd=folder).returncode == 0
+    config = folder / "data" / "config.toml"
+    config.write_text(config.read_text() + '\n[menus]\nfile = "menus.toml"\n')
+    (folder / "data" / "menus.toml").write_text(text)
+
+
+def test_menus_are_checked_and_drawn(tmp_path: Path) -> None:
+    _with_menus(tmp_path, (ROOT / "docs" / "menus.example.toml").read_text())
+    done = run("ivr", "check", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 menus" in done.stdout
+    assert "main (800): " in done.stdout
+    drawn = run("ivr", "draw", "--to", "flow.svg", cwd=tmp_path)
+    assert drawn.stdout.strip() == "data/menus.toml is drawn in flow.svg"
+    assert (tmp_path / "flow.svg").read_text().startswith("<svg ")
+
+
+def test_broken_menus_are_explained_whole(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "menus.example.toml").read_text()
+    text = text.replace('to = "menu support"', 'to = "menu suport"').replace("103", "999")
+    _with_menus(tmp_path, text)
+    done = run("ivr", "check", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "there is no [menu.suport]; is support meant?" in done.stdout
+    assert "there is no extension 999" in done.stdout
+    as_json = run("ivr", "check", "--json", cwd=tmp_path)
+    assert len(json.loads(as_json.stdout)["problems"]) == 2
+    drawn = run("ivr", "draw", cwd=tmp_path)
+    assert drawn.returncode == 1
+    assert "there is no [menu.suport]" in drawn.stderr
+
+
+def test_without_menus_it_says_how_to_have_some(tmp_path: Path) -> None:
+    run("init", cwd=tmp_path)
+    done = run("ivr", "check", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "set file = " in done.stderr
+
+
+def test_a_call_to_a_menu_can_be_planned(tmp_path: Path) -> None:
+    _with_menus(tmp_path, (ROOT / "docs" / "menus.example.toml").read_text())
+    done = run("route", "--from", "101", "--to", "800", cwd=tmp_path)
+    assert "asks what is wanted (menu main)" in done.stdout
+    assert run("route", "add", "+12025550100", "800", cwd=tmp_path).returncode == 0
+    assert run("route", "add", "+12025550101", "801", cwd=tmp_path).returncode == 1

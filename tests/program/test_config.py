@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from encryptotel.config import Config, ConfigError, fresh, load
+from encryptotel.config import BroadcastSection, Config, ConfigError, fresh, load
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
@@ -54,6 +54,13 @@ def test_every_option_of_a_trunk_is_explained() -> None:
         assert f"#{option.alias or name} = " in trunk, name
 
 
+def test_every_option_of_a_broadcast_is_explained() -> None:
+    text = EXAMPLE.read_text()
+    section = text[text.index("#[[broadcast]]") : text.index("[demo]")]
+    for name in BroadcastSection.model_fields:
+        assert f"#{name} = " in section, name
+
+
 def test_a_fresh_one_has_three_extensions_with_different_secrets(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(fresh(demo=True))
     config = load(tmp_path / "config.toml")
@@ -68,6 +75,9 @@ def test_a_fresh_one_has_three_extensions_with_different_secrets(tmp_path: Path)
     [
         ("[exchange]\nudp_prot = 5060", "exchange.udp_prot: there is no such option"),
         ("[exchange]\nudp_port = 70000", "exchange.udp_port"),
+        ('[[broadcast]]\nnumber = "600"', "the number 600 of a broadcast is taken"),
+        ('[[broadcast]]\nnumber = "620"\nwatchers = 201', "broadcast.0.watchers"),
+        ('[[broadcast]]\nnumber = "620"\nsender = "Bob"', "broadcast.0.sender"),
         ("[owner]\ntimezone = 'Berlin'", "'Berlin' is not a time zone"),
         ("[[extension]]\nnumber = '101'", "extension 101 needs a secret"),
         ("[[extension]]\nnumber = 'bob'\nsecret = 'x'", "extension.0.number"),

@@ -13,7 +13,8 @@ import pytest
 from encryptotel.demo.phone import Phone
 from nlp.commands import Call, Party, When
 from pbx.events import CallStarted
-from scheduler.plans import MAX_PLANS, Plans, TooManyPlans
+from scheduler.alarm import Alarm
+from scheduler.plans import KIND, MAX_PLANS, Plans, TooManyPlans
 from store.database import Database
 from store.tables import PlanRow
 from tests.office import Office, open_office, quiet
@@ -28,7 +29,10 @@ class Desk:
         self.database = Database(folder / "encryptotel.db")
         self.done: asyncio.Queue[str] = asyncio.Queue()
         self.interrupted: list[str] = []
-        self.plans = Plans(self.database, self._do, lambda row: self.interrupted.append(row.id))
+        self.alarm = Alarm(self.database.path)
+        self.plans = Plans(
+            self.database, self.alarm, self._do, lambda row: self.interrupted.append(row.id)
+        )
 
     async def _do(self, row: PlanRow) -> None:
         self.done.put_nowait(row.command["say"])
@@ -39,6 +43,7 @@ class Desk:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.alarm.stop()
         await self.plans.stop()
         await self.database.close()
 
@@ -76,7 +81,7 @@ async def test_what_was_due_while_nobody_was_there_is_done_at_the_start(tmp_path
 async def test_a_job_that_was_lost_is_set_again(tmp_path: Path) -> None:
     async with Desk(tmp_path) as desk:
         row = await desk.plan("hello", timedelta(seconds=1))
-        await desk.plans._alarm.clear(row.id)
+        await desk.plans._alarm.clear(KIND, row.id)
     async with Desk(tmp_path) as desk:
         assert await desk.next() == "hello"
 

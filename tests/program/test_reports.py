@@ -30,7 +30,7 @@ def call(*legs: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": "c1", "started": NOW, "answered": NOW, "ended": NOW, "from": "101", "to": "102",
         "user": "101", "kind": "internal", "state": "ended", "status": 200, "cause": "hung up",
-        "legs": list(legs),
+        "private": False, "legs": list(legs),
     }  # fmt: skip
 
 
@@ -54,6 +54,13 @@ def test_the_list_of_calls_tells_of_the_worst_side(mos: float, words: str) -> No
     assert f"{words}, 0.1 % lost" in found
     assert "encrypted" not in found
     assert "good, 0.2 % lost, encrypted" in call_table([call(leg())])
+
+
+def test_a_private_call_is_told_to_be_private() -> None:
+    private = {**call(leg(srtp=False)), "private": True}
+    assert "good, 0.2 % lost, private" in call_table([private])
+    assert "private: end to end" in trace_text({"call": private, "lines": []}, full=False)
+    assert "private" not in trace_text({"call": call(leg()), "lines": []}, full=False)
 
 
 async def test_calls_of_an_older_exchange_are_kept(tmp_path: Path) -> None:

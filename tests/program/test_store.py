@@ -45,7 +45,9 @@ def later(seconds: float) -> datetime:
 
 
 LIFE: list[Event] = [
-    CallStarted(call_id="c1", at=NOW, caller="101", callee="102", user="101", kind="internal"),
+    CallStarted(
+        call_id="c1", at=NOW, caller="101", callee="102", user="101", kind="internal", shown="101"
+    ),
     LegStarted(call_id="c1", leg_id="l1", at=NOW, peer="101", direction="in"),
     LegStarted(call_id="c1", leg_id="l2", at=NOW, peer="102", direction="out"),
     LegRinging(call_id="c1", leg_id="l2", at=later(1), peer="102"),
@@ -186,6 +188,8 @@ async def test_registrations_come_and_go(tmp_path: Path) -> None:
             call_id="x",
             cseq=1,
             refreshed=False,
+            username="101.k3x9",
+            since=NOW,
         )
 
     await written(

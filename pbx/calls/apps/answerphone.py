@@ -37,37 +37,64 @@ async def take_message(
     await leg.answer()
     call.answered()
     await leg.play(greeting + BEEP)
-    heard = bytearray()
-    news = asyncio.Event()
-
-    def hear(frame: bytes) -> None:
-        heard.extend(frame)
-        news.set()
-
-    async def finished() -> None:
-        """Looks at what was heard every second."""
-        seen = 0
-        while len(heard) < MAX_SECONDS * _SECOND:
-            if len(heard) - seen >= _SECOND:
-                seen = len(heard)
-                if _silent(bytes(heard[-_LATELY:])):
-                    return
-            news.clear()
-            await news.wait()
-
+    heard = _Hearing(leg)
     try:
         if leg.ending is None:
-            leg.audio.on_frame = hear
-            await _first(leg, finished(), _hash(leg))
+            await heard.until_over(MAX_SECONDS)
     finally:  # also when the exchange is about to stop: nothing that was said is lost
-        said = _trimmed(bytes(heard))
+        said = await heard.said()
         if len(said) >= SHORTEST * _SECOND:
             call.emit(
                 MessageLeft(
-                    call_id=call.id, at=at, extension=extension, caller=call.caller, sound=said
+                    call_id=call.id, at=at, extension=extension, caller=call.shown, sound=said
                 )
             )
     return Ending(status=200, reason="left a message" if said else "left no message")
+
+
+async def heard_out(leg: Leg, longest: float) -> bytes:
+    """What somebody says until they key #, fall silent or hang up: PCM without the silence around
+    it."""
+    heard = _Hearing(leg)
+    if leg.ending is None:
+        await heard.until_over(longest)
+    return await heard.said()
+
+
+class _Hearing:
+    """What a leg says, kept as it comes."""
+
+    def __init__(self, leg: Leg) -> None:
+        self._leg = leg
+        self._heard = bytearray()
+        self._news = asyncio.Event()
+
+    async def said(self) -> bytes:
+        """In a thread: minutes of sound take longer to look at than a call may wait."""
+        return await asyncio.to_thread(trimmed, bytes(self._heard))
+
+    async def until_over(self, longest: float) -> None:
+        self._leg.audio.on_frame = self._hear
+        try:
+            await _first(self._leg, self._finished(longest), _hash(self._leg))
+        finally:
+            if self._leg.ending is None:
+                self._leg.audio.on_frame = lambda _: None
+
+    def _hear(self, frame: bytes) -> None:
+        self._heard.extend(frame)
+        self._news.set()
+
+    async def _finished(self, longest: float) -> None:
+        """Looks at what was heard every second."""
+        seen = 0
+        while len(self._heard) < longest * _SECOND:
+            if len(self._heard) - seen >= _SECOND:
+                seen = len(self._heard)
+                if _silent(bytes(self._heard[-_LATELY:])):
+                    return
+            self._news.clear()
+            await self._news.wait()
 
 
 async def _first(leg: Leg, *events: Coroutine[object, object, None]) -> None:
@@ -86,10 +113,10 @@ async def _hash(leg: Leg) -> None:
 
 
 def _silent(lately: bytes) -> bool:
-    return len(lately) >= _LATELY and not _trimmed(lately)
+    return len(lately) >= _LATELY and not trimmed(lately)
 
 
-def _trimmed(pcm: bytes) -> bytes:
+def trimmed(pcm: bytes) -> bytes:
     """What was said, without the silence before and behind."""
     pieces = [pcm[at : at + _PIECE] for at in range(0, len(pcm), _PIECE)]
     loud = [index for index, piece in enumerate(pieces) if level(piece) >= QUIET]

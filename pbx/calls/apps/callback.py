@@ -8,13 +8,15 @@ other does not come, they hear why, never silence.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from pbx.calls.call import Call
 from pbx.calls.cause import Ending
-from pbx.calls.leg import Leg, Target
+from pbx.calls.leg import Leg
 from pbx.media.codecs import RATE
+from pbx.media.sdp import SessionDescription
 from pbx.media.speech import Speaker
 from pbx.media.tones import ringback
 from pbx.ports import CallRefused
@@ -33,28 +35,37 @@ _PAUSE = bytes(2 * RATE * 3 // 10)
 _SORRY_ELSE = "Sorry. The other person could not be reached. Goodbye."
 
 
+class Ringing(Protocol):
+    """Rings somebody until they answer."""
+
+    def __call__(
+        self,
+        call: Call,
+        on_early: Callable[[Leg], None] = ...,
+        like: SessionDescription | None = ...,
+    ) -> Coroutine[Any, Any, Leg]:
+        """`on_early` is told when they ring, `like` is another side's offer to carry. Raises
+        `CallRefused`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Party:
-    """One side of a callback: a name for people and where to ring."""
+    """One side of a callback: a name for people, and how to ring them."""
 
     label: str
-    targets: Sequence[Target]
+    ring: Ringing
 
 
-async def callback(
-    call: Call, first: Party, second: Party, *, speaker: Speaker, ring_timeout: float
-) -> Ending:
+async def callback(call: Call, first: Party, second: Party, *, speaker: Speaker) -> Ending:
     """Run the whole job. Raises `CallRefused` when nobody was ever on the line."""
     rings = asyncio.Event()
-    first_dial = asyncio.ensure_future(
-        call.dial(first.targets, ring_timeout=ring_timeout, on_early=lambda _: rings.set())
-    )
+    first_dial = asyncio.ensure_future(first.ring(call, on_early=lambda _: rings.set()))
     second_dial: asyncio.Future[Leg] | None = None
     try:
         await _either(first_dial, asyncio.ensure_future(rings.wait()))
         if first_dial.done():
             _outcome(first_dial, first)
-        second_dial = asyncio.ensure_future(call.dial(second.targets, ring_timeout=ring_timeout))
+        second_dial = asyncio.ensure_future(second.ring(call))
         await asyncio.wait((first_dial, second_dial), return_when=asyncio.FIRST_COMPLETED)
         if first_dial.done():
             leg, other, dialling = _outcome(first_dial, first), second, second_dial

@@ -12,10 +12,10 @@ from pbx.calls.cause import Ending
 from pbx.ports import CallRefused
 
 
-async def confer(call: Call, parties: Sequence[Party], *, ring_timeout: float) -> Ending:
+async def confer(call: Call, parties: Sequence[Party]) -> Ending:
     """Run the whole conference. Raises `CallRefused` when fewer than two came."""
     conference = call.confer()
-    bringing = [bring(call, party, ring_timeout) for party in parties]
+    bringing = [bring(call, party) for party in parties]
     try:
         await conference.over()
     finally:
@@ -26,16 +26,16 @@ async def confer(call: Call, parties: Sequence[Party], *, ring_timeout: float) -
     return Ending(status=200, reason="")
 
 
-def bring(call: Call, party: Party, ring_timeout: float) -> asyncio.Task[bool]:
+def bring(call: Call, party: Party) -> asyncio.Task[bool]:
     """Ring somebody and let them in; tells why not if they do not come. Whether they came."""
     call.confer().expect(1)  # at once: until they are there it must not look empty
-    return asyncio.ensure_future(_bring(call, party, ring_timeout))
+    return asyncio.ensure_future(_bring(call, party))
 
 
-async def _bring(call: Call, party: Party, ring_timeout: float) -> bool:
+async def _bring(call: Call, party: Party) -> bool:
     conference = call.confer()
     try:
-        leg = await call.dial(party.targets, ring_timeout=ring_timeout)
+        leg = await party.ring(call)
         if call.ending is not None or leg.ending is not None:
             leg.hang_up()
             return False
@@ -44,8 +44,6 @@ async def _bring(call: Call, party: Party, ring_timeout: float) -> bool:
         except CallRefused as refused:
             leg.hang_up(refused.reason)
             raise
-        if call.recorder is not None:
-            conference.announce(call.notice_of_recording)
         call.left.discard(leg.peer)
         if len(conference.legs) > 1:
             call.answered()

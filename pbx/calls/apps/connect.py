@@ -1,31 +1,28 @@
-"""The ordinary call: ring targets for a caller and bridge them with whoever answers."""
+"""The ordinary call: ring somebody for a caller and bridge them with whoever answers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call
 from pbx.calls.cause import Ending
-from pbx.calls.leg import Leg, Target
-from pbx.media.sdp import SdpError, SessionDescription
+from pbx.calls.leg import Leg
+from pbx.media.sdp import SdpError
+
+Dial = Callable[[Callable[[Leg], None]], Coroutine[Any, Any, Leg]]
+"Rings, and gives who answered; told what to do when a far side rings."
 
 
-async def connect(
-    call: Call,
-    leg: Leg,
-    targets: Sequence[Target],
-    offered: SessionDescription | None,
-    *,
-    ring_timeout: float,
-) -> Ending:
-    """Carry the caller's offer to all targets and the first answer back. Where there is no
-    offer yet, ours goes out and the caller answers last. A single target's early media is heard
-    too. Raises `CallRefused` when nobody answers."""
+async def connect(call: Call, leg: Leg, dial: Dial, *, early: bool) -> Ending:
+    """Let a caller wait for whoever `dial` gets, carry the first answer back, and let both talk.
+    With `early` what the far side plays while it rings is heard too. Raises `CallRefused` when
+    nobody answers."""
 
     def on_early(other: Leg) -> None:
-        if other.early is None or len(targets) > 1 or offered is None:
+        if other.early is None or not early or leg.answered:
             leg.ring()
             return
         try:
@@ -33,11 +30,9 @@ async def connect(
         except SdpError:
             leg.ring()
         else:
-            Bridge(leg, other).connect()
+            Bridge(leg, other, call.privacy).connect()
 
-    dialling = asyncio.ensure_future(
-        call.dial(targets, ring_timeout=ring_timeout, like=offered, on_early=on_early)
-    )
+    dialling = asyncio.ensure_future(dial(on_early))
     try:
         if not await leg.until_over(asyncio.shield(dialling)):
             return leg.ending or Ending(status=487, reason="cancelled", by_peer=True)

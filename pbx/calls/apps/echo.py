@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 
 from pbx.calls.call import Call
 from pbx.calls.cause import Ending
-from pbx.calls.leg import Leg, Target
+from pbx.calls.leg import Leg
+from pbx.calls.router import ECHO
+from pbx.calls.services import Service, Visit
 from pbx.media.port import RtpPort
 
 
-async def echo(call: Call, leg: Leg) -> Ending:
+async def echo(visit: Visit) -> Ending:
     """Answer with everything the caller offered and send each packet back."""
-    await leg.answer(leg.media.remote)
-    return await _mirror(call, leg)
+    await visit.leg.answer(visit.leg.media.remote)
+    return await mirror(visit.call, visit.leg)
 
 
-async def call_and_echo(call: Call, targets: Sequence[Target], *, ring_timeout: float) -> Ending:
-    """Ring somebody and let them hear themselves. Raises `CallRefused` if they do not answer."""
-    return await _mirror(call, await call.dial(targets, ring_timeout=ring_timeout))
+ECHO_TEST = Service(number=ECHO, says="sends back what it hears", app=echo)
 
 
-async def _mirror(call: Call, leg: Leg) -> Ending:
+async def mirror(call: Call, leg: Leg) -> Ending:
+    """Let somebody on the line hear themselves."""
     for port in leg.media.ports:
         if port is not None:
             _reflect(port)

@@ -8,22 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pbx.calls.apps.echo import ECHO_TEST
 from pbx.calls.router import (
     DialTrunk,
     Refuse,
     RingExtension,
-    RunEcho,
+    RunApp,
     RunScript,
     dial_out,
     route_from_extension,
     route_from_trunk,
 )
+from pbx.calls.services import Service, Services
 from pbx.ports import Extension, Trunk
 
 ALICE = Extension(number="101", name="Alice", secret="s")
 TIME = Extension(number="500", script="clock:answer")
 US = Trunk(name="us", zone="US", host="us.example", numbers=("+12025550100", "+12025550101"))
 UK = Trunk(name="uk", zone="UK", host="uk.example", numbers=("+442079460000",))
+SERVICES = Services()
+SERVICES.add(ECHO_TEST)
 
 
 class People:
@@ -44,6 +48,9 @@ class People:
             "+33123456789": "101",
         }.get(number)
 
+    def service(self, dialled: str) -> tuple[Service, str] | None:
+        return SERVICES.find(dialled)
+
 
 class Nobody(People):
     def trunks(self) -> Sequence[Trunk]:
@@ -55,7 +62,7 @@ class Nobody(People):
     [
         ("101", RingExtension(extension=ALICE, dialled="101")),
         ("500", RunScript(extension=TIME, dialled="500")),
-        ("600", RunEcho()),
+        ("600", RunApp(service=ECHO_TEST, dialled="600")),
         ("2025550143", DialTrunk(trunk=US, number="+12025550143")),
         ("+442079460958", DialTrunk(trunk=UK, number="+442079460958")),
         ("011442079460958", DialTrunk(trunk=UK, number="+442079460958")),

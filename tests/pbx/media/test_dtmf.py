@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pbx.media.codecs import CODECS, Codec
 from pbx.media.dtmf import HIGH, KEYS, LOW, DtmfDetector, key_tone
-from pbx.media.speech import _speak
+from pbx.media.speech import speak
 from tests.pbx.media.streams import packets
 
 ALL = "123A456B789C*0#D1122"
@@ -151,7 +151,7 @@ def speech(count: int) -> float:
     """So many pieces of speech of many voices; how many seconds it was. No key in any."""
     seconds = 0.0
     for number, voice in enumerate(itertools.islice(itertools.cycle(VOICES), count)):
-        sound = np.frombuffer(_speak(WORDS, voice), "<i2")
+        sound = np.frombuffer(speak(WORDS, voice), "<i2")
         size = SIZES[number % len(SIZES)]
         at = np.arange(0, sound.size - 1, size)
         smaller = np.interp(at, np.arange(sound.size), sound)

@@ -73,7 +73,7 @@ async def test_a_sentence_is_spoken_once_and_kept() -> None:
     assert await speaker.say("goodbye") is await speaker.say("goodbye")
     for number in range(MAX_CACHED + 10):
         await speaker.say(str(number % 10) * (number // 10 + 1))
-    assert len(speaker._cache) <= MAX_CACHED
+    assert len(speaker._cache._spoken) <= MAX_CACHED
 
 
 async def test_no_text_no_sound_and_odd_text_no_harm() -> None:

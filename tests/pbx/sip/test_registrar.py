@@ -41,6 +41,7 @@ class Office:
         call_id: str = "reg-1",
         flow: MemoryFlow | None = None,
         extension: str = "101",
+        username: str = "",
         **headers: str,
     ) -> Response:
         """Send one REGISTER and give its answer."""
@@ -51,7 +52,7 @@ class Office:
             made.set("expires", str(expires))
         flow = flow or MemoryFlow("tcp")
         transaction = NonInviteServerTransaction(made, flow, Timers())
-        self.registrar.handle(transaction, extension)
+        self.registrar.handle(transaction, extension, username or extension)
         answer = flow.messages()[-1]
         assert isinstance(answer, Response)
         return answer
@@ -296,6 +297,8 @@ def saved(contact: str, seconds: float) -> Binding:
         expires=BEGAN + timedelta(seconds=seconds),
         call_id="reg-1",
         cseq=7,
+        username="101",
+        since=BEGAN,
     )
 
 

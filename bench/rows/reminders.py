@@ -1,0 +1,124 @@
+"""A hundred thousand reminders: the question what is due, five hundred in one second; and a
+calendar of twenty thousand events."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+import time
+from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
+from pathlib import Path
+
+from bench.report import Row, quantile
+from bench.rows import Options
+
+STORED, AT_ONCE = 100_000, 500
+EVENTS = 20_000
+
+
+def measure(options: Options) -> list[Row]:
+    """On the program's own tables; what follows a message is the chat network's."""
+    folder = options.folder / "reminders"
+    folder.mkdir(parents=True)
+    stored = STORED // 10 if options.quick else STORED
+    due, late = asyncio.run(_reminders(folder, stored))
+    query = Row("due", f"what is due of {stored} reminders, p99", "ms")
+    query.against(quantile(due, 0.99), 5.0)
+    query.detail = f"median {quantile(due, 0.5):.3f} ms"
+    lateness = Row("due-at-once", f"{AT_ONCE} messages due in one second, the last", "s late")
+    lateness.against(max(late), 2.0)
+    lateness.detail = f"median {quantile(late, 0.5):.2f} s"
+    with get_context("spawn").Pool(1) as pool:
+        first, again, memory, found = pool.apply(_calendar)
+    calendar = Row("calendar", f"calendar of {EVENTS} events read", "s")
+    calendar.against(first, 20.0)
+    calendar.detail = f"{found} things within five weeks; read again {again:.2f} s"
+    room = Row("calendar-memory", f"memory of the process that reads {EVENTS} events", "MB")
+    room.against(memory, 200.0)
+    return [query, lateness, calendar, room]
+
+
+async def _reminders(folder: Path, stored: int) -> tuple[list[float], list[float]]:
+    """How long the query took each time, in ms; how late each of those due at once was, in s."""
+    from scheduler.alarm import Alarm  # noqa: PLC0415 - what only this row needs
+    from scheduler.reminders import Reminders, Result  # noqa: PLC0415
+    from store.database import Database  # noqa: PLC0415
+    from store.tables import ReminderRow, RingRow  # noqa: PLC0415
+
+    database = Database(folder / "encryptotel.db")
+    await database.open()
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=30)
+    rows = [
+        ReminderRow(
+            id=f"{number:08x}", extension=str(101 + number % 100), text="water the plants",
+            by="message", zone="UTC", leads=[0], start=(when := at + timedelta(hours=number // 60)),
+            occurrence=when, due=when,
+        )
+        for number in range(AT_ONCE, stored)
+    ]  # fmt: skip
+    for row in rows[: 60 - AT_ONCE % 60]:
+        row.due = row.occurrence = row.start = at + timedelta(days=400)
+    rows += [
+        ReminderRow(
+            id=f"x{number:07x}", extension="101", text="now", by="message", zone="UTC", leads=[0],
+            start=at, occurrence=at, due=at, rule="FREQ=DAILY",
+        )
+        for number in range(AT_ONCE)
+    ]  # fmt: skip
+    async with database.writing() as session:
+        session.add_all(rows)
+    plain = sqlite3.connect(folder / "encryptotel.db")
+    took = []
+    for number in range(500):
+        began = time.perf_counter()
+        plain.execute(
+            "SELECT * FROM reminder WHERE due <= ? ORDER BY due LIMIT 500",
+            (f"{at + timedelta(hours=number // 50):%Y-%m-%d %H:%M:%S}.000000",),
+        ).fetchall()
+        took.append(1000 * (time.perf_counter() - began))
+    plain.close()
+    late: list[float] = []
+    everything = asyncio.Event()
+
+    async def told(ring: RingRow) -> Result:
+        late.append((datetime.now(UTC) - at).total_seconds())
+        if len(late) == AT_ONCE:
+            everything.set()
+        return Result()
+
+    alarm = Alarm(database.path)
+    reminders = Reminders(database, alarm, told, "bench")
+    await reminders.start()
+    async with asyncio.timeout(120):
+        await everything.wait()
+    await alarm.stop()
+    await reminders.stop()
+    await database.close()
+    return took, late
+
+
+def _calendar() -> tuple[float, float, float, int]:
+    """Seconds of the first read and of one more, MB at the most, and how much was found."""
+    from encryptotel.calendars.reading import read  # noqa: PLC0415
+
+    begin = datetime(2026, 11, 29, tzinfo=UTC)
+    events = []
+    for number in range(EVENTS):
+        at = begin + timedelta(hours=number - EVENTS / 2)
+        often = "RRULE:FREQ=WEEKLY;BYDAY=MO,WE\r\n" if number % 50 == 0 else ""
+        events.append(
+            f"BEGIN:VEVENT\r\nUID:{number}@bench\r\nDTSTAMP:20260101T000000Z\r\n"
+            f"DTSTART;TZID=Europe/Berlin:{at:%Y%m%dT%H%M%S}\r\nDURATION:PT1H\r\n"
+            f"SUMMARY:Meeting {number}\r\nDESCRIPTION:What we talk about\r\n{often}END:VEVENT\r\n"
+        )
+    content = f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\n{''.join(events)}END:VCALENDAR\r\n".encode()
+    times = []
+    for _ in range(2):
+        began = time.process_time()
+        found = len(read(content, begin, begin + timedelta(days=35), "Europe/Berlin").entries)
+        times.append(time.process_time() - began)
+    most = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert most is not None
+    return times[0], times[1], int(most[1]) / 1024, found

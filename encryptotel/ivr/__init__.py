@@ -1,0 +1,1 @@
+"""Menus for callers: the file that describes them, kept current, drawn, and heard."""

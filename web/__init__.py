@@ -1,0 +1,1 @@
+"""What is served over HTTPS: links that set phones up."""

@@ -1,0 +1,150 @@
+"""What holds for every request: how large, how long, how often, and the headers of its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from email.utils import formatdate
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from web.pages import STYLE_HASH
+
+MAX_TARGET = 1_024
+"Bytes of a path with its query."
+MAX_BODY = 65_536
+ANSWER_WITHIN = 10.0
+"Seconds."
+REQUESTS, PER_SECONDS = 60, 60.0
+"Of one address; more are answered 429."
+MAX_ADDRESSES = 10_000
+
+_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": (
+        f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "x-robots-tag": "noindex, nofollow",
+}
+
+
+class Often:
+    """Counts of what addresses do, each in spans of its own."""
+
+    def __init__(
+        self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._most, self._seconds, self._clock = most, seconds, clock
+        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def spend(self, host: str) -> bool:
+        """Whether an address may do it once more now."""
+        key, now = network_of(host), self._clock()
+        began, count = self._counts.pop(key, (now, 0))
+        if now - began >= self._seconds:
+            began, count = now, 0
+        self._counts[key] = (began, count + 1)
+        if len(self._counts) > MAX_ADDRESSES:
+            self._counts.popitem(last=False)
+        return count < self._most
+
+
+def network_of(host: str) -> str:
+    """Who an address is: of IPv6 one has 2⁶⁴ at home."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped) if mapped else str(ipaddress.ip_network((address, 64), strict=False))
+    return host
+
+
+class Bounds:
+    """Refuses what is too much, and puts the same headers on every answer (ASGI)."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        often: Often | None = None,
+        within: float = ANSWER_WITHIN,
+    ) -> None:
+        self._app = app
+        self._often = often or Often(REQUESTS, PER_SECONDS)
+        self._within = within
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+
+        began = False
+
+        async def answer(message: Message) -> None:
+            nonlocal began
+            if message["type"] == "http.response.start":
+                began = True
+                headers = MutableHeaders(scope=message)
+                headers.update({**_HEADERS, "date": formatdate(usegmt=True)})
+            await send(message)
+
+        refused = self._refused(scope)
+        if refused is not None:
+            await refused(scope, receive, answer)
+            return
+        try:
+            async with asyncio.timeout(self._within):
+                await self._app(scope, _bounded(receive), answer)
+        except (TimeoutError, _TooLarge) as error:
+            if began:
+                raise
+            status = 413 if isinstance(error, _TooLarge) else 503
+            await _refusal(status)(scope, receive, answer)
+
+    def _refused(self, scope: Scope) -> PlainTextResponse | None:
+        """The answer to what is not even looked at."""
+        client = scope.get("client")
+        if client and not self._often.spend(client[0]):
+            refusal = _refusal(429, "Too many requests. Try again in a minute.\n")
+            refusal.headers["retry-after"] = str(round(PER_SECONDS))
+            return refusal
+        if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET:
+            return _refusal(414)
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if int(length) > MAX_BODY:  # the parser has let digits through only
+            return _refusal(413)
+        return None
+
+
+def _refusal(status: int, text: str = "") -> PlainTextResponse:
+    """The last answer on a connection: the rest of the request is not wanted."""
+    return PlainTextResponse(text, status, {"connection": "close"})
+
+
+class _TooLarge(Exception):
+    """More came than was announced as possible."""
+
+
+def _bounded(receive: Receive) -> Receive:
+    """A body sent in pieces is counted."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MAX_BODY:
+            raise _TooLarge
+        return message
+
+    return counted
