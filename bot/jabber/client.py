@@ -20,6 +20,7 @@ from slixmpp.exceptions import XMPPError
 
 from bot.bounded import Bounded, Hourly
 from bot.heard import MAX_CARDS_BYTES, ContactFile, Heard
+from bot.jabber.choices import Choices
 from bot.jabber.files import Files, UploadError
 from bot.jabber.menu import Menu
 from bot.jabber.numbers import Component, Numbers
@@ -28,7 +29,7 @@ from bot.jabber.rooms import Rooms
 from bot.outbox import Later, Outbox
 from bot.ports import Account, Operator, Shelf
 from bot.reception import Reception
-from bot.replies import Attachment, Button, Reply
+from bot.replies import Attachment, Reply
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class Jabber:
             ("presence_subscribe", self._on_subscribe),
         ):
             self._client.add_event_handler(event, handler)
-        self._offered: Bounded[str, tuple[Button, ...]] = Bounded(MAX_PEOPLE)
+        self._choices = Choices(MAX_PEOPLE)
         "What the digits mean that somebody may type."
         self._cards: Bounded[tuple[str, str], str] = Bounded(MAX_PEOPLE)
         "The message that shows a call, by person and call."
@@ -279,19 +280,17 @@ class Jabber:
         self, message: Message, account: Account, content: Heard, to: str
     ) -> _Heard | None:
         """What is to be heard of a message; nothing if that was before."""
-        offered = self._offered.get(to, ())
-        if isinstance(content, str):
-            digits = content.strip()[:4]
-            if digits.isdecimal() and 1 <= int(digits) <= len(offered):
-                content = offered[int(digits) - 1].says
         message_id = f"{message['from']} {message['id']}" if message["id"] else ""
         try:
             fresh = await self._reception.note(account, message_id)
         except Exception:  # the database is away: better answered than noted
             log.exception("a message on Jabber could not be noted")
             fresh, message_id = True, ""
-        name = self._name_of(account.address)
-        return _Heard(account, content, message_id, name, to) if fresh else None
+        if not fresh:
+            return None
+        if isinstance(content, str):
+            content = self._choices.meant(to, content)
+        return _Heard(account, content, message_id, self._name_of(account.address), to)
 
     def _name_of(self, bare: str) -> str:
         """What somebody is called in our roster, or by their address."""
@@ -343,10 +342,8 @@ class Jabber:
             return
         text = reply.card or reply.text
         buttons = () if reply.keypad else reply.buttons
-        if buttons:
-            options = " · ".join(f"{n} {b.label}" for n, b in enumerate(buttons, 1))
-            text = f"{text}\n[ {options} ]"
-        self._offered[address] = buttons
+        if line := self._choices.offer(address, buttons, reply.call_id if reply.card else ""):
+            text = f"{text}\n{line}"
         to = JID(address)
         if to.resource:  # somebody in a room
             text = f"{to.resource}: {text}"
