@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 import socket
 import ssl
 import sys
@@ -104,7 +105,7 @@ log = logging.getLogger(__name__)
 
 Listen = Callable[[Address], Awaitable[Address]]
 "Takes an address, and gives it with its port; raises OSError."
-DATABASE, SOCKET, CERTIFICATES, PORTS = "encryptotel.db", "control.sock", "tls", "ports.json"
+SOCKET, CERTIFICATES, PORTS = "control.sock", "tls", "ports.json"
 ALIVE, RECORDINGS = "alive", "recordings"
 RENEW_EVERY = 43_200.0
 "Seconds between looks whether our certificate needs to be renewed."
@@ -119,6 +120,15 @@ MAX_NEWS = 50
 MAX_HISTORY = 500
 "Calls of one person that are looked through for “who called yesterday”."
 DEMO_TONE = tone(1.0, 440.0)
+
+
+def node_of(data: Path) -> str:
+    """What tells the exchange of a data folder from others on the same database."""
+    file = data / "node"
+    if not file.exists():
+        data.mkdir(0o700, parents=True, exist_ok=True)
+        file.write_text(secrets.token_hex(4))
+    return file.read_text().strip()
 
 
 class StartError(UserError):
@@ -151,8 +161,8 @@ class App:
         self.demo_phones: dict[str, Phone] = {}
         self.carrier: Phone | None = None
         self._lines_down: set[str] = set()
-        self.database = Database(data / DATABASE)
-        self.alarm = Alarm(self.database.path)
+        self.database = Database(config.database.where(data))
+        self.alarm = Alarm(self.database, node_of(data))
         self.directory = Directory(config, self.database)
         self.journal: Journal
         self.gatekeeper: Gatekeeper

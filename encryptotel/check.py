@@ -50,14 +50,14 @@ class Result:
 async def check_all(config: Config, data: Path) -> list[Result]:
     """Try everything; the results in order."""
     results = [Result(what="configuration", outcome="reads well")]
-    database = Database(data / "encryptotel.db")
+    database = Database(config.database.where(data))
     directory = Directory(config, database)
 
     async def tables() -> str:
         await asyncio.to_thread(data.mkdir, 0o700, True, True)
         await database.open()
         await directory.load()
-        return f"{database.path}, {len(directory.extensions())} extensions"
+        return f"{database}, {len(directory.extensions())} extensions"
 
     results.append(await _try("database", tables))
     results += await _ports(config, data)

@@ -237,28 +237,32 @@ def reload(data: DataOption = DATA, as_json: JsonOption = False) -> None:
 # ── the journal ─────────────────────────────────────────────────────────────────────────────
 @app.command()
 def calls(
-    data: DataOption = DATA,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    config: ConfigOption = None,
+    data: DataOption = DATA,
     as_json: JsonOption = False,
 ) -> None:
     """The latest calls, newest first."""
     from encryptotel.reports import call_table, calls_json
 
-    found = _run(_with_database(data, lambda database: calls_json(database, limit)))
+    loaded = _config(config, data)
+    found = _run(_with_database(loaded, data, lambda database: calls_json(database, limit)))
     _show({"calls": found}, as_json, lambda: call_table(found))
 
 
 @app.command()
 def trace(
     call: Annotated[str, typer.Argument(help="The beginning of a call's id, or “last”.")],
-    data: DataOption = DATA,
     full: Annotated[bool, typer.Option("--full", help="Whole messages, secrets masked.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = DATA,
     as_json: JsonOption = False,
 ) -> None:
     """A call's SIP messages as a ladder."""
     from encryptotel.reports import trace_of_call, trace_text
 
-    found = _run(_with_database(data, lambda database: trace_of_call(database, data, call)))
+    loaded = _config(config, data)
+    found = _run(_with_database(loaded, data, lambda database: trace_of_call(database, data, call)))
     if found is None:
         raise UserError(f"there is no call {call}; `encryptotel calls` lists them")
     _show(found, as_json, lambda: trace_text(found, full=full))
@@ -365,7 +369,9 @@ def device_list(
     loaded = _config(config, data)
     rows = _edit(loaded, data, lambda directory: _now(directory.devices(extension)), tell=False)
     running = bool(_addresses(data))
-    found = _run(_with_database(data, lambda database: devices_json(database, rows, running)))
+    found = _run(
+        _with_database(loaded, data, lambda database: devices_json(database, rows, running))
+    )
     _show({"devices": found}, as_json, lambda: device_lines(found))
 
 
@@ -745,11 +751,13 @@ def _addresses(data: Path) -> dict[str, str]:
         return {}
 
 
-async def _with_database(data: Path, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+async def _with_database(
+    config: Any, data: Path, work: Callable[[Any], Coroutine[Any, Any, T]]
+) -> T:
     from store.database import Database
 
-    database = Database(data / "encryptotel.db")
-    if not database.path.exists():
+    database = Database(config.database.where(data))
+    if database.path is not None and not database.path.exists():
         raise UserError(f"{data} has no database yet; `encryptotel run --data {data}` makes one")
     await database.open()
     try:
@@ -771,7 +779,7 @@ def _edit(
     from store.database import Database
 
     async def edit() -> T:
-        database = Database(data / "encryptotel.db")
+        database = Database(config.database.where(data))
         await database.open()
         try:
             directory = Directory(config, database)

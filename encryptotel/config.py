@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy import URL
 
 from encryptotel.errors import UserError
 from encryptotel.ivr.recognisers import Engine
@@ -36,6 +37,7 @@ from pbx.media.srtp import SrtpPolicy
 from pbx.nat import MAX_NETWORKS, STUN_PORT, split_host_port
 from pbx.sip.locate import is_address, parse_nameserver
 from pbx.sip.message import ParseError
+from store.database import postgresql
 
 MAX_CONFIG = 1_048_576
 UNMISTAKABLE = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -62,6 +64,23 @@ Hour = Annotated[int, Field(ge=0, le=23)]
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class DatabaseSection(Section):
+    """Where everything is kept: a file of ours, or a database on a PostgreSQL server."""
+
+    url: str = Field("", max_length=1_000)
+    password: str = Field("", repr=False, max_length=256)
+
+    @model_validator(mode="after")
+    def _is_one(self) -> DatabaseSection:
+        if self.url:
+            postgresql(self.url)
+        return self
+
+    def where(self, data: Path) -> Path | URL:
+        """For `Database`, with the folder that a file would be in."""
+        return postgresql(self.url, self.password) if self.url else data / "encryptotel.db"
 
 
 class ExchangeSection(Section):
@@ -418,6 +437,7 @@ class Config(BaseSettings):
     )
 
     exchange: ExchangeSection = ExchangeSection()
+    database: DatabaseSection = DatabaseSection()
     network: NetworkSection = NetworkSection()
     media: MediaSection = MediaSection()
     menus: MenusSection = MenusSection()

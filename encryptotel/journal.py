@@ -16,7 +16,6 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import Executable, bindparam, update
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -25,7 +24,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, delete
+from sqlmodel import SQLModel, col, delete
 
 from pbx.events import (
     CallAnswered,
@@ -45,6 +44,7 @@ from pbx.events import (
 from store.database import Database
 from store.journal import forget_traces, settle
 from store.tables import BindingRow, CallRow, LegRow, TraceRow
+from store.upsert import insert_new, insert_or_update
 
 log = logging.getLogger(__name__)
 
@@ -329,8 +329,11 @@ async def _apply(session: AsyncSession, batch: Sequence[Event]) -> None:
         if (row := _row(event)) is not None:
             rows.setdefault(type(event), []).append(row)
     connection = await session.connection()
-    for kind, statement in _STATEMENTS.items():
+    for kind, what in _STATEMENTS.items():
         if kind in rows:
+            statement = (
+                insert_new(connection.dialect.name, what) if isinstance(what, type) else what
+            )
             await connection.execute(statement, rows[kind])
 
 
@@ -435,9 +438,9 @@ def _set(*columns: str) -> dict[str, Any]:
 
 
 # In the order of a call's life: what starts is inserted before anything updates it.
-_STATEMENTS: dict[type[Event], Executable] = {
-    CallStarted: insert(CallRow).on_conflict_do_nothing(),
-    LegStarted: insert(LegRow).on_conflict_do_nothing(),
+_STATEMENTS: dict[type[Event], Executable | type[SQLModel]] = {
+    CallStarted: CallRow,
+    LegStarted: LegRow,
     CallMeant: _CALL.values(_set("callee", "shown", "user")),
     CallAnswered: _CALL.values(_set("answered_at")),
     CallPrivate: _CALL.values(_set("private")),
@@ -460,7 +463,7 @@ _STATEMENTS: dict[type[Event], Executable] = {
         )
     ),
     CallEnded: _CALL.values(_set("ended_at", "status", "cause")),
-    CallTraced: insert(TraceRow).on_conflict_do_nothing(),
+    CallTraced: TraceRow,
 }
 
 
@@ -497,31 +500,26 @@ async def _apply_devices(
     if gone:
         await connection.execute(_UNBIND, gone)
     if here:
-        await connection.execute(_BIND, here)
+        key = ("extension", "contact")
+        bind = insert_or_update(connection.dialect.name, BindingRow, key, _KEPT_OF_DEVICE)
+        await connection.execute(bind, here)
 
 
 _UNBIND = delete(BindingRow).where(
     col(BindingRow.extension) == bindparam("gone_extension"),
     col(BindingRow.contact) == bindparam("gone_contact"),
 )
-_BIND = insert(BindingRow)
-_BIND = _BIND.on_conflict_do_update(
-    index_elements=["extension", "contact"],
-    set_={
-        name: _BIND.excluded[name]
-        for name in (
-            "transport",
-            "remote_host",
-            "remote_port",
-            "expires",
-            "user_agent",
-            "call_id",
-            "cseq",
-            "username",
-            "since",
-            "path",
-            "instance",
-            "reg_id",
-        )
-    },
+_KEPT_OF_DEVICE = (
+    "transport",
+    "remote_host",
+    "remote_port",
+    "expires",
+    "user_agent",
+    "call_id",
+    "cseq",
+    "username",
+    "since",
+    "path",
+    "instance",
+    "reg_id",
 )

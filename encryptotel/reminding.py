@@ -44,7 +44,7 @@ class Reminding:
         habits: Habits,
         ringer: Ringer,
     ) -> None:
-        self.reminders = Reminders(database, alarm, ringer.deliver, str(database.path), habits.now)
+        self.reminders = Reminders(database, alarm, ringer.deliver, habits.now)
         self.journeys = Journeys(alarm, people, followers, habits, self.reminders)
         self._directory, self._people, self._parties = directory, people, parties
         self._followers, self._habits, self._ringer = followers, habits, ringer

@@ -11,12 +11,16 @@ import contextlib
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
+from typing import Any
 
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.util import utc_timestamp_to_datetime
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
+
+from store.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +28,29 @@ LOOK_EVERY = 20.0
 "Seconds between looks at the wall clock, which the host may have set."
 
 _clocks: dict[str, Alarm] = {}
-"By name: a job that comes out of the database has to find its way back."
+"By node: a job that comes out of the database has to find its way back."
 
 
 class _Store(SQLAlchemyJobStore):
     """A database that is away must not end the scheduler's thread: a job that stays rings again,
-    and finds nothing to do."""
+    and finds nothing to do. Of what several exchanges keep in one table, it sees its own."""
+
+    def __init__(self, database: Database, node: str) -> None:
+        timeout = {"connect_args": {"timeout": 5.0}} if database.path is not None else {}
+        super().__init__(  # type: ignore[no-untyped-call]
+            url=database.url, tablename="job", engine_options={"pool_pre_ping": True, **timeout}
+        )
+        self._mine = self.jobs_t.c.id.startswith(f"{node}/", autoescape=True)
+
+    def get_next_run_time(self) -> Any:
+        """When the first of ours is due."""
+        due = self.jobs_t.c.next_run_time
+        query = select(due).where(due.is_not(None), self._mine).order_by(due).limit(1)
+        with self.engine.begin() as connection:
+            return utc_timestamp_to_datetime(connection.execute(query).scalar())
+
+    def _get_jobs(self, *conditions: Any) -> Any:
+        return super()._get_jobs(self._mine, *conditions)  # type: ignore[no-untyped-call]
 
     def remove_job(self, job_id: str) -> None:
         try:
@@ -45,20 +66,17 @@ class _Store(SQLAlchemyJobStore):
 
 
 class Alarm:
-    """One a database. Things are of kinds; who cares for a kind is called on the loop with the key
-    of each whose time has come."""
+    """One an exchange, which `node` tells from others on the same database. Things are of kinds;
+    who cares for a kind is called on the loop with the key of each whose time has come, and may
+    be called every `LOOK_EVERY` seconds besides."""
 
-    def __init__(self, database: Path) -> None:
-        self._name = str(database)
+    def __init__(self, database: Database, node: str) -> None:
+        self.node = node
         self._rings: dict[str, Callable[[str], None]] = {}
-        store = _Store(  # type: ignore[no-untyped-call]
-            url=f"sqlite:///{database}",
-            tablename="job",
-            engine_options={"connect_args": {"timeout": 5.0}},
-        )
-        self._store = store
+        self._looks: list[Callable[[], None]] = []
+        self._store = _Store(database, node)
         self._scheduler = BackgroundScheduler(
-            jobstores={"default": store},
+            jobstores={"default": self._store},
             job_defaults={"misfire_grace_time": None, "coalesce": True},
             timezone="UTC",
         )
@@ -69,12 +87,17 @@ class Alarm:
         """Care for a kind from now on."""
         self._rings[kind] = ring
 
+    def on_look(self, look: Callable[[], None]) -> None:
+        """Have something looked at from time to time, whatever the alarm is set for: the clock of
+        the host may jump, and others may write to the same tables."""
+        self._looks.append(look)
+
     async def start(self) -> None:
         """Begin to ring, for what is overdue as well; once is enough."""
         if self._looking is not None:
             return
         self._loop = asyncio.get_running_loop()
-        _clocks[self._name] = self
+        _clocks[self.node] = self
         self._looking = asyncio.ensure_future(self._look())
         await asyncio.to_thread(self._scheduler.start)
 
@@ -85,17 +108,17 @@ class Alarm:
         if self._scheduler.running:
             await asyncio.to_thread(self._scheduler.shutdown)
         await asyncio.to_thread(self._store.engine.dispose)
-        _clocks.pop(self._name, None)
+        _clocks.pop(self.node, None)
 
     async def set(self, kind: str, key: str, at: datetime) -> None:
         """Ring for a thing at a time; in the place of what was set for it."""
-        name = f"{kind}:{key}"
+        name = self._id(kind, key)
         await asyncio.to_thread(
             self._scheduler.add_job,
             _due,
             "date",
             run_date=at,
-            args=(self._name, name),
+            args=(self.node, name),
             id=name,
             replace_existing=True,
         )
@@ -103,16 +126,21 @@ class Alarm:
     async def clear(self, kind: str, key: str) -> None:
         """Do not ring for a thing."""
         with contextlib.suppress(JobLookupError):
-            await asyncio.to_thread(self._scheduler.remove_job, f"{kind}:{key}")
+            await asyncio.to_thread(self._scheduler.remove_job, self._id(kind, key))
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             self._scheduler.wakeup()
+            for look in self._looks:
+                look()
+
+    def _id(self, kind: str, key: str) -> str:
+        return f"{self.node}/{kind}:{key}"
 
     def _due(self, name: str) -> None:
         """From the scheduler's thread."""
-        loop, (kind, _, key) = self._loop, name.partition(":")
+        loop, (kind, _, key) = self._loop, name.partition("/")[2].partition(":")
         ring = self._rings.get(kind)
         if ring is not None and loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(ring, key)

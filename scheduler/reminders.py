@@ -77,31 +77,29 @@ Deliver = Callable[[RingRow], Awaitable[Result]]
 
 
 class Reminders:
-    """`deliver` makes one try. `name` tells this exchange from others on the same tables; `now` is
-    the clock."""
+    """`deliver` makes one try; `now` is the clock."""
 
     def __init__(
         self,
         database: Database,
         alarm: Alarm,
         deliver: Deliver,
-        name: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.now = now
         self._database, self._alarm, self._deliver = database, alarm, deliver
-        self._name = name or secrets.token_hex(4)
         self._set_for: datetime | None = None
         "When the alarm rings."
         self._looking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         alarm.on(KIND, lambda _: self._wake())
+        alarm.on_look(self._wake)
 
     async def start(self) -> None:
         """Go on with what the last run left."""
 
         async def free(session: AsyncSession) -> None:
-            mine = (col(RingRow.by_whom) == self._name) & col(RingRow.due).is_not(None)
+            mine = (col(RingRow.by_whom) == self._alarm.node) & col(RingRow.due).is_not(None)
             await session.execute(update(RingRow).where(mine).values(due=self.now(), by_whom=""))
             old = (col(RingRow.at) < self.now() - KEPT) & col(RingRow.due).is_(None)
             await session.execute(delete(RingRow).where(old))
@@ -309,7 +307,7 @@ class Reminders:
             mine: list[RingRow] = []
             for row in rows:
                 same = (col(RingRow.id) == row.id) & (col(RingRow.due) == row.due)
-                taken = {"due": now + LEASE, "by_whom": self._name, "tries": row.tries + 1}
+                taken = {"due": now + LEASE, "by_whom": self._alarm.node, "tries": row.tries + 1}
                 result: Any = await session.execute(update(RingRow).where(same).values(**taken))
                 if result.rowcount:
                     mine.append(RingRow(**{**row.model_dump(), **taken}))
@@ -320,7 +318,10 @@ class Reminders:
     async def _overdue(self, table: type[Row], now: datetime) -> Sequence[Row]:
         async with self._database.reading() as session:
             found = await session.execute(
-                select(table).where(col(table.due) <= now).order_by(col(table.due)).limit(BATCH)
+                select(table)
+                .where(col(table.due) <= now)
+                .order_by(col(table.due), col(table.id))  # two exchanges never wait for each other
+                .limit(BATCH)
             )
             return found.scalars().all()
 
@@ -334,7 +335,7 @@ class Reminders:
         state = {"snoozed": "open", "stopped": "done"}.get(result.state, result.state)
 
         async def note(session: AsyncSession) -> None:
-            mine = (col(RingRow.id) == ring.id) & (col(RingRow.by_whom) == self._name)
+            mine = (col(RingRow.id) == ring.id) & (col(RingRow.by_whom) == self._alarm.node)
             changes: dict[str, Any] = {"state": state, "due": due, "by_whom": ""}
             if result.state == "snoozed":
                 changes["tries"] = 0

@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import event
+from sqlalchemy import URL, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 HEAD = "0014"
 "The newest migration; a test keeps this equal to what Alembic says."
+CONNECT_SECONDS = 10
+"How long a server may take to answer at all."
 
 
 T = TypeVar("T")
@@ -25,29 +28,59 @@ class StoreError(OSError):
     """The database cannot be used; the text says what to do."""
 
 
-class Database:
-    """One SQLite file. Writes go through one session at a time, which is all SQLite can do."""
+def postgresql(address: str, password: str = "") -> URL:
+    """The URL of a database on a server, from ``postgresql://user@host:port/name``. Without a
+    password the client library looks for one (PGPASSFILE, the server's own rules). Raises
+    ValueError."""
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        raise ValueError("write it like postgresql://user@host:5432/name") from None
+    if url.drivername != "postgresql" or not url.database:
+        raise ValueError("write it like postgresql://user@host:5432/name")
+    if url.password:
+        raise ValueError("the password has an option of its own, which is never shown")
+    url = url.set(drivername="postgresql+psycopg", password=password or None)
+    return url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+
+class Database:
+    """One SQLite file, or a database on a PostgreSQL server. Writes go through one session at a
+    time, which is all SQLite can do; what comes together shares a commit."""
+
+    def __init__(self, where: Path | URL) -> None:
+        self.path = where if isinstance(where, Path) else None
+        "The file; None: it is a server's."
+        self.url = URL.create("sqlite", database=str(where)) if isinstance(where, Path) else where
+        "For whoever needs an engine of their own."
+        driver = "sqlite+aiosqlite" if self.path is not None else self.url.drivername
         self._engine = create_async_engine(
-            f"sqlite+aiosqlite:///{path}",
+            self.url.set(drivername=driver),
             hide_parameters=True,  # what people write is in them, and errors are logged
+            pool_pre_ping=self.path is None,  # a server may have been restarted
         )
-        event.listen(self._engine.sync_engine, "connect", _prepare)
+        if self.path is not None:
+            event.listen(self._engine.sync_engine, "connect", _prepare)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         self._writing = asyncio.Lock()
         self._together: list[tuple[Work[Any], asyncio.Future[Any]]] = []
         self._working: asyncio.Task[None] | None = None
 
+    def __str__(self) -> str:
+        return str(self.path or self.url.set(drivername="postgresql", query={}))
+
     async def open(self) -> None:
         """Create or upgrade the tables. Raises `StoreError`."""
+        version = _version_of_file if self.path is not None else _version_on_server
         try:
-            if await asyncio.to_thread(_version, self.path) != HEAD:
-                await asyncio.to_thread(_upgrade, self.path)
-                await asyncio.to_thread(self.path.chmod, 0o600)
+            if await asyncio.to_thread(version, self.url) != HEAD:
+                await asyncio.to_thread(_upgrade, self.url)
+                if self.path is not None:
+                    await asyncio.to_thread(self.path.chmod, 0o600)
+        except DBAPIError as error:
+            raise StoreError(f"{self} cannot be used: {error.orig}") from error
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self.path} cannot be used: {error}") from error
+            raise StoreError(f"{self} cannot be used: {error}") from error
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -109,23 +142,38 @@ def _prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
     cursor.close()
 
 
-def _version(path: Path) -> str | None:
+_VERSION = "SELECT version_num FROM alembic_version"
+
+
+def _version_of_file(url: URL) -> str | None:
     """The migration a file is at, asked without loading Alembic, which takes its time."""
+    path = Path(url.database or "")
     if not path.exists():
         return None
     with sqlite3.connect(path) as connection:
         try:
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            row = connection.execute(_VERSION).fetchone()
         except sqlite3.OperationalError:
             return None
     return str(row[0]) if row else None
 
 
-def _upgrade(path: Path) -> None:
+def _version_on_server(url: URL) -> str | None:
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return str(connection.execute(text(_VERSION)).scalar())
+    except ProgrammingError:  # there is no such table yet
+        return None
+    finally:
+        engine.dispose()
+
+
+def _upgrade(url: URL) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("sqlalchemy.url", f"sqlite:///{path}")
+    config.attributes["url"] = url
     command.upgrade(config, "head")

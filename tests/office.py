@@ -157,7 +157,8 @@ async def open_office(folder: Path, **sections: Any) -> AsyncIterator[Office]:
     sections["language"] = {"at_start": sections.pop("language", False)}
     app = App(Config.model_validate({**values, **sections}), folder)
     app.language = _language()
-    await _bring_up(app.database.path)
+    if app.database.path is not None:
+        await _bring_up(app.database.path)
     await app.start()
     office = Office(app)
     take = app.exchange.emit
@@ -196,7 +197,7 @@ async def _bring_up(database: Path) -> None:
             fresh = Database(Path(folder) / "empty.db")
             await fresh.open()
             await fresh.close()
-            _empty.append(fresh.path.read_bytes())
+            _empty.append((Path(folder) / "empty.db").read_bytes())
     await asyncio.to_thread(_put, _empty[0], database)
 
 

@@ -74,7 +74,7 @@ async def _reminders(folder: Path, stored: int) -> tuple[list[float], list[float
     for number in range(500):
         began = time.perf_counter()
         plain.execute(
-            "SELECT * FROM reminder WHERE due <= ? ORDER BY due LIMIT 500",
+            "SELECT * FROM reminder WHERE due <= ? ORDER BY due, id LIMIT 500",
             (f"{at + timedelta(hours=number // 50):%Y-%m-%d %H:%M:%S}.000000",),
         ).fetchall()
         took.append(1000 * (time.perf_counter() - began))
@@ -88,8 +88,8 @@ async def _reminders(folder: Path, stored: int) -> tuple[list[float], list[float
             everything.set()
         return Result()
 
-    alarm = Alarm(database.path)
-    reminders = Reminders(database, alarm, told, "bench")
+    alarm = Alarm(database, "bench")
+    reminders = Reminders(database, alarm, told)
     await reminders.start()
     async with asyncio.timeout(120):
         await everything.wait()

@@ -29,7 +29,7 @@ class Desk:
         self.database = Database(folder / "encryptotel.db")
         self.done: asyncio.Queue[str] = asyncio.Queue()
         self.interrupted: list[str] = []
-        self.alarm = Alarm(self.database.path)
+        self.alarm = Alarm(self.database, "one")
         self.plans = Plans(
             self.database, self.alarm, self._do, lambda row: self.interrupted.append(row.id)
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import URL, create_engine, inspect
 from sqlmodel import SQLModel
 
 import store.tables  # fills the metadata
@@ -87,8 +87,8 @@ async def written(database: Database, events: list[Event]) -> None:
     await journal.close()
 
 
-async def test_a_calls_whole_life_is_read_back(tmp_path: Path) -> None:
-    database = Database(tmp_path / "t.db")
+async def test_a_calls_whole_life_is_read_back(where: Path | URL) -> None:
+    database = Database(where)
     await database.open()
     await written(database, LIFE)
     ((call, legs),) = await recent_calls(database)
@@ -105,8 +105,8 @@ async def test_a_calls_whole_life_is_read_back(tmp_path: Path) -> None:
     await database.close()
 
 
-async def test_applying_everything_twice_changes_nothing(tmp_path: Path) -> None:
-    database = Database(tmp_path / "t.db")
+async def test_applying_everything_twice_changes_nothing(where: Path | URL) -> None:
+    database = Database(where)
     await database.open()
     await written(database, LIFE)
     await written(database, LIFE)
@@ -117,8 +117,8 @@ async def test_applying_everything_twice_changes_nothing(tmp_path: Path) -> None
     await database.close()
 
 
-async def test_old_messages_are_forgotten_and_the_call_is_not(tmp_path: Path) -> None:
-    database = Database(tmp_path / "t.db")
+async def test_old_messages_are_forgotten_and_the_call_is_not(where: Path | URL) -> None:
+    database = Database(where)
     await database.open()
     day = timedelta(days=1)
     for now, kept in ((NOW + day, 1), (NOW + 31 * day, 0)):
@@ -142,9 +142,9 @@ async def test_old_messages_are_forgotten_and_the_call_is_not(tmp_path: Path) ->
     ],
 )
 async def test_calls_that_a_crash_left_open_are_ended_when_it_came(
-    tmp_path: Path, alive: datetime | None, ended: datetime
+    where: Path | URL, alive: datetime | None, ended: datetime
 ) -> None:
-    database = Database(tmp_path / "t.db")
+    database = Database(where)
     await database.open()
     await written(database, LIFE[:6])
     journal = Journal(database, alive=alive, now=lambda: later(1000))
@@ -156,8 +156,8 @@ async def test_calls_that_a_crash_left_open_are_ended_when_it_came(
     await database.close()
 
 
-async def test_the_journal_catches_up_after_the_database_was_locked(tmp_path: Path) -> None:
-    database = Database(tmp_path / "t.db")
+async def test_the_journal_catches_up_after_the_database_was_locked(where: Path | URL) -> None:
+    database = Database(where)
     await database.open()
     journal = Journal(database)
     journal.start()
@@ -171,8 +171,8 @@ async def test_the_journal_catches_up_after_the_database_was_locked(tmp_path: Pa
     await database.close()
 
 
-async def test_registrations_come_and_go(tmp_path: Path) -> None:
-    database = Database(tmp_path / "t.db")
+async def test_registrations_come_and_go(where: Path | URL) -> None:
+    database = Database(where)
     await database.open()
 
     def registered(contact: str, expires: datetime) -> DeviceRegistered:
@@ -207,11 +207,11 @@ async def test_registrations_come_and_go(tmp_path: Path) -> None:
     await database.close()
 
 
-async def test_the_migrations_make_the_tables_the_models_describe(tmp_path: Path) -> None:
-    database = Database(tmp_path / "t.db")
+async def test_the_migrations_make_the_tables_the_models_describe(where: Path | URL) -> None:
+    database = Database(where)
     await database.open()
     await database.close()
-    engine = create_engine(f"sqlite:///{tmp_path / 't.db'}")
+    engine = create_engine(database.url)
     found = inspect(engine)
     for name, table in SQLModel.metadata.tables.items():
         columns = {column["name"] for column in found.get_columns(name)}

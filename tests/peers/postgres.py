@@ -1,0 +1,116 @@
+"""A PostgreSQL server of our own, with databases that come and go."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, create_engine, text
+
+from store.database import postgresql
+from tests.peers.ports import free_port
+
+USER, PASSWORD = "exchange", "pass%word@1"
+READY_SECONDS = 60
+
+
+def programs() -> Path | None:
+    """The folder of the newest server that is installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return found[-1].parent if found else None
+
+
+class Postgres:
+    """A cluster in a folder of its own. It may be killed and started again."""
+
+    def __init__(self, programs: Path) -> None:
+        self._programs = programs
+        self._folder = Path(tempfile.mkdtemp(prefix="encryptotel-pg-"))
+        self._data = self._folder / "data"
+        self._as = "postgres" if os.geteuid() == 0 else None  # the server refuses to be root
+        if self._as:
+            who = pwd.getpwnam(self._as)
+            os.chown(self._folder, who.pw_uid, who.pw_gid)
+        word = self._folder / "password"
+        word.write_text(PASSWORD)
+        word.chmod(0o644)
+        self.port = free_port()
+        self._run(
+            "initdb", "-D", str(self._data), "-U", USER, "-A", "scram-sha-256", "--no-sync",
+            "--pwfile", str(word), "-E", "UTF8", "--locale", "C.UTF-8",
+        )  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
+        """Begin to serve."""
+        settings = (
+            f"port={self.port}", "listen_addresses=127.0.0.1", "fsync=off",
+            f"unix_socket_directories={self._folder}",
+        )  # fmt: skip
+        options = [word for setting in settings for word in ("-c", setting)]
+        self._process = subprocess.Popen(
+            [str(self._programs / "postgres"), "-D", str(self._data), *options],
+            user=self._as, cwd=self._folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        wait = ("-d", "postgres", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER)
+        until = time.monotonic() + READY_SECONDS
+        while self._ask("pg_isready", *wait).returncode:
+            assert time.monotonic() < until, "the server does not come up"
+            assert self._process.poll() is None, "the server ended"
+
+    def kill(self) -> None:
+        """End the server as `kill -9` does: with all that serves its clients."""
+        leader = self._process.pid
+        children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
+        for pid in (leader, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+    @contextmanager
+    def database(self) -> Iterator[URL]:
+        """An empty database, dropped afterwards."""
+        name = f"t{secrets.token_hex(6)}"
+        self._say(f"CREATE DATABASE {name}")
+        try:
+            yield postgresql(self.address(name), PASSWORD)
+        finally:
+            self._say(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def address(self, name: str) -> str:
+        """As somebody writes it in a configuration."""
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
+
+    def stop(self) -> None:
+        """End it and forget all."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _say(self, statement: str) -> None:
+        engine = create_engine(postgresql(self.address("postgres"), PASSWORD))
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(statement))
+        engine.dispose()
+
+    def _run(self, program: str, *words: str) -> None:
+        done = self._ask(program, *words)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    def _ask(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self._programs / program), *words],
+            user=self._as, cwd=self._folder, check=False, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=120,
+        )  # fmt: skip
