@@ -56,6 +56,10 @@ DATA = Path("data")
 T = TypeVar("T")
 
 
+class NoConfig(UserError):
+    """There is no configuration where one was looked for."""
+
+
 def main() -> None:
     """The `encryptotel` command."""
     try:
@@ -245,8 +249,8 @@ def calls(
     """The latest calls, newest first."""
     from encryptotel.reports import call_table, calls_json
 
-    loaded = _config(config, data)
-    found = _run(_with_database(loaded, data, lambda database: calls_json(database, limit)))
+    where = _where(config, data)
+    found = _run(_with_database(where, data, lambda database: calls_json(database, limit)))
     _show({"calls": found}, as_json, lambda: call_table(found))
 
 
@@ -261,8 +265,8 @@ def trace(
     """A call's SIP messages as a ladder."""
     from encryptotel.reports import trace_of_call, trace_text
 
-    loaded = _config(config, data)
-    found = _run(_with_database(loaded, data, lambda database: trace_of_call(database, data, call)))
+    where = _where(config, data)
+    found = _run(_with_database(where, data, lambda database: trace_of_call(database, data, call)))
     if found is None:
         raise UserError(f"there is no call {call}; `encryptotel calls` lists them")
     _show(found, as_json, lambda: trace_text(found, full=full))
@@ -370,7 +374,11 @@ def device_list(
     rows = _edit(loaded, data, lambda directory: _now(directory.devices(extension)), tell=False)
     running = bool(_addresses(data))
     found = _run(
-        _with_database(loaded, data, lambda database: devices_json(database, rows, running))
+        _with_database(
+            loaded.database.where(data),
+            data,
+            lambda database: devices_json(database, rows, running),
+        )
     )
     _show({"devices": found}, as_json, lambda: device_lines(found))
 
@@ -710,8 +718,19 @@ def _config_file(config: Path | None, data: Path) -> Path:
         with contextlib.suppress(NotRunning):
             file = Path(_ask(data, {"do": "status"})["config"] or file)
     if not file.exists():
-        raise UserError(f"{file} does not exist; `encryptotel init` writes one, or use --config")
+        raise NoConfig(f"{file} does not exist; `encryptotel init` writes one, or use --config")
     return file
+
+
+def _where(config: Path | None, data: Path) -> Any:
+    """The database of the configuration; without one, the file in the data folder."""
+    from encryptotel.config import Config
+
+    try:
+        loaded = _config(config, data)
+    except NoConfig:
+        loaded = Config()
+    return loaded.database.where(data)
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -752,11 +771,11 @@ def _addresses(data: Path) -> dict[str, str]:
 
 
 async def _with_database(
-    config: Any, data: Path, work: Callable[[Any], Coroutine[Any, Any, T]]
+    where: Any, data: Path, work: Callable[[Any], Coroutine[Any, Any, T]]
 ) -> T:
     from store.database import Database
 
-    database = Database(config.database.where(data))
+    database = Database(where)
     if database.path is not None and not database.path.exists():
         raise UserError(f"{data} has no database yet; `encryptotel run --data {data}` makes one")
     await database.open()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, create_engine, event, make_url, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -61,6 +62,8 @@ class Database:
         )
         if self.path is not None:
             event.listen(self._engine.sync_engine, "connect", _prepare)
+        else:
+            event.listen(self._engine.sync_engine, "handle_error", _keep_to_itself)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         self._writing = asyncio.Lock()
         self._together: list[tuple[Work[Any], asyncio.Future[Any]]] = []
@@ -140,6 +143,15 @@ def _prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _keep_to_itself(context: ExceptionContext) -> None:
+    """A server tells the row that it refuses, with what people wrote in it; errors are logged."""
+    said = getattr(getattr(context.original_exception, "diag", None), "message_primary", None)
+    if said:
+        context.original_exception.args = (said,)
+        if context.sqlalchemy_exception is not None:
+            context.sqlalchemy_exception.args = (said,)
 
 
 _VERSION = "SELECT version_num FROM alembic_version"
