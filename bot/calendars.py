@@ -32,7 +32,7 @@ _LEAVE = re.compile(
 )
 _LEAD = r"(?P<count>\d{1,4}|an?|half an|one|two|ten|fifteen|thirty) (?P<unit>min(?:ute)?s?|hours?|days?)"
 _BEFORE = re.compile(
-    rf"(?:please )?(?P<how>call|ring|phone|remind|text|message|tell|notify|alert) me (?P<phone>by phone |by call )?{_LEAD} before (?:all|every|each|any|my)(?: of)?(?: my)? (?:meetings?|events?|appointments?|calls?|things?|conferences?)(?: (?:with|about|called|on|for) (?P<words>.{{1,60}}))?",
+    rf"(?:please )?(?P<how>call|ring|phone|remind|text|message|tell|notify|alert) me (?P<phone>by phone |by call )?{_LEAD} before (?:all|every|each|any|my)(?: of)?(?: my)? (?:meetings?|events?|appointments?|calls?|things?|conferences?)(?: (?:in|on|of) (?:my |the )?(?P<calendar>.{{1,60}}?) calendar)?(?: (?:with|about|called|on|for) (?P<words>.{{1,60}}?))?",
     re.I,
 )
 _NO_MORE = re.compile(
@@ -71,7 +71,8 @@ async def about_calendars(
     if found := _BEFORE.fullmatch(words):
         phone = found["how"].lower() in ("call", "ring", "phone") or bool(found["phone"])
         by = "call" if phone else "message"
-        return await _ring(operator, person, _minutes(found), by, found["words"] or "")
+        lead, words = _minutes(found), found["words"] or ""
+        return await _ring(operator, person, lead, by, words, found["calendar"] or "")
     if _NO_MORE.fullmatch(words):
         await operator.calendars.ring(person, "", (), "message")
         return Reply(text="I remind you of nothing in your calendars but what they say themselves.")
@@ -88,7 +89,7 @@ async def follow(operator: Operator, person: Person, command: CalendarCommand) -
     if command.url:
         reply = _followed(await operator.calendars.follow(person, command.url))
     if command.lead is not None:
-        return await _ring(operator, person, command.lead, "call", "")
+        return await _ring(operator, person, command.lead, "call")
     return reply or Reply(text=HOW)
 
 
@@ -116,19 +117,31 @@ async def listed(operator: Operator, person: Person) -> Reply:
 
 async def left(operator: Operator, person: Person, name: str) -> Reply:
     """Follow a calendar no more, by its name or because it is the only one."""
-    found = await operator.calendars.of(person)
-    fitting = [one for one in found if name.casefold() in one.name.casefold()]
-    if len(fitting) != 1:
+    one = await _named(operator, person, name)
+    if one is None:
         return await listed(operator, person)
-    return Reply(text=f"I follow {await operator.calendars.leave(person, fitting[0].id)} no more.")
+    return Reply(text=f"I follow {await operator.calendars.leave(person, one.id)} no more.")
 
 
 # ── parts ───────────────────────────────────────────────────────────────────────────────────
-async def _ring(operator: Operator, person: Person, lead: int, by: str, words: str) -> Reply:
-    await operator.calendars.ring(person, "", (lead,), by, words)
+async def _named(operator: Operator, person: Person, name: str) -> Calendar | None:
+    """The one calendar with these words in its name, if there is just one."""
+    found = await operator.calendars.of(person)
+    fitting = [one for one in found if name.casefold() in one.name.casefold()]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+async def _ring(
+    operator: Operator, person: Person, lead: int, by: str, words: str = "", calendar: str = ""
+) -> Reply:
+    one = await _named(operator, person, calendar) if calendar else None
+    if calendar and one is None:
+        return await listed(operator, person)
+    await operator.calendars.ring(person, one.id if one else "", (lead,), by, words)
     how = "call" if by == "call" else "remind"
     of = f" with “{words}” in it" if words else ""
-    return Reply(text=f"I shall {how} you {minutes(lead)} before everything in your calendars{of}.")
+    where = f"your calendar {one.name}" if one else "your calendars"
+    return Reply(text=f"I shall {how} you {minutes(lead)} before everything in {where}{of}.")
 
 
 async def _put(operator: Operator, person: Person, what: str, understand: Understand) -> Reply:

@@ -7,15 +7,18 @@ import asyncio
 import re
 import sqlite3
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bench.report import Row, quantile
 from bench.rows import Options
 
 STORED, AT_ONCE = 100_000, 500
 EVENTS = 20_000
+BEGIN = datetime(2026, 11, 29, tzinfo=UTC)
 
 
 def measure(options: Options) -> list[Row]:
@@ -37,7 +40,9 @@ def measure(options: Options) -> list[Row]:
     calendar.detail = f"{found} things within five weeks; read again {again:.2f} s"
     room = Row("calendar-memory", f"memory of the process that reads {EVENTS} events", "MB")
     room.against(memory, 200.0)
-    return [query, lateness, calendar, room]
+    with TemporaryDirectory() as place:
+        account = asyncio.run(_account(Path(place)))
+    return [query, lateness, calendar, room, *account]
 
 
 async def _reminders(folder: Path, stored: int) -> tuple[list[float], list[float]]:
@@ -99,26 +104,77 @@ async def _reminders(folder: Path, stored: int) -> tuple[list[float], list[float
     return took, late
 
 
+async def _account(folder: Path) -> list[Row]:
+    """The same events in an account on Radicale, which has read them once before."""
+    from encryptotel.calendars.entries import Job, Source  # noqa: PLC0415
+    from encryptotel.calendars.syncing import do_job  # noqa: PLC0415
+    from encryptotel.worker import end_now, new_worker  # noqa: PLC0415
+    from tests.peers.radicale import PASSWORD, USER, radicale  # noqa: PLC0415
+
+    async with radicale(folder) as server:
+        await server.fill("big", _events().replace(";TZID=Europe/Berlin", ""))
+        began = time.perf_counter()
+        await server.names()
+        server_alone = time.perf_counter() - began
+        job = Job(
+            kind="dav", etag="", modified="", content=b"", anew=True,
+            source=Source(url=server.url, user=USER, password=PASSWORD, private=True),
+            begin=BEGIN - timedelta(days=1), end=BEGIN + timedelta(days=35), zone="Europe/Berlin",
+        )  # fmt: skip
+        pool, loop = new_worker(), asyncio.get_running_loop()
+        times, found = [], []
+        for change in (None, None, ("one", "LOCATION:Here\n")):
+            if change is not None:
+                await server.put("big", change[0], _event(EVENTS // 2, change[1], "x"))
+            began = time.perf_counter()
+            done = await loop.run_in_executor(pool, do_job, job)
+            times.append(time.perf_counter() - began)
+            found.append(done)
+            job = replace(job, content=done.content or job.content, anew=False)
+        most = await loop.run_in_executor(pool, _most)
+        end_now(pool)
+    first = Row("calendar-dav", f"account of {EVENTS} events on Radicale synced", "s")
+    first.against(times[0], 20.0)
+    first.detail = (
+        f"{len(found[0].entries or ())} things; again {times[1]:.1f} s, after one change "
+        f"{times[2]:.1f} s; Radicale takes {server_alone:.1f} s to name its calendars"
+    )
+    room = Row("calendar-dav-memory", "memory of the process that does it", "MB")
+    room.against(most, 200.0)
+    return [first, room]
+
+
+def _most() -> float:
+    """The most memory of this process so far, in MB."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def _event(number: int, more: str = "", uid: str = "") -> str:
+    at = BEGIN + timedelta(hours=number - EVENTS / 2)
+    often = "RRULE:FREQ=WEEKLY;BYDAY=MO,WE\n" if number % 50 == 0 else ""
+    return (
+        f"BEGIN:VEVENT\nUID:{number}{uid}@bench\nDTSTAMP:20260101T000000Z\n"
+        f"DTSTART;TZID=Europe/Berlin:{at:%Y%m%dT%H%M%S}\nDURATION:PT1H\n"
+        f"SUMMARY:Meeting {number}\nDESCRIPTION:What we talk about\n{often}{more}END:VEVENT\n"
+    )
+
+
+def _events() -> str:
+    return "".join(_event(number) for number in range(EVENTS))
+
+
 def _calendar() -> tuple[float, float, float, int]:
     """Seconds of the first read and of one more, MB at the most, and how much was found."""
     from encryptotel.calendars.reading import read  # noqa: PLC0415
 
-    begin = datetime(2026, 11, 29, tzinfo=UTC)
-    events = []
-    for number in range(EVENTS):
-        at = begin + timedelta(hours=number - EVENTS / 2)
-        often = "RRULE:FREQ=WEEKLY;BYDAY=MO,WE\r\n" if number % 50 == 0 else ""
-        events.append(
-            f"BEGIN:VEVENT\r\nUID:{number}@bench\r\nDTSTAMP:20260101T000000Z\r\n"
-            f"DTSTART;TZID=Europe/Berlin:{at:%Y%m%dT%H%M%S}\r\nDURATION:PT1H\r\n"
-            f"SUMMARY:Meeting {number}\r\nDESCRIPTION:What we talk about\r\n{often}END:VEVENT\r\n"
-        )
-    content = f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\n{''.join(events)}END:VCALENDAR\r\n".encode()
+    content = f"BEGIN:VCALENDAR\nVERSION:2.0\n{_events()}END:VCALENDAR\n".replace(
+        "\n", "\r\n"
+    ).encode()
     times = []
     for _ in range(2):
         began = time.process_time()
-        found = len(read(content, begin, begin + timedelta(days=35), "Europe/Berlin").entries)
+        found = len(read(content, BEGIN, BEGIN + timedelta(days=35), "Europe/Berlin").entries)
         times.append(time.process_time() - began)
-    most = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    assert most is not None
-    return times[0], times[1], int(most[1]) / 1024, found
+    return times[0], times[1], _most(), found

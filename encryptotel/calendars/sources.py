@@ -21,6 +21,8 @@ import httpx
 from encryptotel.calendars.entries import MAX_BYTES, MAX_URL, CalendarError, Source, SourceError
 
 TIMEOUT = httpx.Timeout(20.0, connect=10.0)
+THINKS = httpx.Timeout(60.0, connect=10.0)
+"For an account: a server with twenty thousand events thinks before it answers."
 MAX_REDIRECTS = 5
 MAX_ADDRESSES = 4
 AGENT = "EncryptoTel"
@@ -40,7 +42,12 @@ class Fetched:
 def connected(source: Source) -> Iterator[httpx.Client]:
     """A client for one source. Raises `SourceError` for whatever fails within."""
     context = ssl.create_default_context(cafile=source.ca_file or None)
-    with _said(), httpx.Client(timeout=TIMEOUT, verify=context, follow_redirects=False) as client:
+    with (
+        _said(),
+        httpx.Client(
+            timeout=THINKS if source.user else TIMEOUT, verify=context, follow_redirects=False
+        ) as client,
+    ):
         yield client
 
 

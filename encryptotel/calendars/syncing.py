@@ -44,6 +44,9 @@ AGAIN = timedelta(hours=12)
 "After that it is written out anew, though it did not change."
 WITHIN = 90.0
 "Seconds to fetch and read one."
+SLOW = 3.0
+"Seconds after which a person is told that it takes a while."
+READING = "I am reading your calendar; that may take a minute."
 LOOK = 20.0
 "Seconds between looks for a calendar whose time it is."
 MAX_CALENDARS = 20
@@ -192,10 +195,14 @@ class Calendars:
         """Look at a new calendar, and keep it if that works."""
         if len(await self._rows(person.extension)) >= MAX_CALENDARS:
             raise OperatorError("calendar.many", f"{MAX_CALENDARS} calendars are the most")
+        loop = asyncio.get_running_loop()
+        patience = loop.call_later(SLOW, self._followers.announce, row.extension, READING)
         try:
             done = await self._ask(row, person)
         except CalendarError as error:
             raise OperatorError("calendar.failed", str(error)) from error
+        finally:
+            patience.cancel()
         row.name = (done.name or _host(row))[:80]
         row.content, row.etag, row.modified = done.content, done.etag, done.modified
         row.checked = row.expanded = self._now()
@@ -252,7 +259,7 @@ class Calendars:
             pool, loop = self._pool, asyncio.get_running_loop()
             try:
                 async with asyncio.timeout(WITHIN):
-                    return await loop.run_in_executor(pool, _do, job)
+                    return await loop.run_in_executor(pool, do_job, job)
             except (BrokenProcessPool, TimeoutError) as error:
                 self._pool = new_worker()
                 end_now(pool)
@@ -359,7 +366,8 @@ def _host(row: CalendarRow) -> str:
 
 
 # ── in the process, which alone loads what reads calendars ──────────────────────────────────
-def _do(job: Job) -> Done:
+def do_job(job: Job) -> Done:
+    """Fetch and read one. Raises `CalendarError`."""
     from encryptotel.calendars.work import do  # noqa: PLC0415
 
     return do(job)

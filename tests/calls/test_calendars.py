@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from bot.heard import CalendarFile
@@ -75,12 +76,37 @@ async def test_a_feed_rings_before_what_is_on(tmp_path: Path) -> None:
         await chat.sees("Reminder, in 15 minutes: Dentist.")
         listed = await chat.says("my calendars")
         assert "1. Work, message 15 minutes before everything, looked at today at" in listed.text
+        one = await chat.says("call me 2 hours before every meeting in my work calendar with Bob")
+        assert (
+            one.text
+            == "I shall call you 2 hours before everything in your calendar Work with “Bob” in it."
+        )
+        none = await chat.says("call me 2 hours before every meeting in my choir calendar")
+        assert none.text.startswith(
+            "Your calendars:\n  1. Work, call 2 hours before everything with “Bob”"
+        )
         later = await chat.says("what's on tomorrow?")
         assert "Holiday." in later.text
         assert "Dentist." in (await chat.says("what's on today?")).text + later.text  # by midnight
         left = await chat.says(followed.buttons[0].says)
         assert left.text == "I follow Work no more."
         assert (await chat.says("what's on tomorrow?")).text == "Tomorrow nothing is planned."
+
+
+async def test_a_server_that_thinks_is_not_waited_for_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encryptotel.calendars.syncing.SLOW", 0.1)
+    async with open_office(tmp_path, **PRIVATE) as office:
+        chat = Told(office)
+
+        async def thinks(_: web.Request) -> web.Response:
+            await chat.sees("I am reading your calendar; that may take a minute.")
+            return web.Response(body=file(tomorrow("Holiday")))
+
+        async with server(thinks) as url:
+            followed = await chat.says("…", Calendar(url=url))
+        assert followed.text.startswith("I follow your calendar Work: 1 thing in")
 
 
 async def test_what_moves_or_goes_rings_anew_or_not_at_all(tmp_path: Path) -> None:

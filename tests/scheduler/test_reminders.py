@@ -303,3 +303,30 @@ async def a_year(where: Path | URL, rules: int, restarts: int) -> None:
                 query = text("EXPLAIN QUERY PLAN SELECT * FROM reminder WHERE due <= 1")
                 plan = (await session.execute(query)).all()
             assert "ix_reminder_due" in str(plan)
+
+
+async def test_a_clock_that_jumps_is_noticed(
+    where: Path | URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alarm is set for an hour from now when somebody puts the host's clock on."""
+    monkeypatch.setattr("scheduler.alarm.LOOK_EVERY", 0.05)
+    rang = asyncio.Event()
+
+    async def ring(row: RingRow) -> Result:
+        rang.set()
+        return Result(state="done")
+
+    async with opened(where) as (database, clock):
+        alarm = Alarm(database, "one")
+        reminders = Reminders(database, alarm, ring, clock)
+        clock.at = datetime.now(UTC)
+        await reminders.start()
+        await reminders.add(row("a", clock.at + timedelta(hours=1)))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await rang.wait()
+        clock.passes(hours=2)
+        async with asyncio.timeout(10):
+            await rang.wait()
+        await alarm.stop()
+        await reminders.stop()
