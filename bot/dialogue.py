@@ -20,6 +20,7 @@ from bot.heard import CalendarFile, ContactFile, Heard, Place, SharedContact, Vo
 from bot.in_call import InCall
 from bot.in_room import in_room
 from bot.moments import moment
+from bot.money import about_money, money
 from bot.news import News
 from bot.numbers import about_numbers
 from bot.past import deleted, past_calls, recordings, voice_messages
@@ -199,6 +200,8 @@ class Dialogue:
             return [about]
         if reminding := await about_reminders(self._operator, self.person, text):
             return [reminding]
+        if paid := await about_money(self._operator, self.person, text):
+            return [paid]
         if deleting := await deleted(self._operator, self.person, text):
             return [deleting]
         if wished := await about_calls(self._operator, self.person, text):
@@ -330,6 +333,8 @@ class Dialogue:
                     return [await dropped(self._operator, self.person, command.which or "")]
                 case commands.EditReminder():
                     return [await edited(self._operator, self.person, command)]
+                case commands.Balance() | commands.Tariff():
+                    return [money(self._operator, self.person, command)]
                 case commands.Calendar():
                     return [await follow(self._operator, self.person, command)]
                 case commands.Remind():

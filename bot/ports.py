@@ -584,6 +584,31 @@ class Relays(Protocol):
         """All that a person may see."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AccountLine:
+    """Something that somebody paid or got: a sum with its unit, and what for."""
+
+    at: datetime
+    amount: str
+    what: str
+
+
+class Accounts(Protocol):
+    """Money. Raises `OperatorError`."""
+
+    def balance(self, person: Person) -> str:
+        """What somebody has, for people."""
+
+    async def lines(self, person: Person) -> Sequence[AccountLine]:
+        """The latest of somebody's account, newest first."""
+
+    def price(self, person: Person, party: Party) -> str:
+        """What calling somebody costs, for people."""
+
+    def prices(self, person: Person, place: str) -> str:
+        """What calling somewhere costs, for people; empty when no such place is known."""
+
+
 class Operator(Protocol):
     """One method a command: may they, do it, answer. Raises `OperatorError`."""
 
@@ -606,6 +631,10 @@ class Operator(Protocol):
     @property
     def calendars(self) -> Calendars:
         """What concerns calendars elsewhere."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """What concerns money."""
 
     async def call(self, person: Person, command: Call) -> Placed:
         """Call somebody and call the person back."""

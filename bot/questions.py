@@ -32,8 +32,6 @@ _QUESTIONS = {
     "tracking_number.line": "On which line?",
 }
 _NAMES = {
-    "balance": "your balance",
-    "tariff": "tariffs",
     "top_up": "topping up",
     "send_money": "sending money",
     "scenario": "scenarios",

@@ -30,7 +30,7 @@ from encryptotel.alerts import Alerts, failed_handshake, guessed_pins, wrong_pas
 from encryptotel.answerphone import LISTEN, AnswerphoneByPhone
 from encryptotel.broadcasts import Broadcasts
 from encryptotel.certificates import Certificates
-from encryptotel.config import Config, load
+from encryptotel.config import Config, MoneySection, load
 from encryptotel.contacts import Contacts
 from encryptotel.control import Control
 from encryptotel.demo import carrier
@@ -50,6 +50,7 @@ from encryptotel.language import Language
 from encryptotel.lessons import Lessons
 from encryptotel.listening import heard
 from encryptotel.mailbox import Mailbox
+from encryptotel.metering import Metering
 from encryptotel.operator import Operator
 from encryptotel.people import OWNER, PeopleOfExchange
 from encryptotel.phones import Phones, Site
@@ -97,6 +98,9 @@ from store.database import Database
 from store.journal import calls_of, forget_calls, live_bindings, trunk_calls
 from store.shelf import Shelf
 from store.tables import CallRow
+from wallet.charging import Charging
+from wallet.rates import DeckError, RateDeck
+from wallet.rates import load as load_rates
 
 if TYPE_CHECKING:
     from web.server import Server
@@ -146,6 +150,8 @@ class App:
     certificates: Certificates
     phones: Phones
     web: Server | None = None
+    metering: Metering | None = None
+    "Where outside calls are paid for."
 
     def __init__(self, config: Config, data: Path, config_file: Path | None = None) -> None:
         self.config = config
@@ -244,9 +250,10 @@ class App:
         self.certificates = self._chosen(self.certificates, config)
         self._tls = await asyncio.to_thread(self.certificates.server_context)
         await self._control.start()  # nobody else serves here: what was left is ours to settle
+        alive = self._heartbeat.last()
         self.journal = Journal(
             self.database,
-            alive=self._heartbeat.last(),
+            alive=alive,
             tell=self.tell_owner,
             keep_traces=timedelta(days=config.log.traces_days),
         )
@@ -254,6 +261,8 @@ class App:
         await self.directory.load()
         await self.contacts.load()
         await self._load_wishes()
+        if config.money.rates:
+            self.metering = await self._meter(alive)
         self.gatekeeper = Gatekeeper(
             config.limits,
             config.calls.max_duration,
@@ -262,6 +271,7 @@ class App:
             ask=partial(self.tell_owner, question=True),
             timezone=config.owner.timezone,
             inside_only=self.wishes.is_guest,
+            metering=self.metering,
         )
         self.gatekeeper.remember(await self._past_calls())
         self.exchange = Exchange(
@@ -303,6 +313,7 @@ class App:
             forget_calls=self._forget_calls_of,
             config=config,
             folder=self.config_file.parent if self.config_file else self.data,
+            metering=self.metering,
             alarm=self.alarm,
         )
         await asyncio.to_thread(resampled, hold_music(), WIDE_RATE)  # 30 ms, once
@@ -414,6 +425,8 @@ class App:
         if self.carrier is not None:
             await self.carrier.stop()
         await self._control.stop()
+        if self.metering is not None:
+            await self.metering.charging.close()
         await self.journal.close()
         await self.database.close()
         await self.lessons.close()
@@ -433,6 +446,7 @@ class App:
                 wanted = await asyncio.to_thread(load, self.config_file, whole=True)
             config, later = blended(self.config, wanted)
             shown = await asyncio.to_thread(self._certificates_for, config)
+            deck = await asyncio.to_thread(self._deck, config.money) if self.metering else None
             before = self.directory.accounts()
             await self.directory.load(config)
             shown.load_into(self._tls)  # tried a moment ago; the last thing that can fail
@@ -440,6 +454,9 @@ class App:
             self.rooms.load(config)
             self.phones.site = await self._site()
             self.gatekeeper.reconfigure(config.limits, config.calls.max_duration)
+            if self.metering is not None and deck is not None:
+                self.metering.reconfigure(config.money, deck)
+                await self.metering.charging.reload()
             self.exchange.reconfigure(_settings(config, self.exchange.settings.advertise))
             for account, reason in locked_out(before, self.directory.accounts()):
                 self.exchange.registrar.drop(
@@ -454,6 +471,22 @@ class App:
             for option in later:
                 log.warning("%s has changed; it is taken up at the next start", option)
             return later
+
+    async def _meter(self, alive: datetime | None) -> Metering:
+        """What runs with calls that cost money. Raises `UserError` for a deck that is wrong."""
+        money = self.config.money
+        deck = await asyncio.to_thread(self._deck, money)
+        charging = Charging(self.database, deck, money.asset)
+        metering = Metering(charging, money, lambda: self.exchange.calls, self.followers.announce)
+        await charging.open(alive)
+        return metering
+
+    def _deck(self, money: MoneySection) -> RateDeck:
+        folder = self.config_file.parent if self.config_file is not None else self.data
+        try:
+            return load_rates(folder / money.rates)
+        except DeckError as error:
+            raise StartError(f"[money] rates: {error}; see `encryptotel rates check`") from error
 
     def tell_owner(self, text: str, *, question: bool = False) -> None:
         """One sentence to the owner, wherever they listen, that is about no call; a question is
@@ -734,6 +767,8 @@ class App:
     def _take(self, event: Event) -> None:
         """Every event of the exchange: to the journal, to people, and to the log."""
         self.journal.take(event)
+        if self.metering is not None:
+            self.metering.take(event)
         self.followers.take(event)
         self.presence.take(event)
         self.subscriptions.event(event)

@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 extensions = typer.Typer(help="Phones and scripts of the exchange.", no_args_is_help=True)
 trunks = typer.Typer(help="Lines to the telephone network.", no_args_is_help=True)
+ledgers = typer.Typer(help="The books: who has and paid what.", no_args_is_help=True)
+rates = typer.Typer(help="What calls cost (docs/money.md).", no_args_is_help=True)
 routes = typer.Typer(
     help="Where calls go: `--from X --to Y` explains a call, `add` routes an incoming number.",
     no_args_is_help=True,
@@ -40,6 +42,8 @@ app.add_typer(extensions, name="extension")
 app.add_typer(menus, name="ivr")
 app.add_typer(devices, name="device")
 app.add_typer(recordings, name="recording")
+app.add_typer(ledgers, name="ledger")
+app.add_typer(rates, name="rates")
 app.add_typer(trunks, name="trunk")
 app.add_typer(routes, name="route")
 
@@ -270,6 +274,91 @@ def trace(
     if found is None:
         raise UserError(f"there is no call {call}; `encryptotel calls` lists them")
     _show(found, as_json, lambda: trace_text(found, full=full))
+
+
+# ── money ───────────────────────────────────────────────────────────────────────────────────
+@app.command()
+def accounts(
+    config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
+) -> None:
+    """What everybody has, and what came in."""
+    from wallet.ledger import balances
+
+    where = _where(config, data)
+    found = _run(_with_database(where, data, balances))
+    unit = _unit(config, data)
+    rows = [
+        {"account": account, "asset": asset, "amount": unit.figures(n) if asset == unit.id else n}
+        for (account, asset), n in found.items()
+    ]
+    text = [f"{row['account']:24} {row['amount']:>16} {row['asset']}" for row in rows]
+    _show({"accounts": rows}, as_json, lambda: "\n".join(text) or "nobody has anything yet")
+
+
+@app.command()
+def credit(
+    extension: str,
+    amount: Annotated[str, typer.Argument(help="Such as 10, or -- -2.50 to take it back.")],
+    note: Annotated[str, typer.Option(help="What for; the person sees it.")] = "credit",
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+) -> None:
+    """Give somebody credit for calls, or take some back."""
+    from encryptotel.accounts import give
+    from wallet.ledger import LedgerError
+    from wallet.money import MoneyError
+
+    loaded = _config(config, data)
+    unit = loaded.money.asset
+
+    async def work(directory: Any) -> int:
+        await _found(directory.extension(extension), extension)
+        return await give(directory.database, unit, extension, unit.parse(amount), note)
+
+    try:
+        has = _edit(loaded, data, work)
+    except (MoneyError, LedgerError) as error:
+        raise UserError(f"{error}; nothing was changed") from error
+    print(f"{extension} has {unit.text(has)} now.")
+
+
+@ledgers.command("verify")
+def ledger_verify(config: ConfigOption = None, data: DataOption = DATA) -> None:
+    """Add everything up anew, and prove that every account is right."""
+    from wallet.ledger import verify
+
+    proof = _run(_with_database(_where(config, data), data, verify))
+    for fault in proof.faults:
+        print(f"✗ {fault}")
+    if proof.faults:
+        raise typer.Exit(1)
+    print(f"✓ {proof.entries} entries, {proof.accounts} accounts: everything adds up")
+
+
+@ledgers.command("export")
+def ledger_export(config: ConfigOption = None, data: DataOption = DATA) -> None:
+    """All entries as CSV, oldest first; sums in the smallest unit."""
+    from wallet.ledger import export
+
+    async def work(database: Any) -> None:
+        async for piece in export(database):
+            _print_whole(piece.removesuffix("\n"))
+
+    _run(_with_database(_where(config, data), data, work))
+
+
+@rates.command("check")
+def rates_check(file: Path) -> None:
+    """Whether a rate deck can be used; all that is wrong with it."""
+    from wallet.rates import DeckError, load
+
+    try:
+        deck = load(file)
+    except DeckError as error:
+        for problem in error.problems:
+            print(f"✗ {problem}")
+        raise typer.Exit(1) from None
+    print(f"✓ {len(deck)} rates")
 
 
 # ── the directory ───────────────────────────────────────────────────────────────────────────
@@ -720,6 +809,16 @@ def _config_file(config: Path | None, data: Path) -> Path:
     if not file.exists():
         raise NoConfig(f"{file} does not exist; `encryptotel init` writes one, or use --config")
     return file
+
+
+def _unit(config: Path | None, data: Path) -> Any:
+    """What accounts are kept in."""
+    from encryptotel.config import Config
+
+    try:
+        return _config(config, data).money.asset
+    except NoConfig:
+        return Config().money.asset
 
 
 def _where(config: Path | None, data: Path) -> Any:

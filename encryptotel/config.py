@@ -38,6 +38,7 @@ from pbx.nat import MAX_NETWORKS, STUN_PORT, split_host_port
 from pbx.sip.locate import is_address, parse_nameserver
 from pbx.sip.message import ParseError
 from store.database import postgresql
+from wallet.money import Asset
 
 MAX_CONFIG = 1_048_576
 UNMISTAKABLE = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -218,6 +219,27 @@ class CalendarsSection(Section):
     every: int = Field(15, ge=1, le=1440)
     private: bool = False
     ca_file: str = ""
+
+
+class MoneySection(Section):
+    """What outside calls cost the people of the exchange; nothing without a rate deck. `free` are
+    extensions that nobody charges."""
+
+    rates: str = ""
+    unit: str = Field("EUR", pattern=r"^[A-Za-z]{1,10}$")
+    decimals: int = Field(2, ge=0, le=6)
+    free: tuple[Number, ...] = ("101",)
+    low: str = "1"
+
+    @model_validator(mode="after")
+    def _is_sum(self) -> MoneySection:
+        self.asset.parse(self.low)
+        return self
+
+    @property
+    def asset(self) -> Asset:
+        """What accounts are kept in."""
+        return Asset(id=self.unit, name=self.unit, decimals=self.decimals)
 
 
 class SmsSection(Section):
@@ -450,6 +472,7 @@ class Config(BaseSettings):
     xmpp: XmppSection = XmppSection()
     reminders: RemindersSection = RemindersSection()
     calendars: CalendarsSection = CalendarsSection()
+    money: MoneySection = MoneySection()
     sms: SmsSection = SmsSection()
     recording: RecordingSection = RecordingSection()
     limits: LimitsSection = LimitsSection()

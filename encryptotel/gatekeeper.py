@@ -7,6 +7,7 @@ held or locked is not kept over a restart: what caused it is still unusual then 
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from encryptotel.config import LimitsSection
+from encryptotel.metering import Metering
 from encryptotel.suspicion import Habits, Held
 from pbx.calls.numbers import is_premium, region_of, region_of_zone, spoken
 from pbx.ports import CallRefused, Extension, Permit, Trunk
@@ -50,6 +52,7 @@ class Gatekeeper:
         ask: Callable[[str], None] = lambda question: None,
         timezone: str = "UTC",
         inside_only: Callable[[str], bool] = lambda user: False,
+        metering: Metering | None = None,
     ) -> None:
         self._limits = limits
         self._max_duration = max_duration
@@ -59,6 +62,7 @@ class Gatekeeper:
         self._ask = ask
         self._timezone = ZoneInfo(timezone)
         self._inside_only = inside_only
+        self._metering = metering
         self._at_once: dict[str, int] = {}
         self._on_trunk: dict[str, int] = {}
         self._history: dict[str, deque[float]] = {}
@@ -117,12 +121,16 @@ class Gatekeeper:
             )
         if source and limits.ask_owner:
             self._check_usual(user, number, country, source, now)
+        id = secrets.token_hex(6)
+        if self._metering is not None:
+            self._metering.reserve(id, user, number)
         history.append(now)
         self._at_once[user] = self._at_once.get(user, 0) + 1
         self._on_trunk[trunk.name] = self._on_trunk.get(trunk.name, 0) + 1
         caller = trunk.numbers[0] if trunk.numbers else ""
         seconds = min(self._max_duration, left)
         return Permit(
+            id=id,
             user=user,
             trunk=trunk.name,
             number=number,
@@ -162,6 +170,8 @@ class Gatekeeper:
 
     def release(self, permit: Permit) -> None:
         """A counted call is over."""
+        if self._metering is not None:
+            self._metering.release(permit.id)
         self._spend(permit.user, permit.since, self._clock() - permit.since)
         for counts, key in ((self._at_once, permit.user), (self._on_trunk, permit.trunk)):
             left = counts.get(key, 0) - 1

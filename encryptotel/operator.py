@@ -36,6 +36,7 @@ from bot.ports import (
     VoiceMessage,
 )
 from bot.replies import Attachment
+from encryptotel.accounts import Accounts
 from encryptotel.agenda import Agenda
 from encryptotel.broadcasts import Broadcasts
 from encryptotel.calendars.syncing import Calendars
@@ -47,6 +48,7 @@ from encryptotel.habits import Habits
 from encryptotel.handling import NO_KEY, Handling
 from encryptotel.keys import BadKey, recipient_of
 from encryptotel.mailbox import Mailbox
+from encryptotel.metering import Metering
 from encryptotel.parties import Parties, named, party_of
 from encryptotel.people import PeopleOfExchange
 from encryptotel.phones import Phones
@@ -128,6 +130,7 @@ class Operator:
         forget_calls: Callable[[str], Awaitable[None]],
         config: Config,
         folder: Path,
+        metering: Metering | None,
         alarm: Alarm,
     ) -> None:
         self._exchange = exchange
@@ -165,6 +168,7 @@ class Operator:
         self.calendars = Calendars(
             database, config.calendars, folder, people, followers, self.reminding.reminders
         )
+        self.accounts = Accounts(database, metering, self._parties)
         self._recordings = recordings
         self._broadcasts = broadcasts
         self._phones = phones
@@ -208,7 +212,8 @@ class Operator:
         who = named(command.to[0], number)
         down = self._down(number, command.line) or self._down(back, None)
         anyway = f" anyway (the {down} line is down just now)" if down else ""
-        return f"Call {who}{line}, then call {spoken(back)} back{anyway}?"
+        price = self.accounts.quoted(person, number, back)
+        return f"Call {who}{line}, then call {spoken(back)} back{anyway}?{price}"
 
     def _down(self, number: str, line: str | None) -> str:
         """The line that a number would be called over, if it is known to be down."""

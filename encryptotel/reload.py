@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from encryptotel.config import Config
 from pbx.ports import Account
 
-AT_START = ("exchange", "network", "web", "demo", "owner", "menus")
+AT_START = ("exchange", "database", "network", "web", "demo", "owner", "menus")
 "Sections that sockets, dialogs and conversations were made with …"
 LIVE = {"exchange": ("certificate", "certificate_key")}
 "… but for these options of them;"
 ALSO_AT_START = {
     "media": ("rtp_ports", "piper_voice"),
+    "money": ("unit", "decimals"),
     "network": ("nameserver", "public_address", "stun_server", "local_networks"),
 }
 "and single options of other sections."

@@ -46,6 +46,7 @@ class LegStarted:
     direction: str
     trunk: str = ""
     device: str = ""
+    permit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,8 +102,9 @@ class Directory(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Permit:
     """Leave to make one trunk call: no longer than `seconds`, shown as `caller`. `since` is by
-    the gatekeeper's clock."""
+    the gatekeeper's clock; by `id` events tell which side of a call uses it."""
 
+    id: str = ""
     user: str
     trunk: str
     number: str

@@ -158,6 +158,7 @@ class Reach:
         permits.append(permit)
         caller = shown if shown in trunk.numbers else permit.caller
         target = self._exchange.link(trunk).target(number, caller, hidden=hidden)
+        target = replace(target, permit=permit.id)
         if diverted and permit.caller:  # so that a loop beyond us can be seen there (RFC 5806 §3)
             header = {"diversion": f"<sip:{permit.caller}@{self._exchange.settings.domain}>"}
             target = replace(target, headers={**target.headers, **header})

@@ -511,7 +511,14 @@ class Call(LegListener):
 
     # ── legs ────────────────────────────────────────────────────────────────────────────
     def add_leg(
-        self, *, peer: str, direction: str, trunk: str = "", device: str = "", **media: object
+        self,
+        *,
+        peer: str,
+        direction: str,
+        trunk: str = "",
+        device: str = "",
+        permit: str = "",
+        **media: object,
     ) -> Leg:
         """A new leg of this call, not yet dialled."""
         leg = self._new_leg(
@@ -533,6 +540,7 @@ class Call(LegListener):
                 direction=direction,
                 trunk=trunk,
                 device=device,
+                permit=permit,
             )
         )
         return leg
@@ -560,6 +568,7 @@ class Call(LegListener):
                 direction="out",
                 trunk=target.trunk,
                 device=target.device,
+                permit=target.permit,
                 srtp=target.srtp,
             )
             leg.on_early = on_early

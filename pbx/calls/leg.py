@@ -76,6 +76,8 @@ class Target:
     direct: bool = False
     srtp: SrtpPolicy = SrtpPolicy.OFFER
     trunk: str = ""
+    permit: str = ""
+    "Which leave to call is used (`pbx.ports.Permit`)."
     device: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     "Of the INVITE, by their names in lower case."

@@ -8,6 +8,7 @@ from store.tables.directory import (
     TrunkRow,
 )
 from store.tables.journal import CallRow, LegRow, TraceRow, VoicemailRow
+from store.tables.ledger import BalanceRow, ChargeRow, EntryRow, PostingRow
 from store.tables.people import (
     AccountRow,
     ContactRow,
@@ -25,12 +26,15 @@ from store.tables.wishes import ListedRow, RelayRow, RuleRow, WishRow
 
 __all__ = [
     "AccountRow",
+    "BalanceRow",
     "BindingRow",
     "CalendarRow",
     "CallRow",
+    "ChargeRow",
     "ConsentRow",
     "ContactRow",
     "DeviceRow",
+    "EntryRow",
     "ExtensionRow",
     "HabitRow",
     "InboxRow",
@@ -39,6 +43,7 @@ __all__ = [
     "ListedRow",
     "PersonRow",
     "PlanRow",
+    "PostingRow",
     "RecordingRow",
     "RelayRow",
     "ReminderRow",

@@ -1,0 +1,70 @@
+"""Money in the chat: what one has, what calls cost, and what was paid."""
+
+from __future__ import annotations
+
+import re
+
+from bot.moments import moment
+from bot.ports import Operator, OperatorError, Person
+from bot.replies import Button, Reply
+from bot.wishes import party_said
+from nlp.commands import Balance, Tariff
+
+NO_PLANS = "There are no monthly plans here: calls are paid for as they are made."
+ASK = "Ask “what does a call to +49 30 123456 cost?”, or “… to Germany”."
+NOTHING_YET = "Nothing was paid yet."
+_PRICE = re.compile(
+    r"(?:what|how much) (?:does|would|will|do|is|are) (?:an? |the )?(?:calls?|minutes?|calling)(?: (?:to|with))? (?P<a>.{2,60}?)(?: cost(?: me)?)?"
+    r"|how much (?:does|would|will) it cost (?:me )?to (?:call|ring|phone) (?P<b>.{2,60}?)"
+    r"|(?:what (?:is|are)|what's|whats) the (?:prices?|rates?|costs?) (?:of|for) (?:an? )?(?:calls? (?:to )?)?(?P<c>.{2,60}?)"
+    r"|(?:prices?|rates?) (?:for|to) (?:calls to )?(?P<d>.{2,60}?)",
+    re.I,
+)
+_LINES = re.compile(
+    r"(?:show |list )?(?:me )?(?:my )?(?:account(?: statement)?|statement|payments|history of payments|payment history)"
+    r"|what (?:did|have) (?:i|my calls) (?:pay|paid|spend|spent|cost)(?: so far| for)?",
+    re.I,
+)
+
+
+async def about_money(operator: Operator, person: Person, text: str) -> Reply | None:
+    """What set phrases about money do; None for anything else. Raises `OperatorError`."""
+    words = " ".join(text.split()).rstrip(".!?")
+    if _LINES.fullmatch(words):
+        return await _statement(operator, person)
+    if found := _PRICE.fullmatch(words):
+        return price(operator, person, next(filter(None, found.groups())))
+    return None
+
+
+def money(operator: Operator, person: Person, command: Balance | Tariff) -> Reply:
+    """What somebody has; or what calls cost, and plans."""
+    has = operator.accounts.balance(person)
+    if isinstance(command, Balance):
+        statement = Button(label="Statement", says="my account statement")
+        return Reply(text=has, buttons=(statement,), private=True)
+    plans = f"{NO_PLANS} " if command.plan else ""
+    return Reply(text=f"{plans}{has} {ASK}", private=True)
+
+
+def price(operator: Operator, person: Person, said: str) -> Reply:
+    """What calling a number, somebody, or somewhere costs. Raises `OperatorError`."""
+    place = re.sub(r"^(?:to|the) ", "", said, flags=re.I)
+    party = party_said(place)
+    if party.name and (found := operator.accounts.prices(person, place)):
+        return Reply(text=found)
+    try:
+        return Reply(text=operator.accounts.price(person, party))
+    except OperatorError as error:
+        if error.id != "party.unknown_name":
+            raise
+        raise OperatorError(
+            "money.where", f"I have no price for “{place}”; ask for a number, or a country"
+        ) from error
+
+
+async def _statement(operator: Operator, person: Person) -> Reply:
+    lines = await operator.accounts.lines(person)
+    shown = [f"  {moment(one.at, person)}: {one.amount}, {one.what}" for one in lines]
+    said = operator.accounts.balance(person)
+    return Reply(text="\n".join([said, *(shown or [NOTHING_YET])]), private=True)

@@ -1,0 +1,136 @@
+"""What people have and what calls cost them, in words."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from bot.ports import AccountLine, OperatorError, Person
+from encryptotel.metering import Metering
+from encryptotel.parties import Parties, named
+from nlp.commands import Party
+from store.database import Database
+from wallet.ledger import GIVEN, Entry, balance, credit_of, post, statement, transfer
+from wallet.money import Asset
+from wallet.rates import MICRO, Rate
+
+FREE = "Outside calls cost you nothing here."
+INSIDE = "Calls inside the exchange cost nothing."
+MAX_LINES = 20
+MAX_RATES = 5
+
+
+class Accounts:
+    """Implements `bot.ports.Accounts`; without a metering nobody pays for anything."""
+
+    def __init__(self, database: Database, metering: Metering | None, parties: Parties) -> None:
+        self._database, self._metering, self._parties = database, metering, parties
+
+    def balance(self, person: Person) -> str:
+        """What somebody has, in a sentence or two."""
+        metering = self._metering
+        if metering is None or metering.is_free(person.extension):
+            return f"{FREE} {INSIDE}"
+        charging, unit = metering.charging, metering.charging.unit
+        has, free = charging.has(person.extension), charging.free(person.extension)
+        if free == has:
+            return f"You have {unit.text(has)}."
+        return f"You have {unit.text(has)}; {unit.text(has - free)} is set aside for what goes on."
+
+    async def lines(self, person: Person) -> Sequence[AccountLine]:
+        """The latest of somebody's account, newest first."""
+        metering = self._metering
+        if metering is None or metering.is_free(person.extension):
+            raise OperatorError("money.free", FREE)
+        unit = metering.charging.unit
+        found = await statement(self._database, credit_of(person.extension), limit=MAX_LINES)
+        return [
+            AccountLine(at=at, amount=unit.text(amount), what=text or kind)
+            for at, kind, asset, amount, text in found
+            if asset == unit.id
+        ]
+
+    def price(self, person: Person, party: Party) -> str:
+        """What calling somebody costs, and for how long the money lasts. Raises
+        `OperatorError`."""
+        number = self._parties.resolve(party, person)
+        who = named(party, number)
+        if not number.startswith("+"):
+            return f"Calls to {who} cost nothing, like all inside the exchange."
+        metering = self._metering
+        if metering is None or metering.is_free(person.extension):
+            return FREE
+        charging = metering.charging
+        rate = charging.deck.of(number)
+        if rate is None:
+            raise OperatorError(
+                "money.no_price", f"I have no price for calls to {who}, so I cannot place them"
+            )
+        lasts = rate.lasts(charging.free(person.extension), charging.unit.decimals)
+        minutes = "as long as you like" if lasts == float("inf") else f"{int(lasts // 60)} minutes"
+        return f"{_said(rate, charging.unit.name, who)} You can talk {minutes} with what you have."
+
+    def prices(self, person: Person, place: str) -> str:
+        """The rates of somewhere by its name in the deck; empty when there is none such."""
+        metering = self._metering
+        if metering is None or metering.is_free(person.extension):
+            return ""
+        wanted = place.casefold()
+        found = [one for one in metering.charging.deck if wanted in one.name.casefold()]
+        found.sort(key=lambda one: (len(one.name), one.name, one.prefix))
+        names = dict.fromkeys(one.name for one in found)
+        first = [next(one for one in found if one.name == name) for name in names][:MAX_RATES]
+        unit = metering.charging.unit.name
+        more = f"\nand {len(names) - MAX_RATES} places more" if len(names) > MAX_RATES else ""
+        return "\n".join(_said(one, unit, one.name) for one in first) + more
+
+    def quoted(self, person: Person, *numbers: str) -> str:
+        """What the sides of a call cost together, behind a question; empty for nothing."""
+        metering = self._metering
+        if metering is None or metering.is_free(person.extension):
+            return ""
+        rates = [metering.charging.deck.of(n) for n in numbers if n.startswith("+")]
+        known = [rate for rate in rates if rate is not None]
+        if len(known) < len(rates) or not known:
+            return ""  # it will be said why not
+        unit = metering.charging.unit.name
+        price = _decimal(sum(rate.price for rate in known))
+        fee = sum(rate.fee for rate in known)
+        more = f" and {_decimal(fee)} {unit} at the start" if fee else ""
+        return f" It costs {price} {unit} a minute{more}."
+
+
+async def give(database: Database, unit: Asset, extension: str, amount: int, note: str) -> int:
+    """Give somebody credit (or take some, below nothing), as often as it is called; what they have
+    then. Raises `LedgerError`."""
+    moves = transfer(GIVEN, credit_of(extension), unit.id, amount)
+    key, at = f"given:{secrets.token_hex(8)}", datetime.now(UTC)
+    async with database.writing() as session:
+        await post(session, Entry(key=key, kind="given", at=at, moves=moves, text=note))
+        return await balance(session, credit_of(extension), unit.id)
+
+
+def _said(rate: Rate, unit: str, who: str) -> str:
+    """A rate in a sentence."""
+    if rate.price == 0:
+        cost = f"{_decimal(rate.fee)} {unit} each, however long" if rate.fee else "nothing"
+        return f"Calls to {who} cost {cost}."
+    fee = f", and {_decimal(rate.fee)} {unit} for the connection" if rate.fee else ""
+    where = "" if rate.name == who else f" ({rate.name})"
+    return f"Calls to {who}{where} cost {_decimal(rate.price)} {unit} a minute{fee}, {_step(rate)}."
+
+
+def _step(rate: Rate) -> str:
+    if rate.first == rate.step:
+        every = {1: "by the second", 60: "by the minute"}
+        return every.get(rate.step, f"by {rate.step} seconds")
+    return f"the first {rate.first} seconds in any case, then by {rate.step}"
+
+
+def _decimal(micro: int) -> str:
+    """Millionths of the unit as people read them: at least two decimals, no idle zeros."""
+    text = f"{Decimal(micro).scaleb(-MICRO):f}"
+    whole, _, part = text.partition(".")
+    return f"{whole}.{part.rstrip('0').ljust(2, '0')}"

@@ -1,0 +1,220 @@
+"""Calls that cost money, with real phones: what they cost, the warning, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlmodel import select
+
+from bot.ports import OperatorError
+from encryptotel.accounts import give
+from encryptotel.demo.phone import Phone, plays
+from nlp.commands import Balance, Call, Party, Tariff
+from pbx.media.tones import share_of, tone
+from pbx.ports import CallRefused
+from store.tables import ChargeRow
+from tests.calls.test_callback import telephone_network
+from tests.office import BusyPhone, Office, open_office, quiet
+from wallet.ledger import CALLS, balances, verify
+
+DECK = """prefix,name,price,fee,increments
+1,USA,0.60,0,1/1
+1900,USA special,5,1,60/60
+49,Germany,0.0123,0.05,30/6
+44,United Kingdom,0.02,,60/60
+4477,United Kingdom mobile,0.1,,
+"""
+NUMBER = "+12025550143"
+
+
+@asynccontextmanager
+async def paying(folder: Path, cents: int, **more: Any) -> AsyncIterator[Office]:
+    """An office in which outside calls cost a cent a second, and Alice has so many."""
+    (folder / "rates.csv").write_text(DECK)
+    money = {"rates": "rates.csv", "free": (), "low": "0.02"}
+    async with open_office(folder, money=money, **more) as office:
+        if cents:
+            unit = office.app.config.money.asset
+            await give(office.app.database, unit, "101", cents, "a present")
+            await metering(office).charging.reload()
+        yield office
+
+
+def metering(office: Office) -> Any:
+    assert office.app.metering is not None
+    return office.app.metering
+
+
+async def settled(office: Office) -> list[ChargeRow]:
+    """The charges once all is written; and the books are right."""
+    await metering(office).charging._jobs.join()
+    assert not metering(office)._running
+    proof = await verify(office.app.database)
+    assert proof.faults == []
+    async with office.app.database.reading() as session:
+        return list((await session.execute(select(ChargeRow))).scalars())
+
+
+async def test_a_phones_call_is_warned_of_and_ended_when_the_money_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encryptotel.metering.WARNING_SECONDS", 2.0)
+    async with paying(tmp_path, 5) as office:
+        await telephone_network(office, Phone(plays(tone(1, 620.0))))
+        alice = Phone(quiet)
+        await office.phone("101", alice)
+        office.dialogue()
+        loop = asyncio.get_running_loop()
+        leg = await alice.call(NUMBER)
+        began = loop.time()
+        async with asyncio.timeout(20):
+            await alice.until_heard(lambda heard: share_of(bytes(heard[-3200:]), 1400.0) > 0.5)
+            warned = loop.time() - began
+            await leg.ended()
+            ended = loop.time() - began
+        assert 2.7 < warned < 4.5
+        assert 4.7 < ended < 6.5
+        assert (await office.ended()).cause == "your balance is used up"
+        (charge,) = await settled(office)
+        assert (charge.seconds, charge.cost, charge.extension, charge.name) == (5, 5, "101", "USA")
+        assert metering(office).charging.has("101") == 0
+        await office.until(lambda: any("0.00 EUR left" in text for text in office.told))
+        with pytest.raises(CallRefused, match="402"):
+            await alice.call(NUMBER)
+
+
+async def test_both_sides_of_a_callback_are_paid_for(tmp_path: Path) -> None:
+    async with paying(tmp_path, 500) as office:
+        network = await telephone_network(office, Phone(plays(tone(1, 620.0))))
+        other = "+12025550199"
+        order = Call(to=(Party(number=NUMBER),), line="US", callback=Party(number=other))
+        quoted = office.app.operator.quote(office.app.person, order)
+        assert quoted.endswith("call +1 202-555-0199 back? It costs 1.20 EUR a minute.")
+        office.understands(order)
+        await office.dialogue().hear("the order")
+        async with asyncio.timeout(20):
+            await network.until_heard(lambda heard: len(heard) > 8_000)
+        (call,) = office.app.exchange.calls.values()
+        assert metering(office).charging.free("101") == 500 - 240
+        call.hang_up()
+        await office.ended()
+        charges = await settled(office)
+        assert {one.number for one in charges} == {NUMBER, other}
+        assert all(one.seconds == one.cost for one in charges)
+        left = 500 - sum(one.cost for one in charges)
+        assert metering(office).charging.free("101") == left
+        assert (await balances(office.app.database))[CALLS, "EUR"] == 500 - left
+
+
+async def test_what_nobody_answers_costs_nothing(tmp_path: Path) -> None:
+    async with paying(tmp_path, 500, calls={"ring_timeout": 1}) as office:
+        await telephone_network(office, BusyPhone(quiet))
+        alice = Phone(quiet)
+        await office.phone("101", alice)
+        with pytest.raises(CallRefused, match="busy"):
+            await alice.call(NUMBER)
+        await office.ended()
+        assert await settled(office) == []
+        assert metering(office).charging.free("101") == 500
+
+
+async def test_calls_inside_cost_nothing_and_need_nothing(tmp_path: Path) -> None:
+    async with paying(tmp_path, 0) as office:
+        alice = Phone(quiet)
+        await office.phone("101", alice)
+        await office.phone("102", Phone(plays(tone(1, 440.0)), ring_seconds=0.1))
+        leg = await alice.call("102")
+        async with asyncio.timeout(20):
+            await alice.until_heard(lambda heard: share_of(bytes(heard[-3200:]), 440.0) > 0.5)
+        leg.hang_up()
+        await office.ended()
+        assert await settled(office) == []
+
+
+async def test_who_calls_at_the_hosts_expense_is_not_charged(tmp_path: Path) -> None:
+    (tmp_path / "rates.csv").write_text(DECK)
+    async with open_office(tmp_path, money={"rates": "rates.csv"}) as office:
+        await telephone_network(office, Phone(plays(tone(1, 620.0))))
+        alice = Phone(quiet)
+        await office.phone("101", alice)
+        leg = await alice.call(NUMBER)
+        leg.hang_up()
+        await office.ended()
+        assert await settled(office) == []
+        office.understands(Balance())
+        (reply,) = await office.dialogue().hear("how much do I have left")
+        assert reply.text.startswith("Outside calls cost you nothing here.")
+
+
+async def test_an_outside_number_that_callers_are_sent_to_is_paid_by_whose_it_is(
+    tmp_path: Path,
+) -> None:
+    """Bob calls Alice inside; she has her calls sent outside, at her expense."""
+    async with paying(tmp_path, 500) as office:
+        await telephone_network(office, Phone(plays(tone(1, 620.0))))
+        chat = office.dialogue()
+        await chat.hear(f"forward my calls to {NUMBER}")
+        bob = Phone(quiet)
+        await office.phone("102", bob)
+        with pytest.raises(CallRefused, match="402"):  # Bob has nothing
+            await bob.call(NUMBER)
+        leg = await bob.call("101")
+        leg.hang_up()
+        await office.ended(2)
+        (charge,) = await settled(office)
+        assert charge.extension == "101"
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("what does a call to +49 30 123456 cost?",
+         "Calls to +49 30 123456 (Germany) cost 0.0123 EUR a minute, and 0.05 EUR for the "
+         "connection, the first 30 seconds in any case, then by 6. You can talk 402 minutes"),
+        ("How much does it cost to call Germany", "Calls to Germany cost 0.0123 EUR a minute,"),
+        ("what do calls to the united kingdom cost",
+         "Calls to United Kingdom cost 0.02 EUR a minute, by the minute.\n"
+         "Calls to United Kingdom mobile cost 0.10 EUR a minute, by the minute."),
+        ("what's the price of a call to Bob", "Calls to Bob (102) cost nothing, like all inside"),
+        ("what does a call to +1 202 555 0143 cost?",
+         "Calls to +1 202-555-0143 (USA) cost 0.60 EUR a minute, by the second. You can talk 8 "),
+        ("rates for Atlantis", "I have no price for “Atlantis”; ask for a number, or a country"),
+        ("what does a call to +86 138 0013 8000 cost", "I have no price for calls to +86"),
+    ],
+)  # fmt: skip
+async def test_what_a_call_costs_is_told(tmp_path: Path, said: str, answer: str) -> None:
+    async with paying(tmp_path, 500) as office:
+        (reply,) = await office.dialogue().hear(said)
+        assert reply.text.startswith(answer)
+
+
+async def test_the_account_is_told(tmp_path: Path) -> None:
+    async with paying(tmp_path, 500) as office:
+        chat = office.dialogue()
+        office.understands(Balance())
+        (reply,) = await chat.hear("how much do I have left")
+        assert reply.text == "You have 5.00 EUR."
+        (lines,) = await chat.hear(reply.buttons[0].says)
+        assert "5.00 EUR, a present" in lines.text
+        office.understands(Tariff(plan="monthly"))
+        (plans,) = await chat.hear("move me to the monthly plan")
+        assert plans.text.startswith("There are no monthly plans here")
+
+
+async def test_prices_change_without_a_restart_and_wrong_ones_do_not(tmp_path: Path) -> None:
+    async with paying(tmp_path, 500) as office:
+        person, accounts = office.app.person, office.app.operator.accounts
+        (tmp_path / "rates.csv").write_text("prefix,name,price\n1,USA,0.3\n")
+        await office.app.reload()
+        assert "0.30 EUR a minute" in accounts.price(person, Party(number=NUMBER))
+        (tmp_path / "rates.csv").write_text("prefix,name,price\n1,USA,lots\n")
+        with pytest.raises(Exception, match="line 2: “lots” is no price"):
+            await office.app.reload()
+        assert "0.30 EUR a minute" in accounts.price(person, Party(number=NUMBER))
+        with pytest.raises(OperatorError, match="no price"):
+            accounts.price(person, Party(number="+4930123456"))

@@ -1,0 +1,1 @@
+"""Money: what is owed and paid, in integers of the smallest unit. Works on tables only."""

@@ -1,0 +1,248 @@
+"""Calls that are paid for: a sum is set aside before each, more of it while it goes on, and what it
+cost is taken at its end.
+
+Several calls of one person share what they have; because each only talks as long as it has set
+aside money for, none of it is spent twice. A call that a crash cut off is paid for until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, select, update
+
+from store.database import Database
+from store.tables import ChargeRow
+from wallet.ledger import CALLS, CREDIT, Entry, balance, balances, credit_of, post, transfer
+from wallet.money import Asset
+from wallet.rates import Rate, RateDeck
+
+log = logging.getLogger(__name__)
+
+AT_FIRST = 120.0
+"Seconds that money is set aside for before a call, if there is so much."
+MORE = 60.0
+"Seconds that are added at a time."
+RETRY = 2.0
+"Seconds until what the database did not take is written again."
+CLOSING = 5.0
+MAX_BATCH = 500
+
+Job = Callable[[AsyncSession], Awaitable[Callable[[], None]]]
+"What is to be written in a transaction, and what there is to do once it is."
+
+
+class NotPaid(Exception):
+    """A call that cannot be paid for; the text is for the person."""
+
+
+@dataclass(eq=False)
+class Meter:
+    """What runs with one side of a call. It may go on for `covers` seconds."""
+
+    extension: str
+    number: str
+    rate: Rate
+    reserved: int = 0
+    covers: float = 0.0
+    leg: str = ""
+    call: str = ""
+    answered_at: datetime | None = field(default=None)
+
+
+class Charging:
+    """`told` hears of each sum that was taken, from whom, with what is left."""
+
+    def __init__(
+        self,
+        database: Database,
+        deck: RateDeck,
+        unit: Asset,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.deck, self.unit = deck, unit
+        self._database, self.now = database, now
+        self.told: Callable[[str, int, int], None] = lambda extension, cost, left: None
+        self._has: dict[str, int] = {}
+        self._running: dict[str, set[Meter]] = {}
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def open(self, alive: datetime | None = None) -> None:
+        """Take up what everybody has; the calls of a run that ended unexpectedly are paid until it
+        was last `alive`."""
+        await self.reload()
+        async with self._database.reading() as session:
+            query = select(ChargeRow).where(col(ChargeRow.seconds).is_(None))
+            left = list((await session.execute(query)).scalars())
+        for row in left:
+            end = min(alive or row.answered_at, self.now())
+            seconds = math.ceil(max(0.0, (end - row.answered_at).total_seconds()))
+            cost = _rate_of(row).cost(seconds, self.unit.decimals)
+            await self._save([self._settling(row.leg, row.extension, seconds, cost, row.name)])
+        self._writer = asyncio.ensure_future(self._write())
+
+    async def reload(self) -> None:
+        """Read what everybody has, which the command line may have changed."""
+        found = await balances(self._database, CREDIT)
+        self._has = {
+            account.removeprefix(CREDIT): amount
+            for (account, asset), amount in found.items()
+            if asset == self.unit.id
+        }
+
+    async def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            try:
+                async with asyncio.timeout(CLOSING):
+                    await self._jobs.join()
+            except TimeoutError:
+                log.error(
+                    "%d charges could not be written; the next start settles them",
+                    self._jobs.qsize(),
+                )
+            self._writer.cancel()
+            await asyncio.wait((self._writer,))
+
+    # ── before and during a call; nothing here waits ────────────────────────────────────
+    def has(self, extension: str) -> int:
+        """What somebody has, with what is set aside for calls that go on."""
+        return self._has.get(extension, 0)
+
+    def free(self, extension: str) -> int:
+        """What of it is not set aside."""
+        return self.has(extension) - sum(m.reserved for m in self._running.get(extension, ()))
+
+    def reserve(self, extension: str, number: str) -> Meter:
+        """Set money aside for a call. Raises `NotPaid`."""
+        rate = self.deck.of(number)
+        if rate is None:
+            raise NotPaid(f"I have no price for calls to {number}, so I cannot place them")
+        meter = Meter(extension=extension, number=number, rate=rate)
+        if not self.extend(meter, AT_FIRST):
+            least = self.unit.text(rate.cost(1, self.unit.decimals))
+            raise NotPaid(
+                f"a call to {rate.name} costs at least {least}, and you have "
+                f"{self.unit.text(self.free(extension))} left"
+            )
+        self._running.setdefault(extension, set()).add(meter)
+        return meter
+
+    def extend(self, meter: Meter, seconds: float = MORE) -> bool:
+        """Set money aside for more seconds of a call, or as many as there is money for; False if
+        there is none."""
+        rate, decimals = meter.rate, self.unit.decimals
+        lasts = rate.lasts(self.free(meter.extension) + meter.reserved, decimals)
+        covers = min(rate.charged(math.ceil(meter.covers + seconds)), lasts)
+        if covers <= meter.covers:
+            return False
+        meter.covers = covers
+        meter.reserved = rate.cost(math.ceil(covers), decimals)
+        return True
+
+    def begin(self, meter: Meter, call: str, leg: str, at: datetime) -> None:
+        """The call is answered: from now on it costs."""
+        meter.call, meter.leg, meter.answered_at = call, leg, at
+        rate = meter.rate
+        row = ChargeRow(
+            leg=leg,
+            call=call,
+            extension=meter.extension,
+            number=meter.number[:80],
+            name=rate.name,
+            price=rate.price,
+            fee=rate.fee,
+            first=rate.first,
+            step=rate.step,
+            answered_at=at,
+        )
+
+        async def note(session: AsyncSession) -> Callable[[], None]:
+            await session.merge(row)
+            return lambda: None
+
+        self._jobs.put_nowait(note)
+
+    def end(self, meter: Meter, at: datetime) -> None:
+        """The call is over, or came to nothing. What is set aside for it is so until what it cost
+        is written."""
+        if meter.answered_at is None:
+            self._running.get(meter.extension, set()).discard(meter)
+            return
+        talked = max(0.0, (at - meter.answered_at).total_seconds())
+        seconds = math.ceil(min(talked, meter.covers))
+        cost = meter.rate.cost(seconds, self.unit.decimals)
+
+        settle = self._settling(meter.leg, meter.extension, seconds, cost, meter.rate.name)
+
+        async def take(session: AsyncSession) -> Callable[[], None]:
+            settled = await settle(session)
+
+            def done() -> None:
+                settled()
+                self._running.get(meter.extension, set()).discard(meter)
+
+            return done
+
+        self._jobs.put_nowait(take)
+
+    # ── writing ─────────────────────────────────────────────────────────────────────────
+    def _settling(self, leg: str, extension: str, seconds: int, cost: int, name: str) -> Job:
+        """Take what a call cost, once; never more than there is."""
+
+        async def settle(session: AsyncSession) -> Callable[[], None]:
+            there = await balance(session, credit_of(extension), self.unit.id)
+            taken = min(cost, there)
+            mine = (col(ChargeRow.leg) == leg) & col(ChargeRow.seconds).is_(None)
+            await session.execute(update(ChargeRow).where(mine).values(seconds=seconds, cost=taken))
+            moves = transfer(credit_of(extension), CALLS, self.unit.id, taken)
+            text = f"{name}, {seconds} s"
+            entry = Entry(key=f"call:{leg}", kind="call", at=self.now(), moves=moves, text=text)
+            fresh = bool(taken) and await post(session, entry)
+
+            def settled() -> None:
+                self._has[extension] = there - taken if fresh else there
+                if fresh:
+                    self.told(extension, taken, there - taken)
+
+            return settled
+
+        return settle
+
+    async def _write(self) -> None:
+        """Write what calls bring about, all that waits in one transaction."""
+        while True:
+            jobs = [await self._jobs.get()]
+            while not self._jobs.empty() and len(jobs) < MAX_BATCH:
+                jobs.append(self._jobs.get_nowait())
+            await self._save(jobs)
+            for _ in jobs:
+                self._jobs.task_done()
+
+    async def _save(self, jobs: Sequence[Job]) -> None:
+        """Write jobs, again and again until that works."""
+        while True:
+            try:
+                async with self._database.writing() as session:
+                    done = [await job(session) for job in jobs]
+            except (DBAPIError, OSError) as error:
+                log.error("charges wait, the database fails: %s", getattr(error, "orig", error))
+                await asyncio.sleep(RETRY)
+            else:
+                for one in done:
+                    one()
+                return
+
+
+def _rate_of(row: ChargeRow) -> Rate:
+    return Rate(
+        prefix="", name=row.name, price=row.price, fee=row.fee, first=row.first, step=row.step
+    )
