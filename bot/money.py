@@ -42,7 +42,8 @@ def money(operator: Operator, person: Person, command: Balance | Tariff) -> Repl
     has = operator.accounts.balance(person)
     if isinstance(command, Balance):
         statement = Button(label="Statement", says="my account statement")
-        return Reply(text=has, buttons=(statement,), private=True)
+        buttons = (statement,) if operator.accounts.pays(person) else ()
+        return Reply(text=has, buttons=buttons, private=True)
     plans = f"{NO_PLANS} " if command.plan else ""
     return Reply(text=f"{plans}{has} {ASK}", private=True)
 

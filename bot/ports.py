@@ -596,6 +596,9 @@ class AccountLine:
 class Accounts(Protocol):
     """Money. Raises `OperatorError`."""
 
+    def pays(self, person: Person) -> bool:
+        """Whether outside calls cost somebody anything."""
+
     def balance(self, person: Person) -> str:
         """What somebody has, for people."""
 

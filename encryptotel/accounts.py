@@ -20,6 +20,7 @@ FREE = "Outside calls cost you nothing here."
 INSIDE = "Calls inside the exchange cost nothing."
 MAX_LINES = 20
 MAX_RATES = 5
+TWO_MINUTES = 120
 
 
 class Accounts:
@@ -27,6 +28,10 @@ class Accounts:
 
     def __init__(self, database: Database, metering: Metering | None, parties: Parties) -> None:
         self._database, self._metering, self._parties = database, metering, parties
+
+    def pays(self, person: Person) -> bool:
+        """Whether outside calls cost somebody anything."""
+        return self._metering is not None and not self._metering.is_free(person.extension)
 
     def balance(self, person: Person) -> str:
         """What somebody has, in a sentence or two."""
@@ -69,8 +74,7 @@ class Accounts:
                 "money.no_price", f"I have no price for calls to {who}, so I cannot place them"
             )
         lasts = rate.lasts(charging.free(person.extension), charging.unit.decimals)
-        minutes = "as long as you like" if lasts == float("inf") else f"{int(lasts // 60)} minutes"
-        return f"{_said(rate, charging.unit.name, who)} You can talk {minutes} with what you have."
+        return f"{_said(rate, charging.unit.name, who)} You can talk {_long(lasts)}."
 
     def prices(self, person: Person, place: str) -> str:
         """The rates of somewhere by its name in the deck; empty when there is none such."""
@@ -120,6 +124,15 @@ def _said(rate: Rate, unit: str, who: str) -> str:
     fee = f", and {_decimal(rate.fee)} {unit} for the connection" if rate.fee else ""
     where = "" if rate.name == who else f" ({rate.name})"
     return f"Calls to {who}{where} cost {_decimal(rate.price)} {unit} a minute{fee}, {_step(rate)}."
+
+
+def _long(seconds: float) -> str:
+    """How long somebody can talk with what they have."""
+    if seconds == float("inf"):
+        return "as long as you like"
+    if seconds < TWO_MINUTES:
+        return f"{int(seconds)} seconds with what you have"
+    return f"{int(seconds // 60)} minutes with what you have"
 
 
 def _step(rate: Rate) -> str:

@@ -26,7 +26,7 @@ group() {
     fi
     return "$status"
 }
-group 4 tests/nlp tests/pbx tests/chat tests/program tests/scheduler tests/calendars tests/calls \
+group 4 tests/nlp tests/pbx tests/chat tests/program tests/scheduler tests/calendars tests/calls tests/wallet \
     tests/web "$@"
 group 3 tests/conformance tests/interop "$@" # each with an exchange and phones of its own
 group 2 tests/endurance "$@"

@@ -14,7 +14,8 @@ import pytest
 from aiohttp import ClientSession
 
 from bot.ports import Role
-from encryptotel.config import BroadcastSection, Config
+from encryptotel.accounts import give
+from encryptotel.config import BroadcastSection, Config, MoneySection
 from encryptotel.demo.phone import Phone, plays
 from encryptotel.keys import identity_of
 from encryptotel.operator import EXCUSE
@@ -44,6 +45,10 @@ from tests.peers.proc import missing
 from tests.peers.zbar import scanned
 from tests.web.site import entries
 
+RATES = """prefix,name,price,fee,increments
+1,USA,6,0,1/1
+49,Germany,0.0123,0.05,30/6
+"""
 _FOLDER = Path(__file__).parent.parent / "journeys"
 JOURNEYS = {file.stem: file.read_text("utf-8") for file in sorted(_FOLDER.glob("*.txt"))}
 WITHIN = 30.0
@@ -73,6 +78,7 @@ class Journey:
             (re.compile(r"the room Team is there"), self.room),
             (re.compile(r"Bob's phone dials (\d+)"), self.dials),
             (re.compile(r"the telephone network is there"), self.network),
+            (re.compile(r"calls cost ten cents a second, and Alice has (.+) EUR"), self.charges),
             (re.compile(r"Carol rings Alice and gives up"), self.rings),
             (re.compile(r"Carol rings Alice"), self.keeps_ringing),
             (re.compile(r"Carol rings Alice again"), self.rings_again),
@@ -176,6 +182,17 @@ class Journey:
 
     async def network(self) -> None:
         self.carrier = await telephone_network(self.stage.office, Phone(plays(tone(1, 620.0))))
+
+    async def charges(self, sum_: str) -> None:
+        """The host begins to."""
+        app, unit = self.stage.office.app, self.stage.office.app.config.money.asset
+        (app.data / "rates.csv").write_text(RATES)
+        await give(app.database, unit, "101", unit.parse(sum_), "a present")
+        app.config = app.config.model_copy(
+            update={"money": MoneySection(rates="rates.csv", free=(), low="0.02")}
+        )
+        app.metering = await app._meter(None)
+        app.gatekeeper._metering = app.operator.accounts._metering = app.metering
 
     async def rings(self) -> None:
         office = self.stage.office
