@@ -91,7 +91,8 @@ class Accounts:
         return "\n".join(_said(one, unit, one.name) for one in first) + more
 
     def quoted(self, person: Person, *numbers: str) -> str:
-        """What the sides of a call cost together, behind a question; empty for nothing."""
+        """What the sides of a call cost together, behind a question; empty for nothing. Raises
+        `OperatorError` when there is not enough for them."""
         metering = self._metering
         if metering is None or metering.is_free(person.extension):
             return ""
@@ -99,7 +100,15 @@ class Accounts:
         known = [rate for rate in rates if rate is not None]
         if len(known) < len(rates) or not known:
             return ""  # it will be said why not
-        unit = metering.charging.unit.name
+        charging = metering.charging
+        least = sum(rate.cost(1, charging.unit.decimals) for rate in known)
+        if least > charging.free(person.extension):
+            has = charging.unit.text(charging.free(person.extension))
+            raise OperatorError(
+                "money.spent",
+                f"that call costs at least {charging.unit.text(least)}, and you have {has} left",
+            )
+        unit = charging.unit.name
         price = _decimal(sum(rate.price for rate in known))
         fee = sum(rate.fee for rate in known)
         more = f" and {_decimal(fee)} {unit} at the start" if fee else ""
