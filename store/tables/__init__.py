@@ -7,6 +7,7 @@ from store.tables.directory import (
     SetupLinkRow,
     TrunkRow,
 )
+from store.tables.invoices import InvoiceRow, PaymentRow
 from store.tables.journal import CallRow, LegRow, TraceRow, VoicemailRow
 from store.tables.ledger import BalanceRow, ChargeRow, EntryRow, PostingRow
 from store.tables.people import (
@@ -39,8 +40,10 @@ __all__ = [
     "HabitRow",
     "InboxRow",
     "InvitationRow",
+    "InvoiceRow",
     "LegRow",
     "ListedRow",
+    "PaymentRow",
     "PersonRow",
     "PlanRow",
     "PostingRow",
