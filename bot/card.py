@@ -57,7 +57,7 @@ class Card:
                 self._held = progress.step is Step.HELD
             case Step.MUTED | Step.UNMUTED:
                 self._muted = progress.step is Step.MUTED
-            case Step.NOTICE | Step.QUESTION:
+            case Step.INVOICE | Step.NOTICE | Step.QUESTION:
                 self._notices = [*self._notices, progress.text][-MAX_NOTICES:]
                 self._third = ""
             case Step.RECORDING | Step.NOT_RECORDING:
@@ -139,7 +139,14 @@ def told(progress: Progress) -> str:
             return f"{progress.peer} answered."
         case Step.JOINED:
             return "You are connected."
-        case Step.NOTICE | Step.QUESTION | Step.REMINDER | Step.REMINDER_AGAIN | Step.CONSENT:
+        case (
+            Step.INVOICE
+            | Step.NOTICE
+            | Step.QUESTION
+            | Step.REMINDER
+            | Step.REMINDER_AGAIN
+            | Step.CONSENT
+        ):
             return progress.text
         case Step.NAMED:
             return "They say who they are."
@@ -153,7 +160,7 @@ def told(progress: Progress) -> str:
             return f"Recording of your call with {progress.peer}, {length}.{cut} {HOW_TO_OPEN}"
         case Step.TRANSFERRED:
             return f"Transferred to {progress.peer}."
-        case Step.CONFERRING | Step.BROADCAST | Step.BROADCAST_OVER:
+        case Step.CONFERRING | Step.BROADCAST | Step.BROADCAST_OVER | Step.INVOICE:
             return progress.text
         case Step.TEXT:
             return f"{progress.peer} writes:\n{progress.text}"

@@ -333,8 +333,8 @@ class Dialogue:
                     return [await dropped(self._operator, self.person, command.which or "")]
                 case commands.EditReminder():
                     return [await edited(self._operator, self.person, command)]
-                case commands.Balance() | commands.Tariff():
-                    return [money(self._operator, self.person, command)]
+                case commands.TopUp() | commands.Balance() | commands.Tariff():
+                    return await money(self._operator, self.person, command)
                 case commands.Calendar():
                     return [await follow(self._operator, self.person, command)]
                 case commands.Remind():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from bot.moments import moment
 from bot.ports import Operator, OperatorError, Person
+from bot.qr import qr_code
 from bot.replies import Button, Reply
 from bot.wishes import party_said
-from nlp.commands import Balance, Tariff
+from nlp.commands import Balance, Tariff, TopUp
 
 NO_PLANS = "There are no monthly plans here: calls are paid for as they are made."
 ASK = "Ask “what does a call to +49 30 123456 cost?”, or “… to Germany”."
+NO_ADDRESS = "nobody can pay in here; whoever runs this exchange can give you credit"
 NOTHING_YET = "Nothing was paid yet."
 _PRICE = re.compile(
     r"(?:what|how much) (?:does|would|will|do|is|are) (?:an? |the )?(?:calls?|minutes?|calling)(?: (?:to|with))? (?P<a>.{2,60}?)(?: cost(?: me)?)?"
@@ -37,15 +40,40 @@ async def about_money(operator: Operator, person: Person, text: str) -> Reply | 
     return None
 
 
-def money(operator: Operator, person: Person, command: Balance | Tariff) -> Reply:
-    """What somebody has; or what calls cost, and plans."""
+async def money(
+    operator: Operator, person: Person, command: Balance | Tariff | TopUp
+) -> list[Reply]:
+    """What somebody has; what calls cost, and plans; or an invoice. Raises `OperatorError`."""
+    if isinstance(command, TopUp):
+        return await _top_up(operator, person, command)
     has = operator.accounts.balance(person)
     if isinstance(command, Balance):
         statement = Button(label="Statement", says="my account statement")
         buttons = (statement,) if operator.accounts.pays(person) else ()
-        return Reply(text=has, buttons=buttons, private=True)
+        return [Reply(text=has, buttons=buttons, private=True)]
     plans = f"{NO_PLANS} " if command.plan else ""
-    return Reply(text=f"{plans}{has} {ASK}", private=True)
+    return [Reply(text=f"{plans}{has} {ASK}", private=True)]
+
+
+async def _top_up(operator: Operator, person: Person, command: TopUp) -> list[Reply]:
+    """An invoice, as a picture and to copy, and how it stands."""
+    if operator.payments is None:
+        raise OperatorError("money.off", NO_ADDRESS)
+    assert command.money is not None
+    one = await operator.payments.top_up(person, command.money.amount, command.money.asset)
+    text = (
+        f"To top up {one.worth}, send exactly\n"
+        f"{one.amount} {one.coin}\nto\n{one.address}\nwith the memo (attachment)\n{one.id}\n"
+        f"The asset is {one.asset}. The price holds until {moment(one.until, person)}. "
+        f"Scan the picture, or pay here: {one.link}"
+    )
+    picture = await asyncio.to_thread(qr_code, one.link, "invoice.png")
+    pay = Button(label=f"Pay {one.coin}", link=one.link)
+    state = f"Top-up {one.id}: waiting for {one.amount} {one.coin}."
+    return [
+        Reply(text=text, file=picture, buttons=(pay,), private=True),
+        Reply(text=state, card=state, call_id=f"invoice {one.id}", private=True),
+    ]
 
 
 def price(operator: Operator, person: Person, said: str) -> Reply:

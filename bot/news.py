@@ -32,6 +32,8 @@ class News:
         if progress.step in (Step.REMINDER, Step.REMINDER_AGAIN):
             again = progress.step is Step.REMINDER_AGAIN
             return Reply(text=text, buttons=answers(progress.about, again=again))
+        if progress.step is Step.INVOICE:
+            return Reply(text=text, call_id=progress.call_id, card=text)
         if progress.step is Step.CONSENT:
             return Reply(text=text, buttons=consents(progress.about))
         if not progress.call_id:

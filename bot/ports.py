@@ -172,6 +172,7 @@ class Step(StrEnum):
     VOICEMAIL = "voicemail"
     TEXT = "text"
     REMINDER = "reminder"
+    INVOICE = "invoice"
     REMINDER_AGAIN = "reminder again"
     "One of a series."
     CONSENT = "consent"
@@ -593,6 +594,29 @@ class AccountLine:
     what: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Invoice:
+    """What is to be paid: so much of a coin to an address, with its id as the memo; `worth` in the
+    unit of account, if it comes until then. `link` opens a wallet."""
+
+    id: str
+    address: str
+    amount: str
+    coin: str
+    asset: str
+    worth: str
+    until: datetime
+    minutes: int
+    link: str
+
+
+class Payments(Protocol):
+    """Paying in. Raises `OperatorError`."""
+
+    async def top_up(self, person: Person, amount: str, coin: str) -> Invoice:
+        """What somebody has to pay, and where."""
+
+
 class Accounts(Protocol):
     """Money. Raises `OperatorError`."""
 
@@ -638,6 +662,10 @@ class Operator(Protocol):
     @property
     def accounts(self) -> Accounts:
         """What concerns money."""
+
+    @property
+    def payments(self) -> Payments | None:
+        """Paying in, where that can be."""
 
     async def call(self, person: Person, command: Call) -> Placed:
         """Call somebody and call the person back."""

@@ -32,7 +32,6 @@ _QUESTIONS = {
     "tracking_number.line": "On which line?",
 }
 _NAMES = {
-    "top_up": "topping up",
     "send_money": "sending money",
     "scenario": "scenarios",
 }

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Button:
-    """Something to tap instead of typing; `says` is what tapping it means."""
+    """Something to tap instead of typing: `says` is what that means, or `link` what it opens, where
+    a front end can; the text has it as well."""
 
     label: str
-    says: str
+    says: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)

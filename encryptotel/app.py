@@ -52,6 +52,7 @@ from encryptotel.listening import heard
 from encryptotel.mailbox import Mailbox
 from encryptotel.metering import Metering
 from encryptotel.operator import Operator
+from encryptotel.payments import Payments
 from encryptotel.people import OWNER, PeopleOfExchange
 from encryptotel.phones import Phones, Site
 from encryptotel.postman import Postman
@@ -150,6 +151,8 @@ class App:
     certificates: Certificates
     phones: Phones
     web: Server | None = None
+    payments: Payments | None = None
+    "Where people pay in."
     metering: Metering | None = None
     "Where outside calls are paid for."
 
@@ -262,7 +265,7 @@ class App:
         await self.contacts.load()
         await self._load_wishes()
         if config.money.rates:
-            self.metering = await self._meter(alive)
+            await self._open_money(alive)
         self.gatekeeper = Gatekeeper(
             config.limits,
             config.calls.max_duration,
@@ -314,6 +317,7 @@ class App:
             config=config,
             folder=self.config_file.parent if self.config_file else self.data,
             metering=self.metering,
+            payments=self.payments,
             alarm=self.alarm,
         )
         await asyncio.to_thread(resampled, hold_music(), WIDE_RATE)  # 30 ms, once
@@ -425,6 +429,8 @@ class App:
         if self.carrier is not None:
             await self.carrier.stop()
         await self._control.stop()
+        if self.payments is not None:
+            await self.payments.stop()
         if self.metering is not None:
             await self.metering.charging.close()
         await self.journal.close()
@@ -472,14 +478,21 @@ class App:
                 log.warning("%s has changed; it is taken up at the next start", option)
             return later
 
-    async def _meter(self, alive: datetime | None) -> Metering:
-        """What runs with calls that cost money. Raises `UserError` for a deck that is wrong."""
-        money = self.config.money
+    async def _open_money(self, alive: datetime | None) -> None:
+        """What runs with calls that cost money, and what looks for payments. Raises `StartError`
+        for a rate deck that is wrong."""
+        money, waves = self.config.money, self.config.waves
         deck = await asyncio.to_thread(self._deck, money)
         charging = Charging(self.database, deck, money.asset)
-        metering = Metering(charging, money, lambda: self.exchange.calls, self.followers.announce)
+        self.metering = Metering(
+            charging, money, lambda: self.exchange.calls, self.followers.announce
+        )
         await charging.open(alive)
-        return metering
+        if waves.address:
+            self.payments = Payments(
+                self.database, waves, self.metering, self.followers, self.tell_owner
+            )
+            self.payments.start()
 
     def _deck(self, money: MoneySection) -> RateDeck:
         folder = self.config_file.parent if self.config_file is not None else self.data

@@ -27,6 +27,7 @@ app = typer.Typer(
 extensions = typer.Typer(help="Phones and scripts of the exchange.", no_args_is_help=True)
 trunks = typer.Typer(help="Lines to the telephone network.", no_args_is_help=True)
 ledgers = typer.Typer(help="The books: who has and paid what.", no_args_is_help=True)
+payments = typer.Typer(help="Payments in crypto (docs/money.md).", no_args_is_help=True)
 rates = typer.Typer(help="What calls cost (docs/money.md).", no_args_is_help=True)
 routes = typer.Typer(
     help="Where calls go: `--from X --to Y` explains a call, `add` routes an incoming number.",
@@ -44,6 +45,7 @@ app.add_typer(devices, name="device")
 app.add_typer(recordings, name="recording")
 app.add_typer(ledgers, name="ledger")
 app.add_typer(rates, name="rates")
+app.add_typer(payments, name="payments")
 app.add_typer(trunks, name="trunk")
 app.add_typer(routes, name="route")
 
@@ -345,6 +347,41 @@ def ledger_export(config: ConfigOption = None, data: DataOption = DATA) -> None:
             _print_whole(piece.removesuffix("\n"))
 
     _run(_with_database(_where(config, data), data, work))
+
+
+@payments.command("list")
+def payments_list(
+    config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
+) -> None:
+    """Payments that nobody is known for."""
+    from wallet.invoices import unclaimed
+
+    found = _run(_with_database(_where(config, data), data, unclaimed))
+    rows = [
+        {"payment": r.key, "asset": r.asset, "amount": r.amount, "sender": r.sender, "memo": r.memo}
+        for r in found
+    ]
+    lines = [" ".join(f"{name}={value!r}" for name, value in row.items()) for row in rows]
+    _show({"payments": rows}, as_json, lambda: "\n".join(lines) or "every payment is somebody's")
+
+
+@payments.command("assign")
+def payments_assign(
+    payment: Annotated[str, typer.Argument(help="As `payments list` names it.")],
+    extension: str,
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+) -> None:
+    """Say whose a payment is; the running exchange credits it."""
+    from wallet.invoices import assign
+
+    async def work(directory: Any) -> bool:
+        await _found(directory.extension(extension), extension)
+        return await assign(directory.database, payment, extension)
+
+    if not _edit(_config(config, data), data, work):
+        raise UserError("there is no such payment that nobody is known for")
+    print(f"{payment} is {extension}'s, and is credited when it is confirmed.")
 
 
 @rates.command("check")

@@ -38,7 +38,9 @@ from pbx.nat import MAX_NETWORKS, STUN_PORT, split_host_port
 from pbx.sip.locate import is_address, parse_nameserver
 from pbx.sip.message import ParseError
 from store.database import postgresql
+from wallet.chain import WAVES
 from wallet.money import Asset
+from wallet.rates import MICRO
 
 MAX_CONFIG = 1_048_576
 UNMISTAKABLE = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -240,6 +242,41 @@ class MoneySection(Section):
     def asset(self) -> Asset:
         """What accounts are kept in."""
         return Asset(id=self.unit, name=self.unit, decimals=self.decimals)
+
+
+class WavesSection(Section):
+    """Where people pay in, and with what: `prices` are those of a whole coin in the unit of
+    account, by the coin's name. Nobody can without an address."""
+
+    address: str = Field("", pattern=r"^(3[1-9A-HJ-NP-Za-km-z]{34})?$")
+    node: str = Field("https://nodes.wavesnodes.com", pattern=r"^https?://[^\s/]+$")
+    link: str = Field("https://wx.network/#send", pattern=r"^https://[^\s?]+$")
+    every: float = Field(15, ge=0.1, le=600)
+    ett: str = Field("8ofu3VpEaVCFjRqLLqzTMNs5URKUUQMrPp3k6oFmiCc6", max_length=64)
+    prices: dict[Literal["WAVES", "ETT"], str] = {}
+    confirmations: tuple[tuple[str, Annotated[int, Field(ge=1, le=100)]], ...] = (
+        ("0", 1), ("10", 3), ("100", 10),
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _are_sums(self) -> WavesSection:
+        for sum_, _ in self.confirmations:
+            Asset(id="", name="the unit", decimals=6).parse(sum_)
+        if any(price <= 0 for price in self.micro_prices.values()):
+            raise ValueError("prices must be more than nothing")
+        return self
+
+    @property
+    def coins(self) -> tuple[Asset, ...]:
+        """What people can pay with."""
+        ids = {"WAVES": WAVES, "ETT": self.ett}
+        return tuple(Asset(id=ids[name], name=name, decimals=8) for name in self.prices)
+
+    @property
+    def micro_prices(self) -> dict[str, int]:
+        """In millionths of the unit of account, by the asset's id."""
+        price = Asset(id="", name="a price", decimals=MICRO)
+        return {coin.id: price.parse(self.prices[coin.name]) for coin in self.coins}  # type: ignore[index]
 
 
 class SmsSection(Section):
@@ -473,6 +510,7 @@ class Config(BaseSettings):
     reminders: RemindersSection = RemindersSection()
     calendars: CalendarsSection = CalendarsSection()
     money: MoneySection = MoneySection()
+    waves: WavesSection = WavesSection()
     sms: SmsSection = SmsSection()
     recording: RecordingSection = RecordingSection()
     limits: LimitsSection = LimitsSection()
@@ -511,6 +549,12 @@ class Config(BaseSettings):
             if not extension.secret and not extension.script:
                 raise ValueError(f"extension {extension.number} needs a secret (or a script)")
         return value
+
+    @model_validator(mode="after")
+    def _what_is_paid_in_buys_something(self) -> Config:
+        if self.waves.address and not (self.money.rates and self.waves.prices):
+            raise ValueError("waves.address needs [money] rates and [waves] prices beside it")
+        return self
 
     @model_validator(mode="after")
     def _numbers_once(self) -> Config:

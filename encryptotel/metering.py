@@ -47,6 +47,8 @@ class Metering:
         self.charging = charging
         charging.told = self.spent
         self._section, self._calls, self._tell = section, calls, tell
+        self.more = "Ask whoever runs this exchange for more."
+        "How to get some."
         self._running: dict[str, _Running] = {}
         "By permit."
         self._legs: dict[str, str] = {}
@@ -56,6 +58,10 @@ class Metering:
     def reconfigure(self, section: MoneySection, deck: RateDeck) -> None:
         """Go on with other prices; calls that go on keep theirs."""
         self._section, self.charging.deck = section, deck
+
+    def pays(self, extension: str) -> bool:
+        """Whether outside calls cost somebody anything."""
+        return not self.is_free(extension)
 
     def is_free(self, extension: str) -> bool:
         """Whether somebody calls at the host's expense."""
@@ -104,7 +110,7 @@ class Metering:
         low = self.charging.unit.parse(self._section.low)
         if left < low <= left + cost:
             has = self.charging.unit.text(left)
-            self._tell(extension, f"You have {has} left. Ask whoever runs this exchange for more.")
+            self._tell(extension, f"You have {has} left. {self.more}")
 
     def _end(self, permit: str, running: _Running, event: LegEnded | None = None) -> None:
         if running.timer is not None:

@@ -50,6 +50,7 @@ from encryptotel.keys import BadKey, recipient_of
 from encryptotel.mailbox import Mailbox
 from encryptotel.metering import Metering
 from encryptotel.parties import Parties, named, party_of
+from encryptotel.payments import Payments
 from encryptotel.people import PeopleOfExchange
 from encryptotel.phones import Phones
 from encryptotel.presence import Presence
@@ -131,6 +132,7 @@ class Operator:
         config: Config,
         folder: Path,
         metering: Metering | None,
+        payments: Payments | None,
         alarm: Alarm,
     ) -> None:
         self._exchange = exchange
@@ -169,6 +171,7 @@ class Operator:
             database, config.calendars, folder, people, followers, self.reminding.reminders
         )
         self.accounts = Accounts(database, metering, self._parties)
+        self.payments = payments
         self._recordings = recordings
         self._broadcasts = broadcasts
         self._phones = phones

@@ -56,7 +56,8 @@ class RateSource(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class News:
     """Something happened to somebody's payment: `left` confirmations of `needed` are lacking,
-    `credit` was credited (or taken back, below nothing) and the invoice is in a `state`."""
+    `credit` was credited (or taken back, below nothing) and the invoice is in a `state`. Without
+    an extension nobody is known for it."""
 
     extension: str
     invoice: str
@@ -137,36 +138,23 @@ class Invoices:
         for row in rows:
             self._told(_news(row, "expired"))
 
-    async def assign(self, key: str, extension: str) -> bool:
-        """Say whose a payment is that nobody knew; False if there is none such."""
-        async with self._database.writing() as session:
-            unknown = (col(PaymentRow.key) == key) & (col(PaymentRow.extension) == "")
-            done = await session.execute(
-                update(PaymentRow).where(unknown).values(extension=extension)
-            )
-            return bool(getattr(done, "rowcount", 0))
-
-    async def unclaimed(self) -> Sequence[PaymentRow]:
-        """Payments that are nobody's, newest first."""
-        async with self._database.reading() as session:
-            query = select(PaymentRow).where(
-                col(PaymentRow.extension) == "", col(PaymentRow.state) == "seen"
-            )
-            found = await session.execute(query.order_by(col(PaymentRow.height).desc()).limit(100))
-            return list(found.scalars())
-
     # ── what the chain says ─────────────────────────────────────────────────────────────
     async def see(self, found: Transfer, height: int) -> None:
         """Something is on the chain, whose last block has a number: note it, and credit it when it
         is confirmed. The same again changes nothing."""
         async with self._database.writing() as session:
             row = await session.get(PaymentRow, found.key, with_for_update=True)
+            fresh = row is None
             if row is None:
                 row = await self._noted(session, found)
             elif row.state == "gone":
                 row.state = "seen"
             row.height = found.height
             news = await self._credited(session, row, height)
+            if fresh and row.state == "seen" and not row.extension:
+                news = News(
+                    extension="", invoice="", state="unclaimed", asset=row.asset, amount=row.amount
+                )
         if news is not None:
             self._told(news)
 
@@ -321,6 +309,24 @@ class Invoices:
         else:
             invoice.state = "overpaid" if total > invoice.amount + about else "paid"
         return invoice.state
+
+
+async def assign(database: Database, key: str, extension: str) -> bool:
+    """Say whose a payment is that nobody knew; False if there is none such."""
+    async with database.writing() as session:
+        unknown = (col(PaymentRow.key) == key) & (col(PaymentRow.extension) == "")
+        done = await session.execute(update(PaymentRow).where(unknown).values(extension=extension))
+        return bool(getattr(done, "rowcount", 0))
+
+
+async def unclaimed(database: Database) -> Sequence[PaymentRow]:
+    """Payments that are nobody's, newest first."""
+    async with database.reading() as session:
+        query = select(PaymentRow).where(
+            col(PaymentRow.extension) == "", col(PaymentRow.state) == "seen"
+        )
+        found = await session.execute(query.order_by(col(PaymentRow.height).desc()).limit(100))
+        return list(found.scalars())
 
 
 def _news(row: InvoiceRow, state: str) -> News:

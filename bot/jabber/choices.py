@@ -45,6 +45,7 @@ class Choices:
     def offer(self, address: str, buttons: tuple[Button, ...], about: str = "") -> str:
         """The line that shows some buttons; empty for none. What was offered `about` the same
         call before is replaced."""
+        buttons = tuple(button for button in buttons if button.says)
         now = self._offered.get(address) or _Offered()
         self._offered[address] = now
         before = next((g for g in now.groups if about and g.about == about), None)

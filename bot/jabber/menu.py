@@ -120,7 +120,8 @@ class Menu:
         """Say a sentence and show what comes back, with its buttons as the next form."""
         replies = await self._ask(session["from"], sentence)
         text = "\n".join(reply.card or reply.text for reply in replies) or "Done."
-        buttons = replies[-1].buttons if replies and not replies[-1].keypad else ()
+        last = replies[-1].buttons if replies and not replies[-1].keypad else ()
+        buttons = [button for button in last if button.says]
         session |= {"payload": None, "next": None, "notes": [("info", text)]}
         if buttons:
             form = self._form(text[:1000])

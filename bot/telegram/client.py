@@ -377,6 +377,9 @@ class Telegram:
             return None
         shown = []
         for button in reply.buttons:
+            if button.link:
+                shown.append(InlineKeyboardButton(button.label, url=button.link))
+                continue
             data = secrets.token_urlsafe(9)
             self._buttons[data] = (button.says, address)
             shown.append(InlineKeyboardButton(button.label, callback_data=data))

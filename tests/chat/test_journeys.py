@@ -10,12 +10,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import base58
 import pytest
 from aiohttp import ClientSession
 
 from bot.ports import Role
 from encryptotel.accounts import give
-from encryptotel.config import BroadcastSection, Config, MoneySection
+from encryptotel.config import BroadcastSection, Config, MoneySection, WavesSection
 from encryptotel.demo.phone import Phone, plays
 from encryptotel.keys import identity_of
 from encryptotel.operator import EXCUSE
@@ -42,9 +43,11 @@ from tests.chat.talkers import FRONT_ENDS, Stage, on_ejabberd, on_webhook
 from tests.hearing import lately, match
 from tests.office import NEVER, quiet
 from tests.peers.proc import missing
+from tests.peers.waves_node import Chain, waves_node
 from tests.peers.zbar import scanned
 from tests.web.site import entries
 
+OURS = "3PJaDyprvekvPXPuAtxrapacuDJopgJRaU3"
 RATES = """prefix,name,price,fee,increments
 1,USA,6,0,1/1
 49,Germany,0.0123,0.05,30/6
@@ -64,6 +67,7 @@ class Journey:
         self.writers: dict[str, Writer] = {}
         self.on_line: dict[str, Phone] = {}
         self.servers = AsyncExitStack()
+        self.chain = Chain()
         self.steps: list[tuple[re.Pattern[str], Callable[..., Awaitable[None]]]] = [
             (re.compile(r"Alice's phone is there"), self.phone),
             (re.compile(r"Alice's calendar has the Choir .*"), self.calendar),
@@ -78,6 +82,10 @@ class Journey:
             (re.compile(r"the room Team is there"), self.room),
             (re.compile(r"Bob's phone dials (\d+)"), self.dials),
             (re.compile(r"the telephone network is there"), self.network),
+            (re.compile(r"people may pay in with WAVES or ETT"), self.pay_in),
+            (re.compile(r"(\w+) pays that"), self.pays),
+            (re.compile(r"the chain makes a block"), self.block),
+            (re.compile(r"the chain undoes it"), self.undo),
             (re.compile(r"calls cost ten cents a second, and Alice has (.+) EUR"), self.charges),
             (re.compile(r"Carol rings Alice and gives up"), self.rings),
             (re.compile(r"Carol rings Alice"), self.keeps_ringing),
@@ -191,8 +199,44 @@ class Journey:
         app.config = app.config.model_copy(
             update={"money": MoneySection(rates="rates.csv", free=(), low="0.02")}
         )
-        app.metering = await app._meter(None)
+        await self.opens_money()
+
+    async def pay_in(self) -> None:
+        """A node of the chain is there."""
+        node = await self.servers.enter_async_context(waves_node(self.chain))
+        app = self.stage.office.app
+        prices = {"WAVES": "1.5", "ETT": "0.05"}
+        waves = WavesSection(address=OURS, node=node.url, every=0.1, prices=prices)
+        app.config = app.config.model_copy(update={"waves": waves})
+        await self.opens_money()
+
+    async def opens_money(self) -> None:
+        """As a start with that configuration does."""
+        app = self.stage.office.app
+        await app._open_money(None)
         app.gatekeeper._metering = app.operator.accounts._metering = app.metering
+        app.operator.payments = app.payments
+
+    async def pays(self, name: str) -> None:
+        """What her wallet makes of the newest link."""
+        person = await self.stage.person(name)
+        text = next(text for text in reversed(person.feed.items) if "?recipient=" in text)
+        link = re.search(r"#send/(\w+)\?recipient=(\w+)&amount=([\d.]+)&attachment=(\w+)", text)
+        assert link is not None
+        self.chain.put(
+            {
+                "type": 4, "sender": "3PMH7nn3Bn6ybv8mE2rgz2ryPvdodtYmTwq", "recipient": link[2],
+                "assetId": link[1], "amount": round(float(link[3]) * 1e8),
+                "attachment": base58.b58encode(link[4].encode()).decode(),
+            }
+        )  # fmt: skip
+
+    async def block(self) -> None:
+        self.chain.forge()
+
+    async def undo(self) -> None:
+        self.chain.roll_back(2, keep=False)
+        self.chain.forge(2)
 
     async def rings(self) -> None:
         office = self.stage.office

@@ -428,7 +428,11 @@ class TelegramServer:
         if len(text.encode("utf-16-le")) // 2 > 4096:
             raise Refused(400, "Bad Request: message is too long")
         rows = markup.inline_keyboard if markup else []
-        buttons = [(button.text, button.callback_data or "") for row in rows for button in row]
+        every = [button for row in rows for button in row]
+        for button in every:
+            if button.url and not re.fullmatch(r"https?://[^\s]{3,2000}", button.url):
+                raise Refused(400, "Bad Request: BUTTON_URL_INVALID")
+        buttons = [(button.text, button.callback_data or "") for button in every if not button.url]
         if any(not 1 <= len(data.encode()) <= 64 for _, data in buttons):
             raise Refused(400, "Bad Request: BUTTON_DATA_INVALID")
         return buttons

@@ -22,7 +22,7 @@ from store.shelf import Shelf
 from store.tables import InvoiceRow, PaymentRow
 from tests.peers.waves_node import Chain, WavesNode, waves_node
 from wallet.chain import WAVES, Node, NodeError, transfers
-from wallet.invoices import InvoiceError, Invoices, News
+from wallet.invoices import InvoiceError, Invoices, News, assign, unclaimed
 from wallet.ledger import CALLS, Entry, balances, credit_of, post, transfer, verify
 from wallet.money import Asset
 from wallet.watching import ROLLBACK, Watcher
@@ -178,13 +178,13 @@ async def test_what_is_nobodys_is_kept_until_somebody_says_whose(where: Path | U
     async with desk(where) as it:
         it.pays(7 * ONE, ETT.id, memo="hello?")
         await it.blocks(5)
-        (row,) = await it.invoices.unclaimed()
-        assert not await it.invoices.assign("nothing:0", "101")
-        assert await it.invoices.assign(row.key, "101")
-        assert not await it.invoices.assign(row.key, "102")
+        (row,) = await unclaimed(it.database)
+        assert not await assign(it.database, "nothing:0", "101")
+        assert await assign(it.database, row.key, "101")
+        assert not await assign(it.database, row.key, "102")
         await it.watcher.look()
         assert await it.has("101") == 35
-        assert await it.invoices.unclaimed() == []
+        assert await unclaimed(it.database) == []
 
 
 async def test_what_comes_late_is_worth_what_it_is_that_day(where: Path | URL) -> None:
