@@ -14,6 +14,7 @@ from nlp.commands import Party
 from store.database import Database
 from wallet.ledger import GIVEN, Entry, balance, credit_of, post, statement, transfer
 from wallet.money import Asset
+from wallet.purse import REDUCED
 from wallet.rates import MICRO, Rate
 
 FREE = "Outside calls cost you nothing here."
@@ -39,10 +40,14 @@ class Accounts:
         if metering is None or metering.is_free(person.extension):
             return f"{FREE} {INSIDE}"
         charging, unit = metering.charging, metering.charging.unit
-        has, free = charging.has(person.extension), charging.free(person.extension)
-        if free == has:
-            return f"You have {unit.text(has)}."
-        return f"You have {unit.text(has)}; {unit.text(has - free)} is set aside for what goes on."
+        purse = charging.purse(person.extension)
+        said = f"You have {unit.text(purse.sum)}"
+        if purse.reduced and purse.percent:
+            cheaper = unit.text(purse.reduced)
+            said += f"; {cheaper} of it came in as ETT and pays for calls at {purse.percent} % off"
+        if aside := purse.worth - charging.free(person.extension):
+            said += f"; {unit.text(aside)} is set aside for what goes on"
+        return f"{said}."
 
     async def lines(self, person: Person) -> Sequence[AccountLine]:
         """The latest of somebody's account, newest first."""
@@ -50,7 +55,8 @@ class Accounts:
         if metering is None or metering.is_free(person.extension):
             raise OperatorError("money.free", FREE)
         unit = metering.charging.unit
-        found = await statement(self._database, credit_of(person.extension), limit=MAX_LINES)
+        mine = credit_of(person.extension)
+        found = await statement(self._database, mine, mine + REDUCED, limit=MAX_LINES)
         return [
             AccountLine(at=at, amount=unit.text(amount), what=text or kind)
             for at, kind, asset, amount, text in found

@@ -483,7 +483,7 @@ class App:
         for a rate deck that is wrong."""
         money, waves = self.config.money, self.config.waves
         deck = await asyncio.to_thread(self._deck, money)
-        charging = Charging(self.database, deck, money.asset)
+        charging = Charging(self.database, deck, money.asset, waves.ett_percent)
         self.metering = Metering(
             charging, money, lambda: self.exchange.calls, self.followers.announce
         )

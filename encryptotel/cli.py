@@ -288,11 +288,12 @@ def accounts(
 
     where = _where(config, data)
     found = _run(_with_database(where, data, balances))
-    unit = _unit(config, data)
+    coins = _coins(config, data)
     rows = [
-        {"account": account, "asset": asset, "amount": unit.figures(n) if asset == unit.id else n}
+        {"account": account, "asset": coins[asset].name if asset in coins else asset,
+         "amount": coins[asset].figures(n) if asset in coins else str(n)}
         for (account, asset), n in found.items()
-    ]
+    ]  # fmt: skip
     text = [f"{row['account']:24} {row['amount']:>16} {row['asset']}" for row in rows]
     _show({"accounts": rows}, as_json, lambda: "\n".join(text) or "nobody has anything yet")
 
@@ -335,6 +336,24 @@ def ledger_verify(config: ConfigOption = None, data: DataOption = DATA) -> None:
     if proof.faults:
         raise typer.Exit(1)
     print(f"✓ {proof.entries} entries, {proof.accounts} accounts: everything adds up")
+
+
+@ledgers.command("income")
+def ledger_income(
+    config: ConfigOption = None, data: DataOption = DATA, as_json: JsonOption = False
+) -> None:
+    """What calls brought and what was paid in, by day and asset."""
+    from wallet.ledger import income
+
+    found = _run(_with_database(_where(config, data), data, income))
+    coins = _coins(config, data)
+    rows = [
+        {"day": d, "kind": k, "asset": coins[a].name if a in coins else a,
+         "amount": coins[a].figures(n) if a in coins else str(n)}
+        for d, k, a, n in found
+    ]  # fmt: skip
+    lines = [f"{r['day']}  {r['kind']:8} {r['amount']:>20} {r['asset']}" for r in rows]
+    _show({"income": rows}, as_json, lambda: "\n".join(lines) or "nothing came in yet")
 
 
 @ledgers.command("export")
@@ -848,14 +867,15 @@ def _config_file(config: Path | None, data: Path) -> Path:
     return file
 
 
-def _unit(config: Path | None, data: Path) -> Any:
-    """What accounts are kept in."""
+def _coins(config: Path | None, data: Path) -> dict[str, Any]:
+    """Everything that accounts are kept in, by its id."""
     from encryptotel.config import Config
 
     try:
-        return _config(config, data).money.asset
+        loaded = _config(config, data)
     except NoConfig:
-        return Config().money.asset
+        loaded = Config()
+    return {coin.id: coin for coin in (loaded.money.asset, *loaded.waves.coins)}
 
 
 def _where(config: Path | None, data: Path) -> Any:

@@ -254,6 +254,8 @@ class WavesSection(Section):
     every: float = Field(15, ge=0.1, le=600)
     ett: str = Field("8ofu3VpEaVCFjRqLLqzTMNs5URKUUQMrPp3k6oFmiCc6", max_length=64)
     prices: dict[Literal["WAVES", "ETT"], str] = {}
+    prices_url: str = Field("", pattern=r"^(https?://[^\s]+)?$", repr=False)
+    ett_percent: int = Field(20, ge=0, le=90)
     confirmations: tuple[tuple[str, Annotated[int, Field(ge=1, le=100)]], ...] = (
         ("0", 1), ("10", 3), ("100", 10),
     )  # fmt: skip

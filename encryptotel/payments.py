@@ -16,7 +16,7 @@ from store.shelf import Shelf
 from wallet.chain import Node
 from wallet.invoices import HOLDS, InvoiceError, Invoices, News
 from wallet.money import Asset, MoneyError
-from wallet.prices import Prices
+from wallet.prices import Prices, PricesByHttp
 from wallet.watching import Watcher
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,18 @@ class Payments:
         self._tell_owner = tell_owner
         unit = metering.charging.unit
         coins = {coin.id: coin for coin in section.coins}
+        self._prices: Prices | PricesByHttp = Prices(section.micro_prices)
+        if section.prices_url:
+            names = {coin.name: coin.id for coin in section.coins}
+            self._prices = PricesByHttp(section.prices_url, names)
         self.invoices = Invoices(
-            database, unit, coins, Prices(section.micro_prices), self._confirmations, self._news
+            database,
+            unit,
+            coins,
+            section.ett,
+            self._prices,
+            self._confirmations,
+            self._news,
         )
         self.watcher = Watcher(
             Node(section.node),
@@ -50,19 +60,21 @@ class Payments:
             section.every,
             tell_owner,
         )
-        names = " or ".join(coin.name for coin in section.coins)
-        metering.more = f"To get more, say “top up 10 {names.split()[0]}” (I take {names})."
+        taken = [coin.name for coin in section.coins]
+        metering.more = f"To get more, say “top up 10 {taken[0]}” (I take {' or '.join(taken)})."
         self._shown: dict[str, str] = {}
         "What was told last of each invoice that waits."
         self._telling: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Look for payments from now on."""
+        self._prices.start()
         self.watcher.start()
 
     async def stop(self) -> None:
         """Look no more."""
         await self.watcher.stop()
+        await self._prices.stop()
         await asyncio.gather(*self._telling, return_exceptions=True)
 
     async def top_up(self, person: Person, amount: str, coin: str) -> Invoice:

@@ -20,8 +20,19 @@ from sqlmodel import col, select, update
 
 from store.database import Database
 from store.tables import ChargeRow
-from wallet.ledger import CALLS, CREDIT, Entry, balance, balances, credit_of, post, transfer
+from wallet.ledger import (
+    CALLS,
+    CREDIT,
+    Entry,
+    LedgerError,
+    Move,
+    balance,
+    balances,
+    credit_of,
+    post,
+)
 from wallet.money import Asset
+from wallet.purse import REDUCED, Purse
 from wallet.rates import Rate, RateDeck
 
 log = logging.getLogger(__name__)
@@ -65,12 +76,13 @@ class Charging:
         database: Database,
         deck: RateDeck,
         unit: Asset,
+        percent: int = 0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.deck, self.unit = deck, unit
+        self.deck, self.unit, self.percent = deck, unit, percent
         self._database, self.now = database, now
         self.told: Callable[[str, int, int], None] = lambda extension, cost, left: None
-        self._has: dict[str, int] = {}
+        self._purses: dict[str, Purse] = {}
         self._running: dict[str, set[Meter]] = {}
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._writer: asyncio.Task[None] | None = None
@@ -92,11 +104,18 @@ class Charging:
     async def reload(self) -> None:
         """Read what everybody has, which the command line may have changed."""
         found = await balances(self._database, CREDIT)
-        self._has = {
+        parts = {
             account.removeprefix(CREDIT): amount
             for (account, asset), amount in found.items()
             if asset == self.unit.id
         }
+        self._purses = {
+            extension: self._purse(parts.get(extension, 0), parts.get(extension + REDUCED, 0))
+            for extension in {name.removesuffix(REDUCED) for name in parts}
+        }
+
+    def _purse(self, plain: int, reduced: int) -> Purse:
+        return Purse(plain=plain, reduced=reduced, percent=self.percent)
 
     async def close(self) -> None:
         """Write what is left."""
@@ -115,11 +134,16 @@ class Charging:
     # ── before and during a call; nothing here waits ────────────────────────────────────
     def has(self, extension: str) -> int:
         """What somebody has, with what is set aside for calls that go on."""
-        return self._has.get(extension, 0)
+        return self.purse(extension).sum
+
+    def purse(self, extension: str) -> Purse:
+        """The same, in its parts."""
+        return self._purses.get(extension) or self._purse(0, 0)
 
     def free(self, extension: str) -> int:
-        """What of it is not set aside."""
-        return self.has(extension) - sum(m.reserved for m in self._running.get(extension, ()))
+        """What it pays for at the prices of the deck, without what is set aside."""
+        aside = sum(meter.reserved for meter in self._running.get(extension, ()))
+        return self.purse(extension).worth - aside
 
     def reserve(self, extension: str, number: str) -> Meter:
         """Set money aside for a call. Raises `NotPaid`."""
@@ -199,19 +223,25 @@ class Charging:
         """Take what a call cost, once; never more than there is."""
 
         async def settle(session: AsyncSession) -> Callable[[], None]:
-            there = await balance(session, credit_of(extension), self.unit.id)
-            taken = min(cost, there)
-            mine = (col(ChargeRow.leg) == leg) & col(ChargeRow.seconds).is_(None)
-            await session.execute(update(ChargeRow).where(mine).values(seconds=seconds, cost=taken))
-            moves = transfer(credit_of(extension), CALLS, self.unit.id, taken)
+            mine = credit_of(extension)
+            plain = await balance(session, mine, self.unit.id)
+            reduced = await balance(session, mine + REDUCED, self.unit.id)
+            parts = self._purse(plain, reduced).pay(cost)
+            taken = sum(parts.values())
+            open_ = (col(ChargeRow.leg) == leg) & col(ChargeRow.seconds).is_(None)
+            done = update(ChargeRow).where(open_).values(seconds=seconds, cost=taken)
+            await session.execute(done)
+            gave = [Move(account=mine + p, asset=self.unit.id, amount=-n) for p, n in parts.items()]
+            moves = [*gave, Move(account=CALLS, asset=self.unit.id, amount=taken)]
             text = f"{name}, {seconds} s"
             entry = Entry(key=f"call:{leg}", kind="call", at=self.now(), moves=moves, text=text)
-            fresh = bool(taken) and await post(session, entry)
+            if not taken or not await post(session, entry):
+                return lambda: None
+            left = self._purse(plain - parts.get("", 0), reduced - parts.get(REDUCED, 0))
 
             def settled() -> None:
-                self._has[extension] = there - taken if fresh else there
-                if fresh:
-                    self.told(extension, taken, there - taken)
+                self._purses[extension] = left
+                self.told(extension, taken, left.sum)
 
             return settled
 
@@ -233,8 +263,8 @@ class Charging:
             try:
                 async with self._database.writing() as session:
                     done = [await job(session) for job in jobs]
-            except (DBAPIError, OSError) as error:
-                log.error("charges wait, the database fails: %s", getattr(error, "orig", error))
+            except (DBAPIError, OSError, LedgerError) as error:
+                log.error("charges wait: %s", getattr(error, "orig", error))
                 await asyncio.sleep(RETRY)
             else:
                 for one in done:

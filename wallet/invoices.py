@@ -21,8 +21,9 @@ from sqlmodel import col, func, select, update
 from store.database import Database
 from store.tables import InvoiceRow, PaymentRow
 from wallet.chain import Transfer
-from wallet.ledger import Entry, Move, balance, credit_of, post, transfer
+from wallet.ledger import RECEIVED, Entry, Move, balance, credit_of, post, transfer
 from wallet.money import MOST, Asset
+from wallet.purse import REDUCED
 from wallet.rates import MICRO
 
 HOLDS = timedelta(minutes=15)
@@ -37,7 +38,7 @@ TAILS = 9_999
 "The last digits that tell amounts from each other, in the smallest unit."
 TOLERANCE = 200
 "One part in so many may lack, or be too much."
-CHAIN, RECEIVED, SOLD, OWED = "chain", "received", "sold", "owed/"
+CHAIN, SOLD, OWED = "chain", "sold", "owed/"
 _SIGNS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _MEMO = re.compile(f"(?<![A-Z0-9])ET[{_SIGNS}]{{6}}(?![A-Z0-9])")
 
@@ -71,20 +72,21 @@ class News:
 
 
 class Invoices:
-    """`coins` are the assets we take, by id; `confirmations` how many blocks a payment waits for,
-    given its credit; `told` hears what happens."""
+    """`coins` are the assets we take, by id; what comes in as `cheaper` buys more. `confirmations`
+    says how many blocks a payment waits for, given its credit; `told` hears what happens."""
 
     def __init__(
         self,
         database: Database,
         unit: Asset,
         coins: Mapping[str, Asset],
+        cheaper: str,
         rates: RateSource,
         confirmations: Callable[[int], int],
         told: Callable[[News], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.unit, self.coins, self.rates = unit, coins, rates
+        self.unit, self.coins, self.rates, self._cheaper = unit, coins, rates, cheaper
         self._database, self._confirmations, self._told, self._now = (
             database, confirmations, told, now,
         )  # fmt: skip
@@ -262,21 +264,25 @@ class Invoices:
         moves = [
             *transfer(CHAIN, RECEIVED, row.asset, row.amount),
             Move(account=SOLD, asset=self.unit.id, amount=-credit),
-            Move(account=credit_of(row.extension), asset=self.unit.id, amount=credit - paid),
+            Move(account=self._account(row), asset=self.unit.id, amount=credit - paid),
             Move(account=OWED + row.extension, asset=self.unit.id, amount=paid),
         ]
         await self._post(session, f"paid:{row.key}:{row.times}", "payment", moves, row)
 
     async def _take_back(self, session: AsyncSession, row: PaymentRow, credit: int) -> None:
-        has = await balance(session, credit_of(row.extension), self.unit.id)
-        taken = min(has, credit)
-        moves = [
-            *transfer(RECEIVED, CHAIN, row.asset, row.amount),
-            Move(account=SOLD, asset=self.unit.id, amount=credit),
-            Move(account=credit_of(row.extension), asset=self.unit.id, amount=-taken),
-            Move(account=OWED + row.extension, asset=self.unit.id, amount=taken - credit),
-        ]
+        left, moves = credit, list(transfer(RECEIVED, CHAIN, row.asset, row.amount))
+        moves.append(Move(account=SOLD, asset=self.unit.id, amount=credit))
+        other = credit_of(row.extension) + REDUCED
+        for account in dict.fromkeys((self._account(row), credit_of(row.extension), other)):
+            taken = min(left, await balance(session, account, self.unit.id))
+            left -= taken
+            moves.append(Move(account=account, asset=self.unit.id, amount=-taken))
+        moves.append(Move(account=OWED + row.extension, asset=self.unit.id, amount=-left))
         await self._post(session, f"undone:{row.key}:{row.times}", "undone", moves, row)
+
+    def _account(self, row: PaymentRow) -> str:
+        """Where the credit of a payment goes."""
+        return credit_of(row.extension) + (REDUCED if row.asset == self._cheaper else "")
 
     async def _post(
         self, session: AsyncSession, key: str, kind: str, moves: Sequence[Move], row: PaymentRow

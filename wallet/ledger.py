@@ -25,8 +25,8 @@ from wallet.money import MOST
 
 CREDIT = "credit/"
 "What belongs to people begins so."
-GIVEN, CALLS = "given", "income/calls"
-"Credit from the host, and what calls brought."
+GIVEN, CALLS, RECEIVED = "given", "income/calls", "received"
+"Credit from the host, what calls brought, and coins that came in."
 PAGE = 5_000
 "Rows of an export read at once."
 
@@ -127,9 +127,9 @@ async def balances(database: Database, account: str = "") -> Mapping[tuple[str, 
 
 
 async def statement(
-    database: Database, account: str, *, limit: int
+    database: Database, *accounts: str, limit: int
 ) -> Sequence[tuple[datetime, str, str, int, str]]:
-    """The latest that an account got and gave, newest first: when, kind, asset, sum, text."""
+    """The latest that accounts got and gave, newest first: when, kind, asset, sum, text."""
     query = (
         select_columns(
             col(EntryRow.at),
@@ -139,12 +139,32 @@ async def statement(
             col(EntryRow.text),
         )
         .join(EntryRow, col(EntryRow.id) == col(PostingRow.entry))
-        .where(col(PostingRow.account) == account)
+        .where(col(PostingRow.account).in_(accounts))
         .order_by(col(PostingRow.id).desc())
         .limit(limit)
     )
     async with database.reading() as session:
         return [row._tuple() for row in (await session.execute(query)).all()]
+
+
+async def income(database: Database) -> Sequence[tuple[str, str, str, int]]:
+    """What came in, by day (UTC, as YYYY-MM-DD), kind and asset; what calls brought, and what was
+    received on the chain."""
+    query = (
+        select_columns(
+            col(EntryRow.at), col(EntryRow.kind), col(PostingRow.asset), col(PostingRow.amount)
+        )
+        .join(EntryRow, col(EntryRow.id) == col(PostingRow.entry))
+        .where(col(PostingRow.account).in_((CALLS, RECEIVED)))
+        .order_by(col(PostingRow.id))
+    )
+    sums: dict[tuple[str, str, str], int] = {}
+    async with database.reading() as session:
+        rows = await session.stream(query)
+        async for at, kind, asset, amount in rows:
+            key = (f"{at:%Y-%m-%d}", kind, asset)
+            sums[key] = sums.get(key, 0) + amount
+    return [(day, kind, asset, amount) for (day, kind, asset), amount in sorted(sums.items())]
 
 
 # ── proof ───────────────────────────────────────────────────────────────────────────────────

@@ -42,7 +42,10 @@ async def test_a_payment_of_nobodys_is_told_and_assigned(tmp_path: Path) -> None
         assert await assign(office.app.database, row.key, "101")
         chain.forge()
         await office.until(lambda: any("0.50 EUR credited" in text for text in office.told))
-        assert office.app.operator.accounts.balance(office.app.person) == "You have 0.50 EUR."
+        said = office.app.operator.accounts.balance(office.app.person)
+        assert said == (
+            "You have 0.50 EUR; 0.50 EUR of it came in as ETT and pays for calls at 20 % off."
+        )
 
 
 async def test_only_what_has_a_price_is_taken(tmp_path: Path) -> None:

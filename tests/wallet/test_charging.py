@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import URL, text
 from sqlmodel import select
 
@@ -18,6 +20,7 @@ from store.tables import ChargeRow
 from wallet.charging import Charging, Meter, NotPaid
 from wallet.ledger import CALLS, GIVEN, Entry, balances, credit_of, post, transfer, verify
 from wallet.money import Asset
+from wallet.purse import REDUCED, Purse
 from wallet.rates import Rate, RateDeck
 
 EUR = Asset(id="EUR", name="EUR", decimals=2)
@@ -57,8 +60,8 @@ async def desk(
         await database.close()
 
 
-async def give(charging: Charging, extension: str, amount: int) -> None:
-    moves = transfer(GIVEN, credit_of(extension), EUR.id, amount)
+async def give(charging: Charging, extension: str, amount: int, part: str = "") -> None:
+    moves = transfer(GIVEN, credit_of(extension) + part, EUR.id, amount)
     entry = Entry(key=f"gift:{random.random()}", kind="gift", at=BEGIN, moves=moves)
     async with charging._database.writing() as session:
         await post(session, entry)
@@ -133,7 +136,7 @@ async def test_a_thousand_calls_of_a_hundred_people_overspend_nothing(where: Pat
     async with desk(where, clock) as charging:
         for number in range(100):
             await give(charging, str(100 + number), chance.randrange(0, 120))
-        given = sum(charging._has.values())
+        given = sum(purse.sum for purse in charging._purses.values())
         running: list[tuple[Meter, datetime]] = []
         refused = 0
         for number in range(1_000):
@@ -160,9 +163,10 @@ async def test_a_thousand_calls_of_a_hundred_people_overspend_nothing(where: Pat
         proof = await verify(charging._database)
         assert proof.faults == []
         assert refused > 100
-        assert min(charging._has.values()) >= 0
+        left = [purse.sum for purse in charging._purses.values()]
+        assert min(left) >= 0
         paid = (await balances(charging._database))[CALLS, "EUR"]
-        assert paid + sum(charging._has.values()) == given
+        assert paid + sum(left) == given
         async with charging._database.reading() as session:
             rows = list((await session.execute(select(ChargeRow))).scalars())
         full = sum(DECK.of(r.number).cost(r.seconds or 0, 2) for r in rows)  # type: ignore[union-attr]
@@ -212,3 +216,53 @@ async def test_a_database_that_is_away_delays_a_charge(
             await session.execute(text("ALTER TABLE away RENAME TO charge"))
         await charging._jobs.join()
         assert charging.has("101") == charging.free("101") == 500 - 17
+
+
+async def test_what_was_paid_in_with_ett_buys_more_and_goes_first(where: Path | URL) -> None:
+    """A fifth off: 80 cents pay for 100, and the rest is taken of the other part."""
+    clock = Clock()
+    async with desk(where, clock) as charging:
+        charging.percent = 20
+        await give(charging, "101", 50)
+        await give(charging, "101", 80, REDUCED)
+        assert (charging.has("101"), charging.free("101")) == (130, 150)
+        meter = call(charging, clock, "101", GERMANY, "l1")
+        while charging.extend(meter):
+            pass
+        assert meter.covers == 1_500
+        clock.passes(500)
+        charging.end(meter, clock.at)
+        await charging._jobs.join()
+        assert charging.purse("101") == Purse(plain=50, reduced=40, percent=20)
+        meter = call(charging, clock, "101", GERMANY, "l2")
+        while charging.extend(meter):
+            pass
+        clock.passes(700)
+        charging.end(meter, clock.at)
+        await charging._jobs.join()
+        assert charging.purse("101") == Purse(plain=30, reduced=0, percent=20)
+        found = await balances(charging._database)
+        assert found[CALLS, "EUR"] == 40 + 60
+        assert (await verify(charging._database)).faults == []
+
+
+@given(
+    plain=st.integers(0, 10**9),
+    reduced=st.integers(0, 10**9),
+    percent=st.integers(0, 90),
+    cost=st.integers(0, 10**10),
+)
+def test_a_purse_pays_what_it_can_and_never_more(
+    plain: int, reduced: int, percent: int, cost: int
+) -> None:
+    purse = Purse(plain=plain, reduced=reduced, percent=percent)
+    parts = purse.pay(cost)
+    assert 0 <= parts.get("", 0) <= plain
+    assert 0 <= parts.get(REDUCED, 0) <= reduced
+    left = Purse(
+        plain=plain - parts.get("", 0), reduced=reduced - parts.get(REDUCED, 0), percent=percent
+    )
+    if cost <= purse.worth:
+        assert purse.worth - cost - 11 <= left.worth <= purse.worth - cost
+    else:
+        assert left.sum <= 10, "no more than what one unit may buy is left"

@@ -25,6 +25,7 @@ from wallet.chain import WAVES, Node, NodeError, transfers
 from wallet.invoices import InvoiceError, Invoices, News, assign, unclaimed
 from wallet.ledger import CALLS, Entry, balances, credit_of, post, transfer, verify
 from wallet.money import Asset
+from wallet.purse import REDUCED
 from wallet.watching import ROLLBACK, Watcher
 
 EUR = Asset(id="EUR", name="EUR", decimals=2)
@@ -72,7 +73,7 @@ class Desk:
         self.told: list[str] = []
         self.clock = clock
         self.invoices = Invoices(
-            database, EUR, COINS, self.rates, lambda credit: 3 if credit < 1_000 else 10,
+            database, EUR, COINS, ETT.id, self.rates, lambda credit: 3 if credit < 1_000 else 10,
             self.news.append, lambda: self.clock[0],
         )  # fmt: skip
         self.watcher = Watcher(
@@ -94,8 +95,9 @@ class Desk:
 
     async def has(self, extension: str = "101") -> int:
         found = await balances(self.database)
-        return found.get((credit_of(extension), "EUR"), 0) + found.get(
-            (f"owed/{extension}", "EUR"), 0
+        mine = credit_of(extension)
+        return sum(
+            found.get((one, "EUR"), 0) for one in (mine, mine + REDUCED, f"owed/{extension}")
         )
 
     async def state(self, invoice: InvoiceRow) -> str:
@@ -353,8 +355,9 @@ async def test_a_node_that_fails_is_told_once_and_loses_nothing(
             it.pays(invoice.amount, memo=invoice.id)
             it.chain.forge(5)
             node.status = 200
-            while await it.has() != 150:  # noqa: ASYNC110
+            while len(it.told) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
+        assert await it.has() == 150
         assert it.told == [
             f"I cannot look for payments: the Waves node answers {status}. Nothing is lost; I "
             "go on trying.",
