@@ -12,7 +12,6 @@ from bot.replies import Button, Reply
 from bot.wishes import party_said
 from nlp.commands import Balance, Tariff, TopUp
 
-NO_PLANS = "There are no monthly plans here: calls are paid for as they are made."
 ASK = "Ask “what does a call to +49 30 123456 cost?”, or “… to Germany”."
 NO_ADDRESS = "nobody can pay in here; whoever runs this exchange can give you credit"
 NOTHING_YET = "Nothing was paid yet."
@@ -21,6 +20,15 @@ _PRICE = re.compile(
     r"|how much (?:does|would|will) it cost (?:me )?to (?:call|ring|phone) (?P<b>.{2,60}?)"
     r"|(?:what (?:is|are)|what's|whats) the (?:prices?|rates?|costs?) (?:of|for) (?:an? )?(?:calls? (?:to )?)?(?P<c>.{2,60}?)"
     r"|(?:prices?|rates?) (?:for|to) (?:calls to )?(?P<d>.{2,60}?)",
+    re.I,
+)
+_PLANS = re.compile(
+    r"(?:(?:what|which) (?:monthly )?plans (?:are there|do you have|can i have)|(?:show )?(?:me )?(?:the |your |all )?(?:monthly )?plans|(?:what is |what's |show )?my (?:monthly )?plan)",
+    re.I,
+)
+_CANCEL = re.compile(r"(?:cancel|end|stop|terminate) my (?:monthly )?plan", re.I)
+_CHOOSE = re.compile(
+    r"(?:i (?:want|take|would like|'d like) |give me |get me |buy |choose |switch (?:me )?to |move me to )(?:the |a )?(?P<plan>[\w-]{1,30}(?: [\w-]{1,20})?) plan",
     re.I,
 )
 _LINES = re.compile(
@@ -35,6 +43,12 @@ async def about_money(operator: Operator, person: Person, text: str) -> Reply | 
     words = " ".join(text.split()).rstrip(".!?")
     if _LINES.fullmatch(words):
         return await _statement(operator, person)
+    if _PLANS.fullmatch(words):
+        return Reply(text=await operator.accounts.plans(person), private=True)
+    if _CANCEL.fullmatch(words):
+        return Reply(text=await operator.accounts.cancel_plan(person), private=True)
+    if found := _CHOOSE.fullmatch(words):
+        return Reply(text=await operator.accounts.choose(person, found["plan"]), private=True)
     if found := _PRICE.fullmatch(words):
         return price(operator, person, next(filter(None, found.groups())))
     return None
@@ -51,8 +65,10 @@ async def money(
         statement = Button(label="Statement", says="my account statement")
         buttons = (statement,) if operator.accounts.pays(person) else ()
         return [Reply(text=has, buttons=buttons, private=True)]
-    plans = f"{NO_PLANS} " if command.plan else ""
-    return [Reply(text=f"{plans}{has} {ASK}", private=True)]
+    if command.plan:
+        plan = re.sub(r"(?i)\s*\bplan$", "", command.plan)
+        return [Reply(text=await operator.accounts.choose(person, plan), private=True)]
+    return [Reply(text=f"{has} {ASK}\n{await operator.accounts.plans(person)}", private=True)]
 
 
 async def _top_up(operator: Operator, person: Person, command: TopUp) -> list[Reply]:

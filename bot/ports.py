@@ -629,6 +629,15 @@ class Accounts(Protocol):
     async def lines(self, person: Person) -> Sequence[AccountLine]:
         """The latest of somebody's account, newest first."""
 
+    async def plans(self, person: Person) -> str:
+        """What monthly plans there are, and which somebody has, for people."""
+
+    async def choose(self, person: Person, plan: str) -> str:
+        """Have a plan; what that means, for people."""
+
+    async def cancel_plan(self, person: Person) -> str:
+        """Let a plan end; when, for people."""
+
     def price(self, person: Person, party: Party) -> str:
         """What calling somebody costs, for people."""
 

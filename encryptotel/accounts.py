@@ -10,6 +10,7 @@ from decimal import Decimal
 from bot.ports import AccountLine, OperatorError, Person
 from encryptotel.metering import Metering
 from encryptotel.parties import Parties, named
+from encryptotel.tariffs import NONE, Tariffs
 from nlp.commands import Party
 from store.database import Database
 from wallet.ledger import GIVEN, Entry, balance, credit_of, post, statement, transfer
@@ -27,8 +28,15 @@ TWO_MINUTES = 120
 class Accounts:
     """Implements `bot.ports.Accounts`; without a metering nobody pays for anything."""
 
-    def __init__(self, database: Database, metering: Metering | None, parties: Parties) -> None:
+    def __init__(
+        self,
+        database: Database,
+        metering: Metering | None,
+        tariffs: Tariffs | None,
+        parties: Parties,
+    ) -> None:
         self._database, self._metering, self._parties = database, metering, parties
+        self._tariffs = tariffs
 
     def pays(self, person: Person) -> bool:
         """Whether outside calls cost somebody anything."""
@@ -48,6 +56,24 @@ class Accounts:
         if aside := purse.worth - charging.free(person.extension):
             said += f"; {unit.text(aside)} is set aside for what goes on"
         return f"{said}."
+
+    async def plans(self, person: Person) -> str:
+        """What monthly plans there are, and which somebody has."""
+        if self._tariffs is None or not self.pays(person):
+            return NONE
+        return f"{await self._tariffs.mine(person)}\n{self._tariffs.listed()}"
+
+    async def choose(self, person: Person, plan: str) -> str:
+        """Have a plan. Raises `OperatorError`."""
+        if self._tariffs is None or not self.pays(person):
+            raise OperatorError("plan.none", NONE[0].lower() + NONE[1:].rstrip("."))
+        return await self._tariffs.choose(person, plan)
+
+    async def cancel_plan(self, person: Person) -> str:
+        """Let a plan end. Raises `OperatorError`."""
+        if self._tariffs is None:
+            raise OperatorError("plan.none", "you have no plan")
+        return await self._tariffs.cancel(person)
 
     async def lines(self, person: Person) -> Sequence[AccountLine]:
         """The latest of somebody's account, newest first."""

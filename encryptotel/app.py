@@ -61,6 +61,7 @@ from encryptotel.recordings import Recordings
 from encryptotel.reload import blended, locked_out
 from encryptotel.rooms import Moderation, Rooms
 from encryptotel.sms import SmsGateway
+from encryptotel.tariffs import Tariffs
 from encryptotel.texts import Texts
 from encryptotel.wishes import Kind, WishBook
 from nlp.commands import Understanding
@@ -151,6 +152,8 @@ class App:
     certificates: Certificates
     phones: Phones
     web: Server | None = None
+    tariffs: Tariffs | None = None
+    "Monthly plans."
     payments: Payments | None = None
     "Where people pay in."
     metering: Metering | None = None
@@ -318,6 +321,7 @@ class App:
             folder=self.config_file.parent if self.config_file else self.data,
             metering=self.metering,
             payments=self.payments,
+            tariffs=self.tariffs,
             alarm=self.alarm,
         )
         await asyncio.to_thread(resampled, hold_music(), WIDE_RATE)  # 30 ms, once
@@ -431,6 +435,8 @@ class App:
         await self._control.stop()
         if self.payments is not None:
             await self.payments.stop()
+        if self.tariffs is not None:
+            await self.tariffs.subscriptions.stop()
         if self.metering is not None:
             await self.metering.charging.close()
         await self.journal.close()
@@ -487,12 +493,22 @@ class App:
         self.metering = Metering(
             charging, money, lambda: self.exchange.calls, self.followers.announce
         )
+        plans = [tariff.plan(money.asset) for tariff in self.config.tariff]
+        if plans:
+            self.tariffs = Tariffs(
+                self.database, self.metering, plans, self.followers.announce, self._day_of
+            )
+            self.tariffs.subscriptions.start()
         await charging.open(alive)
         if waves.address:
             self.payments = Payments(
                 self.database, waves, self.metering, self.followers, self.tell_owner
             )
             self.payments.start()
+
+    def _day_of(self, extension: str, at: datetime) -> str:
+        """A day as people of the exchange write it, by the owner's clock."""
+        return f"{at.astimezone(ZoneInfo(self.config.owner.timezone)):%-d %B}"
 
     def _deck(self, money: MoneySection) -> RateDeck:
         folder = self.config_file.parent if self.config_file is not None else self.data

@@ -41,6 +41,7 @@ from store.database import postgresql
 from wallet.chain import WAVES
 from wallet.money import Asset
 from wallet.rates import MICRO
+from wallet.subscriptions import Included, Plan
 
 MAX_CONFIG = 1_048_576
 UNMISTAKABLE = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -242,6 +243,31 @@ class MoneySection(Section):
     def asset(self) -> Asset:
         """What accounts are kept in."""
         return Asset(id=self.unit, name=self.unit, decimals=self.decimals)
+
+
+class IncludedSection(Section):
+    """Minutes of a plan to numbers that begin so (without +); the name is for people."""
+
+    name: str = Field(min_length=1, max_length=40)
+    prefixes: tuple[Annotated[str, Field(pattern=r"^[1-9]\d{0,14}$")], ...] = Field(min_length=1)
+    minutes: int = Field(ge=1, le=100_000)
+
+
+class TariffSection(Section):
+    """A monthly plan: so many `days` for a price, in the unit of account."""
+
+    name: str = Field(pattern=r"^\w[\w -]{0,38}$")
+    price: str
+    days: int = Field(30, ge=1, le=366)
+    minutes: tuple[IncludedSection, ...] = Field((), max_length=20)
+
+    def plan(self, unit: Asset) -> Plan:
+        """The same, for `Subscriptions`. Raises `MoneyError`."""
+        included = tuple(
+            Included(name=one.name, prefixes=one.prefixes, seconds=60 * one.minutes)
+            for one in self.minutes
+        )
+        return Plan(name=self.name, price=unit.parse(self.price), days=self.days, included=included)
 
 
 class WavesSection(Section):
@@ -522,6 +548,7 @@ class Config(BaseSettings):
     demo: DemoSection = DemoSection()
     extension: tuple[ExtensionSection, ...] = ()
     group: tuple[GroupSection, ...] = ()
+    tariff: tuple[TariffSection, ...] = ()
     trunk: tuple[TrunkSection, ...] = ()
     route: tuple[RouteSection, ...] = ()
     broadcast: tuple[BroadcastSection, ...] = ()
@@ -551,6 +578,23 @@ class Config(BaseSettings):
             if not extension.secret and not extension.script:
                 raise ValueError(f"extension {extension.number} needs a secret (or a script)")
         return value
+
+    @model_validator(mode="after")
+    def _plans_can_be_told_apart(self) -> Config:
+        plans = [tariff.plan(self.money.asset) for tariff in self.tariff]
+        if any(plan.price < 0 for plan in plans):
+            raise ValueError("a tariff costs less than nothing")
+        if len({plan.name.casefold() for plan in plans}) < len(plans):
+            raise ValueError("two tariffs have the same name")
+        zones: dict[str, str] = {}
+        for plan in plans:
+            for one in plan.included:
+                for prefix in one.prefixes:
+                    if zones.setdefault(prefix, one.name) != one.name:
+                        raise ValueError(f"minutes to {prefix} go by two names")
+        if plans and not self.money.rates:
+            raise ValueError("tariffs need [money] rates")
+        return self
 
     @model_validator(mode="after")
     def _what_is_paid_in_buys_something(self) -> Config:

@@ -59,6 +59,7 @@ from encryptotel.relays import Relays
 from encryptotel.reminding import Reminding
 from encryptotel.ringing import Ringer
 from encryptotel.rooms import Moderation
+from encryptotel.tariffs import Tariffs
 from encryptotel.texts import Texts
 from encryptotel.tracking import Tracking
 from encryptotel.when_free import WhenFree
@@ -133,6 +134,7 @@ class Operator:
         folder: Path,
         metering: Metering | None,
         payments: Payments | None,
+        tariffs: Tariffs | None,
         alarm: Alarm,
     ) -> None:
         self._exchange = exchange
@@ -170,7 +172,7 @@ class Operator:
         self.calendars = Calendars(
             database, config.calendars, folder, people, followers, self.reminding.reminders
         )
-        self.accounts = Accounts(database, metering, self._parties)
+        self.accounts = Accounts(database, metering, tariffs, self._parties)
         self.payments = payments
         self._recordings = recordings
         self._broadcasts = broadcasts

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from encryptotel.config import Config
 from pbx.ports import Account
 
-AT_START = ("exchange", "database", "network", "web", "demo", "owner", "menus", "waves")
+AT_START = ("exchange", "database", "network", "web", "demo", "owner", "menus", "waves", "tariff")
 "Sections that sockets, dialogs and conversations were made with …"
 LIVE = {"exchange": ("certificate", "certificate_key")}
 "… but for these options of them;"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -27,11 +27,11 @@ from wallet.ledger import (
     LedgerError,
     Move,
     balance,
-    balances,
+    balances_in,
     credit_of,
     post,
 )
-from wallet.money import Asset
+from wallet.money import MOST, Asset
 from wallet.purse import REDUCED, Purse
 from wallet.rates import Rate, RateDeck
 
@@ -61,6 +61,10 @@ class Meter:
     extension: str
     number: str
     rate: Rate
+    zone: str = ""
+    "The asset of included seconds that are spent before money …"
+    included: int = 0
+    "… and how many of them are set aside."
     reserved: int = 0
     covers: float = 0.0
     leg: str = ""
@@ -82,7 +86,11 @@ class Charging:
         self.deck, self.unit, self.percent = deck, unit, percent
         self._database, self.now = database, now
         self.told: Callable[[str, int, int], None] = lambda extension, cost, left: None
+        self.zones: Mapping[str, str] = {}
+        "The asset of included seconds for each prefix of numbers."
         self._purses: dict[str, Purse] = {}
+        self._seconds: dict[tuple[str, str], int] = {}
+        "Included seconds by extension and asset."
         self._running: dict[str, set[Meter]] = {}
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._writer: asyncio.Task[None] | None = None
@@ -97,22 +105,29 @@ class Charging:
         for row in left:
             end = min(alive or row.answered_at, self.now())
             seconds = math.ceil(max(0.0, (end - row.answered_at).total_seconds()))
-            cost = _rate_of(row).cost(seconds, self.unit.decimals)
-            await self._save([self._settling(row.leg, row.extension, seconds, cost, row.name)])
+            await self._save(
+                [self._settling(row.leg, row.extension, seconds, _rate_of(row), row.zone)]
+            )
         self._writer = asyncio.ensure_future(self._write())
 
     async def reload(self) -> None:
         """Read what everybody has, which the command line may have changed."""
-        found = await balances(self._database, CREDIT)
-        parts = {
-            account.removeprefix(CREDIT): amount
-            for (account, asset), amount in found.items()
-            if asset == self.unit.id
-        }
-        self._purses = {
-            extension: self._purse(parts.get(extension, 0), parts.get(extension + REDUCED, 0))
-            for extension in {name.removesuffix(REDUCED) for name in parts}
-        }
+        async with self._database.writing() as session:  # no charge is written meanwhile
+            found = await balances_in(session, CREDIT)
+            parts = {
+                account.removeprefix(CREDIT): amount
+                for (account, asset), amount in found.items()
+                if asset == self.unit.id
+            }
+            self._purses = {
+                extension: self._purse(parts.get(extension, 0), parts.get(extension + REDUCED, 0))
+                for extension in {name.removesuffix(REDUCED) for name in parts}
+            }
+            self._seconds = {
+                (account.removeprefix(CREDIT), asset): amount
+                for (account, asset), amount in found.items()
+                if asset in set(self.zones.values())
+            }
 
     def _purse(self, plain: int, reduced: int) -> Purse:
         return Purse(plain=plain, reduced=reduced, percent=self.percent)
@@ -142,8 +157,11 @@ class Charging:
 
     def free(self, extension: str) -> int:
         """What it pays for at the prices of the deck, without what is set aside."""
-        aside = sum(meter.reserved for meter in self._running.get(extension, ()))
-        return self.purse(extension).worth - aside
+        return self.purse(extension).worth - self.aside(extension)
+
+    def aside(self, extension: str) -> int:
+        """What is set aside for calls that go on."""
+        return sum(meter.reserved for meter in self._running.get(extension, ()))
 
     def reserve(self, extension: str, number: str) -> Meter:
         """Set money aside for a call. Raises `NotPaid`."""
@@ -151,6 +169,7 @@ class Charging:
         if rate is None:
             raise NotPaid(f"I have no price for calls to {number}, so I cannot place them")
         meter = Meter(extension=extension, number=number, rate=rate)
+        meter.zone = self._zone(extension, number)
         if not self.extend(meter, AT_FIRST):
             least = self.unit.text(rate.cost(1, self.unit.decimals))
             raise NotPaid(
@@ -164,13 +183,31 @@ class Charging:
         """Set money aside for more seconds of a call, or as many as there is money for; False if
         there is none."""
         rate, decimals = meter.rate, self.unit.decimals
-        lasts = rate.lasts(self.free(meter.extension) + meter.reserved, decimals)
-        covers = min(rate.charged(math.ceil(meter.covers + seconds)), lasts)
-        if covers <= meter.covers:
+        wanted = math.ceil(meter.covers + seconds)
+        included = min(wanted, self.included(meter.extension, meter.zone) + meter.included)
+        paid = 0.0
+        if wanted > included:
+            lasts = rate.lasts(self.free(meter.extension) + meter.reserved, decimals)
+            paid = min(rate.charged(wanted - included), lasts)
+        if included + paid <= meter.covers:
             return False
-        meter.covers = covers
-        meter.reserved = rate.cost(math.ceil(covers), decimals)
+        meter.covers, meter.included = included + paid, included
+        meter.reserved = rate.cost(math.ceil(paid), decimals)
         return True
+
+    def included(self, extension: str, zone: str) -> int:
+        """Seconds that somebody's plan includes and no call has set aside."""
+        aside = sum(m.included for m in self._running.get(extension, ()) if m.zone == zone)
+        return self._seconds.get((extension, zone), 0) - aside
+
+    def _zone(self, extension: str, number: str) -> str:
+        """The asset of the seconds that a call may spend; empty if there are none."""
+        digits = number.removeprefix("+")
+        for end in range(len(digits), 0, -1):
+            zone = self.zones.get(digits[:end])
+            if zone is not None and self.included(extension, zone) > 0:
+                return zone
+        return ""
 
     def begin(self, meter: Meter, call: str, leg: str, at: datetime) -> None:
         """The call is answered: from now on it costs."""
@@ -187,6 +224,7 @@ class Charging:
             first=rate.first,
             step=rate.step,
             answered_at=at,
+            zone=meter.zone,
         )
 
         async def note(session: AsyncSession) -> Callable[[], None]:
@@ -203,9 +241,10 @@ class Charging:
             return
         talked = max(0.0, (at - meter.answered_at).total_seconds())
         seconds = math.ceil(min(talked, meter.covers))
-        cost = meter.rate.cost(seconds, self.unit.decimals)
 
-        settle = self._settling(meter.leg, meter.extension, seconds, cost, meter.rate.name)
+        settle = self._settling(
+            meter.leg, meter.extension, seconds, meter.rate, meter.zone, meter.included
+        )
 
         async def take(session: AsyncSession) -> Callable[[], None]:
             settled = await settle(session)
@@ -219,29 +258,53 @@ class Charging:
         self._jobs.put_nowait(take)
 
     # ── writing ─────────────────────────────────────────────────────────────────────────
-    def _settling(self, leg: str, extension: str, seconds: int, cost: int, name: str) -> Job:
-        """Take what a call cost, once; never more than there is."""
+    def _settling(
+        self,
+        leg: str,
+        extension: str,
+        seconds: int,
+        rate: Rate,
+        zone: str,
+        most_included: int = MOST,
+    ) -> Job:
+        """Take what a call cost, once: what is included first, and never more than there is."""
 
         async def settle(session: AsyncSession) -> Callable[[], None]:
             mine = credit_of(extension)
+            there = await balance(session, mine, zone) if zone else 0
+            included = min(seconds, there, most_included)
             plain = await balance(session, mine, self.unit.id)
             reduced = await balance(session, mine + REDUCED, self.unit.id)
-            parts = self._purse(plain, reduced).pay(cost)
+            parts = self._purse(plain, reduced).pay(
+                rate.cost(seconds - included, self.unit.decimals)
+            )
             taken = sum(parts.values())
             open_ = (col(ChargeRow.leg) == leg) & col(ChargeRow.seconds).is_(None)
-            done = update(ChargeRow).where(open_).values(seconds=seconds, cost=taken)
-            await session.execute(done)
-            gave = [Move(account=mine + p, asset=self.unit.id, amount=-n) for p, n in parts.items()]
-            moves = [*gave, Move(account=CALLS, asset=self.unit.id, amount=taken)]
-            text = f"{name}, {seconds} s"
-            entry = Entry(key=f"call:{leg}", kind="call", at=self.now(), moves=moves, text=text)
-            if not taken or not await post(session, entry):
+            values = {"seconds": seconds, "cost": taken, "included": included}
+            await session.execute(update(ChargeRow).where(open_).values(**values))
+            moves = [
+                *(Move(account=mine + p, asset=self.unit.id, amount=-n) for p, n in parts.items()),
+                Move(account=CALLS, asset=self.unit.id, amount=taken),
+                Move(account=mine, asset=zone, amount=-included),
+                Move(account=CALLS, asset=zone, amount=included),
+            ]
+            entry = Entry(
+                key=f"call:{leg}",
+                kind="call",
+                at=self.now(),
+                moves=[move for move in moves if move.amount],
+                text=f"{rate.name}, {seconds} s",
+            )
+            if not entry.moves or not await post(session, entry):
                 return lambda: None
             left = self._purse(plain - parts.get("", 0), reduced - parts.get(REDUCED, 0))
 
             def settled() -> None:
                 self._purses[extension] = left
-                self.told(extension, taken, left.sum)
+                if included:
+                    self._seconds[extension, zone] = there - included
+                if taken:
+                    self.told(extension, taken, left.sum)
 
             return settled
 

@@ -120,10 +120,15 @@ async def balance(session: AsyncSession, account: str, asset: str) -> int:
 
 async def balances(database: Database, account: str = "") -> Mapping[tuple[str, str], int]:
     """What there is by account and asset; of all accounts that begin so."""
-    query = select(BalanceRow).where(col(BalanceRow.account).startswith(account, autoescape=True))
     async with database.reading() as session:
-        found = (await session.execute(query.order_by(col(BalanceRow.account)))).scalars()
-        return {(row.account, row.asset): row.amount for row in found}
+        return await balances_in(session, account)
+
+
+async def balances_in(session: AsyncSession, account: str) -> Mapping[tuple[str, str], int]:
+    """The same, in a transaction."""
+    query = select(BalanceRow).where(col(BalanceRow.account).startswith(account, autoescape=True))
+    found = (await session.execute(query.order_by(col(BalanceRow.account)))).scalars()
+    return {(row.account, row.asset): row.amount for row in found}
 
 
 async def statement(

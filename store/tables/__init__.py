@@ -9,7 +9,7 @@ from store.tables.directory import (
 )
 from store.tables.invoices import InvoiceRow, PaymentRow
 from store.tables.journal import CallRow, LegRow, TraceRow, VoicemailRow
-from store.tables.ledger import BalanceRow, ChargeRow, EntryRow, PostingRow
+from store.tables.ledger import BalanceRow, ChargeRow, EntryRow, PostingRow, SubscriptionRow
 from store.tables.people import (
     AccountRow,
     ContactRow,
@@ -55,6 +55,7 @@ __all__ = [
     "RuleRow",
     "SetupLinkRow",
     "ShelfRow",
+    "SubscriptionRow",
     "TextRow",
     "TraceRow",
     "TrunkRow",

@@ -65,3 +65,23 @@ class ChargeRow(SQLModel, table=True):
     seconds: int | None = Field(default=None)
     "None: it goes on."
     cost: int = Field(default=0, sa_type=BigInteger)
+    zone: str = Field(default="", max_length=64)
+    "The asset of the included seconds that are spent first …"
+    included: int = 0
+    "… and how many it took."
+
+
+class SubscriptionRow(SQLModel, table=True):
+    """Somebody's monthly plan, paid for `until` then."""
+
+    __tablename__ = "subscription"
+
+    extension: str = Field(primary_key=True, max_length=16)
+    plan: str = Field(max_length=40)
+    following: str = Field(default="", max_length=40)
+    "What comes after; empty: it ends."
+    since: datetime = Field(sa_type=UtcDateTime)
+    until: datetime = Field(sa_type=UtcDateTime)
+    state: str = Field(default="active", max_length=8)
+    "active, or waiting to be paid for."
+    warned: bool = False

@@ -206,6 +206,45 @@ async def test_the_account_is_told(tmp_path: Path) -> None:
         assert plans.text.startswith("There are no monthly plans here")
 
 
+TARIFF = (
+    {
+        "name": "Basic",
+        "price": "3",
+        "minutes": ({"name": "America", "prefixes": ("1",), "minutes": 10},),
+    },
+)
+
+
+async def test_a_plan_by_chat_and_a_call_that_it_includes(tmp_path: Path) -> None:
+    async with paying(tmp_path, 500, tariff=TARIFF) as office:
+        chat = office.dialogue()
+        (plans,) = await chat.hear("what plans are there?")
+        assert plans.text == (
+            "You have no monthly plan.\nMonthly plans:\n"
+            "  Basic: 3.00 EUR for 30 days with 10 minutes to America"
+        )
+        (refused,) = await chat.hear("I want the Golden plan")
+        assert refused.text == "There is no plan Golden; there are: Basic."
+        office.understands(Tariff(plan="monthly"))
+        (begun,) = await chat.hear("move me to the monthly plan")
+        assert begun.text.endswith("You have 2.00 EUR left.")
+        await telephone_network(office, Phone(plays(tone(1, 620.0))))
+        alice = Phone(quiet)
+        await office.phone("101", alice)
+        leg = await alice.call(NUMBER)
+        leg.hang_up()
+        await office.ended()
+        (charge,) = await settled(office)
+        assert (charge.cost, charge.included) == (0, charge.seconds)
+        assert metering(office).charging.has("101") == 200
+        (mine,) = await chat.hear("my plan")
+        assert "and is renewed then. It has 9 minutes to America left." in mine.text
+        (ends,) = await chat.hear("cancel my plan")
+        assert ends.text.endswith("and is not renewed.")
+        (again,) = await chat.hear("I want the basic plan")
+        assert again.text.startswith("You keep Basic; it is renewed on")
+
+
 async def test_prices_change_without_a_restart_and_wrong_ones_do_not(tmp_path: Path) -> None:
     async with paying(tmp_path, 500) as office:
         person, accounts = office.app.person, office.app.operator.accounts
