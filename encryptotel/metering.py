@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from encryptotel.config import MoneySection
 from pbx.calls.call import Call
+from pbx.calls.leg import Leg
 from pbx.events import Event, LegAnswered, LegEnded, LegStarted
 from pbx.media.tones import tone
 from pbx.ports import CallRefused
@@ -27,7 +28,6 @@ SPENT = "your balance is used up"
 @dataclass
 class _Running:
     meter: Meter
-    call_id: str = ""
     warned: bool = False
     timer: asyncio.TimerHandle | None = None
     begun: float = field(default=0.0)
@@ -93,7 +93,6 @@ class Metering:
             case LegAnswered() if event.leg_id in self._legs:
                 running = self._running[self._legs[event.leg_id]]
                 if running.meter.answered_at is None:
-                    running.call_id = event.call_id
                     running.begun = asyncio.get_running_loop().time()
                     self.charging.begin(running.meter, event.call_id, event.leg_id, event.at)
                     self._look(running)
@@ -122,7 +121,7 @@ class Metering:
     def _look(self, running: _Running) -> None:
         """Set money aside for more, or warn, or end the call; and look again in time."""
         loop, meter = asyncio.get_running_loop(), running.meter
-        call = self._calls().get(running.call_id)
+        call, leg = self._found(meter)
         if self._left(running) <= WARNING_SECONDS:
             self.charging.extend(meter)
         left = self._left(running)
@@ -134,9 +133,20 @@ class Metering:
                 running.warned = True
                 self._announce(call)
             running.timer = loop.call_later(left, self._look, running)
-        elif call is not None:
-            log.info("call %s: %s", running.call_id, SPENT)
-            call.hang_up(SPENT)
+        elif call is not None and leg is not None:
+            log.info("call %s: %s", call.id, SPENT)
+            if call.conference is not None:  # the others go on
+                leg.hang_up(SPENT)
+            else:
+                call.hang_up(SPENT)
+
+    def _found(self, meter: Meter) -> tuple[Call | None, Leg | None]:
+        """The side of a call that a meter runs with, in whatever call that is by now."""
+        for call in self._calls().values():
+            for leg in call.legs:
+                if leg.id == meter.leg:
+                    return call, leg
+        return None, None
 
     def _left(self, running: _Running) -> float:
         """Seconds until what was set aside is used up."""

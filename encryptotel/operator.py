@@ -874,6 +874,12 @@ class Operator:
             "redirections": [row.what for row in self.handling.redirections(person)],
             "phones": [phone.name for phone in self._phones.of(person) if phone.id],
             "reminders": [one.text for one in await self.reminding.of(person)],
+            "account": [
+                {"at": line.at.isoformat(), "amount": line.amount, "what": line.what}
+                for line in (
+                    await self.accounts.lines(person) if self.accounts.pays(person) else ()
+                )
+            ],
             "calendars": [one.name for one in await self.calendars.of(person)],
         }
 

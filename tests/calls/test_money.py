@@ -14,7 +14,7 @@ from sqlmodel import select
 from bot.ports import OperatorError
 from encryptotel.accounts import give
 from encryptotel.demo.phone import Phone, plays
-from nlp.commands import Balance, Call, Party, Tariff
+from nlp.commands import Balance, Call, Conference, Party, Tariff
 from pbx.media.tones import share_of, tone
 from pbx.ports import CallRefused
 from store.tables import ChargeRow
@@ -257,3 +257,49 @@ async def test_prices_change_without_a_restart_and_wrong_ones_do_not(tmp_path: P
         assert "0.30 EUR a minute" in accounts.price(person, Party(number=NUMBER))
         with pytest.raises(OperatorError, match="no price"):
             accounts.price(person, Party(number="+4930123456"))
+
+
+async def test_a_side_that_was_transferred_goes_on_costing_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encryptotel.metering.WARNING_SECONDS", 1.0)
+    async with paying(tmp_path, 8) as office:
+        await telephone_network(office, Phone(plays(tone(1, 620.0))))
+        await office.phone("101", Phone(plays(tone(1, 440.0)), ring_seconds=0.1))
+        bob = Phone(quiet, ring_seconds=0.1)
+        await office.phone("102", bob)
+        operator, person = office.app.operator, office.app.person
+        office.dialogue()
+        order = Call(to=(Party(number=NUMBER),), line="US")
+        placed = await operator.call(person, order)
+        await office.until(lambda: "You are connected." in office.told)
+        await operator.transfer(person, placed.call_id, Party(extension="102"))
+        async with asyncio.timeout(20):
+            await bob.until_heard(lambda heard: share_of(bytes(heard[-3200:]), 1400.0) > 0.5)
+            while bob.legs:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert (await office.ended()).cause == "your balance is used up"
+        (charge,) = await settled(office)
+        assert (charge.cost, charge.extension) == (8, "101")
+
+
+async def test_in_a_conference_only_the_side_that_costs_ends(tmp_path: Path) -> None:
+    async with paying(tmp_path, 6) as office:
+        network = Phone(plays(tone(1, 620.0)))
+        await telephone_network(office, network)
+        await office.phone("101", Phone(quiet, ring_seconds=0.1))
+        bob = Phone(quiet, ring_seconds=0.1)
+        await office.phone("102", bob)
+        parties = (Party(number=NUMBER), Party(extension="102"))
+        await office.app.operator.conference(office.app.person, Conference(participants=parties))
+        async with asyncio.timeout(30):
+            await bob.until_heard(lambda heard: share_of(bytes(heard[-3200:]), 620.0) > 0.5)
+            while network.legs:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        (call,) = office.app.exchange.calls.values()
+        assert call.conference is not None
+        assert bob.legs
+        call.hang_up()
+        await office.ended()
+        (charge,) = await settled(office)
+        assert charge.cost == 6
