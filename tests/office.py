@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
@@ -159,6 +160,7 @@ async def open_office(folder: Path, **sections: Any) -> AsyncIterator[Office]:
     app.language = _language()
     if app.database.path is not None:
         await _bring_up(app.database.path)
+    level = logging.getLogger().level
     await app.start()
     office = Office(app)
     take = app.exchange.emit
@@ -173,6 +175,7 @@ async def open_office(folder: Path, **sections: Any) -> AsyncIterator[Office]:
     finally:
         await office.close()
         await app.stop()
+        logging.getLogger().setLevel(level)  # which a reload sets for the whole process
 
 
 class _Shared(Language):

@@ -442,7 +442,7 @@ async def a_life(where: Path | URL, steps: int) -> None:
                 case _:
                     with contextlib.suppress(NodeError):  # behind, after a long fork
                         await it.watcher.look()
-            if step % 50 == 0:
+            if step % max(50, steps // 40) == 0:
                 assert list((await verify(it.database)).faults) == []
         await settle(it)
         there = {tx["id"] for block in it.chain.blocks for tx in block}
