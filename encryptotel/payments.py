@@ -149,7 +149,8 @@ class Payments:
             self._shown.pop(news.invoice, None)
 
     def _said(self, news: News) -> str:
-        unit, coin = self.invoices.unit, self.invoices.coins[news.asset]
+        unit = self.invoices.unit
+        coin = self.invoices.coins.get(news.asset) or Asset(id="", name="of a coin", decimals=8)
         what = f"Top-up {news.invoice}: " if news.invoice else "Your payment: "
         paid = coin.text(news.amount)
         if news.state == "expired" and not news.credit:

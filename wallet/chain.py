@@ -104,6 +104,7 @@ def transfers(tx: Mapping[str, Any], address: str) -> list[Transfer]:
         tx.get("applicationStatus") != "succeeded"
         or not _is_text(id, MAX_ID)
         or not _is_text(sender, MAX_ADDRESS)
+        or sender == address  # we move what is ours
         or not isinstance(height, int)
         or not 0 < height <= MOST
         or not isinstance(stamp, int)
@@ -135,7 +136,10 @@ def _parts(tx: Mapping[str, Any], address: str) -> list[tuple[Any, Any, Any]]:
     """Recipient, asset and amount of all that a transaction moved, in its order."""
     kind = tx.get("type")
     if kind == TRANSFER:
-        return [(tx.get("recipient"), tx.get("assetId"), tx.get("amount"))]
+        to = tx.get("recipient")
+        if isinstance(to, str) and to.startswith("alias:"):
+            to = address  # it is among ours and not from us: the alias is ours as well
+        return [(to, tx.get("assetId"), tx.get("amount"))]
     if kind == MASS_TRANSFER:
         each = _dicts(tx.get("transfers"))
         return [(one.get("recipient"), tx.get("assetId"), one.get("amount")) for one in each]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -167,7 +167,7 @@ class Invoices:
             if row is None or row.state not in ("seen", "credited"):
                 return
             credit = row.credited if row.state == "credited" else 0
-            if credit:
+            if row.state == "credited":
                 await self._take_back(session, row, credit)
             row.state, row.credited = "gone", 0
             state = await self._settled(session, row.invoice)
@@ -179,13 +179,14 @@ class Invoices:
                 )
             )  # fmt: skip
 
-    async def since(self, height: int) -> Collection[tuple[str, int]]:
-        """The keys and heights of what is on the chain above a block, as far as we know."""
+    async def since(self, height: int) -> Mapping[str, tuple[int, str]]:
+        """What is on the chain above a block, as far as we know: by key the block, and the
+        state."""
         async with self._database.reading() as session:
-            query = select(PaymentRow.key, PaymentRow.height).where(
-                col(PaymentRow.height) > height, col(PaymentRow.state).in_(("seen", "credited"))
+            query = select(PaymentRow.key, PaymentRow.height, PaymentRow.state).where(
+                col(PaymentRow.height) > height, col(PaymentRow.state) != "gone"
             )
-            return [(key, at) for key, at in (await session.execute(query)).all()]
+            return {key: (at, state) for key, at, state in (await session.execute(query)).all()}
 
     def credit(self, coin: Asset, amount: int, price: int) -> int:
         """What an amount is worth in the unit of account, rounded down."""
@@ -230,9 +231,9 @@ class Invoices:
 
     async def _credited(self, session: AsyncSession, row: PaymentRow, height: int) -> News | None:
         """Credit a payment that is confirmed; what there is to tell."""
-        if row.state != "seen" or not row.extension:
+        coin = self.coins.get(row.asset)
+        if row.state != "seen" or not row.extension or coin is None:
             return None
-        coin = self.coins[row.asset]
         invoice = await session.get(InvoiceRow, row.invoice) if row.invoice else None
         quoted = invoice is not None and invoice.asset == row.asset
         late = invoice is None or not quoted or row.seen > invoice.expires + GRACE

@@ -95,10 +95,12 @@ class Watcher:
             raise NodeError("the Waves node is behind")
         floor = min(known, height) - ROLLBACK
         found = await self._found(floor)
+        before = await self._invoices.since(floor)
         for one in sorted(found.values(), key=lambda one: (one.height, one.key)):
-            await self._invoices.see(one, max(height, one.height))
-        there = {key for key, at in await self._invoices.since(floor) if at <= height}
-        missing = there - found.keys()
+            if before.get(one.key) not in ((one.height, "credited"), (one.height, "ignored")):
+                await self._invoices.see(one, max(height, one.height))
+        there = await self._invoices.since(floor)
+        missing = {key for key, (at, _) in there.items() if at <= height} - found.keys()
         for key in missing & self._missing:  # twice: a page may have been read amid a fork
             await self._invoices.vanish(key)
         self._missing = missing

@@ -265,7 +265,8 @@ HOSTILE: dict[str, Any] = {
     "failed": {"applicationStatus": "script_execution_failed"},
     "no status": {"applicationStatus": None},
     "to others": {"recipient": THEIRS},
-    "an alias": {"recipient": "alias:W:us"},
+    "from ourselves": {"sender": OURS},
+    "nowhere": {"recipient": None},
     "nothing": {"amount": 0},
     "less than nothing": {"amount": -5},
     "too much for the chain": {"amount": 2**63},
@@ -291,6 +292,41 @@ def test_what_is_not_as_it_should_be_is_nothing(what: str) -> None:
     }  # fmt: skip
     assert [one.amount for one in transfers(good, OURS)] == [5]
     assert transfers({**good, **HOSTILE[what]}, OURS) == []
+
+
+def test_an_alias_of_ours_is_us() -> None:
+    tx = {
+        "type": 4, "id": "a", "sender": THEIRS, "recipient": "alias:W:pbx", "amount": 5,
+        "height": 3, "timestamp": 1_700_000_000_000, "applicationStatus": "succeeded",
+    }  # fmt: skip
+    assert [one.amount for one in transfers(tx, OURS)] == [5]
+
+
+async def test_a_coin_that_is_taken_no_more_stops_nothing(where: Path | URL) -> None:
+    async with desk(where) as it:
+        one = await it.invoices.open("101", COIN, ONE)
+        other = await it.invoices.open("101", ETT, 10 * ONE)
+        it.pays(one.amount, memo=one.id)
+        it.pays(other.amount, ETT.id, memo=other.id)
+        await it.blocks()
+        it.invoices.coins = {ETT.id: ETT}
+        await it.blocks(5)
+        assert await it.has() == 50
+        it.invoices.coins = COINS
+        await it.watcher.look()
+        assert await it.has() == 200
+
+
+async def test_dust_that_a_fork_undoes_leaves_no_trace(where: Path | URL) -> None:
+    async with desk(where) as it:
+        one = await it.invoices.open("101", ETT, 10 * ONE)
+        it.pays(1, ETT.id, memo=one.id)
+        await it.blocks(5)
+        it.chain.roll_back(5, keep=False)
+        it.chain.forge(6)
+        for _ in range(2):
+            await it.watcher.look()
+        assert (await balances(it.database))["received", ETT.id] == 0
 
 
 async def test_whatever_people_put_on_the_chain(where: Path | URL) -> None:
