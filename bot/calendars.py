@@ -98,6 +98,11 @@ async def sent(operator: Operator, person: Person, content: bytes) -> Reply:
     return _followed(await operator.calendars.take_file(person, content))
 
 
+async def put(operator: Operator, person: Person, url: str) -> Reply:
+    """A calendar that was put somewhere as a file. Raises `OperatorError`."""
+    return _followed(await operator.calendars.take_link(person, url))
+
+
 async def listed(operator: Operator, person: Person) -> Reply:
     """All calendars of a person."""
     found = await operator.calendars.of(person)

@@ -14,9 +14,17 @@ from zoneinfo import ZoneInfo
 
 from bot import phones
 from bot.awaited import Awaited, naming
-from bot.calendars import about_calendars, follow, sent
+from bot.calendars import about_calendars, follow, put, sent
 from bot.card import clock, pair, sentence
-from bot.heard import CalendarFile, ContactFile, Heard, Place, SharedContact, VoiceNote
+from bot.heard import (
+    CalendarFile,
+    CalendarLink,
+    ContactFile,
+    Heard,
+    Place,
+    SharedContact,
+    VoiceNote,
+)
 from bot.in_call import InCall
 from bot.in_room import in_room
 from bot.moments import moment
@@ -175,6 +183,8 @@ class Dialogue:
                     return [await self._keep(await self._operator.read_contacts(heard.content))]
                 case CalendarFile():
                     return [await sent(self._operator, self.person, heard.content)]
+                case CalendarLink():
+                    return [await put(self._operator, self.person, heard.url)]
                 case Place():
                     return [await at_place(self._operator, heard.latitude, heard.longitude)]
                 case VoiceNote():

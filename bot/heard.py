@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_CARDS_BYTES = 1_000_000
 "Of a file of contacts."
@@ -34,6 +34,13 @@ class CalendarFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalendarLink:
+    """Where such a file was put for us; it may not stay there."""
+
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """Where somebody is, in degrees."""
 
@@ -48,4 +55,4 @@ class VoiceNote:
     content: bytes
 
 
-Heard = str | SharedContact | ContactFile | CalendarFile | Place | VoiceNote
+Heard = str | SharedContact | ContactFile | CalendarFile | CalendarLink | Place | VoiceNote

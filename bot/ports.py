@@ -554,6 +554,9 @@ class Calendars(Protocol):
     async def take_file(self, person: Person, content: bytes) -> Calendar:
         """Keep a calendar that somebody sent as a file."""
 
+    async def take_link(self, person: Person, url: str) -> Calendar:
+        """Fetch such a file once, and keep it."""
+
     async def of(self, person: Person) -> Sequence[Calendar]:
         """All calendars of a person."""
 

@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from slixmpp import JID, ClientXMPP, Message
 from slixmpp.exceptions import XMPPError
 
 from bot.bounded import Bounded, Hourly
-from bot.heard import MAX_CARDS_BYTES, ContactFile, Heard
+from bot.heard import MAX_CARDS_BYTES, CalendarLink, ContactFile, Heard
 from bot.jabber.choices import Choices
 from bot.jabber.files import Files, UploadError
 from bot.jabber.menu import Menu
@@ -64,6 +65,10 @@ NOT_OPENED = (
     "not help, have your client set up a new session with me."
 )
 CORRECTED = "I cannot undo what you corrected; please write it anew."
+NOT_ENCRYPTED = (
+    "I cannot open a file that was encrypted for the upload. Send it with OMEMO off, or tell me "
+    "the address of the calendar: “sync my calendar https://…”."
+)
 PAUSE, MAX_PAUSE = 1.0, 60.0
 "Seconds before a lost connection is made again, at first and at most."
 KEEPALIVE = 60
@@ -272,6 +277,11 @@ class Jabber:
                 self._tell(account.address, answer)
                 return None
         content: Heard = body[:MAX_BODY]
+        if _is_calendar(body):
+            if body.startswith("aesgcm:"):
+                self._tell(account.address, NOT_ENCRYPTED)
+                return None
+            content = CalendarLink(url=body.strip())
         if body.lstrip()[:11].upper() == "BEGIN:VCARD":
             content = ContactFile(content=body.encode()[:MAX_CARDS_BYTES])
         return await self._note(message, account, content, account.address)
@@ -382,3 +392,12 @@ class Jabber:
             if not secret:
                 message["oob"]["url"] = address  # clients show or play it then
         await self._send(message)
+
+
+def _is_calendar(body: str) -> bool:
+    """Whether a message is nothing but the address of an uploaded calendar (XEP-0363), which is
+    how files come."""
+    words = body.split()
+    if len(words) != 1 or not body.startswith(("https://", "http://", "aesgcm://")):
+        return False
+    return urlsplit(words[0]).path.lower().endswith((".ics", ".ical"))

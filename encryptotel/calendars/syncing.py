@@ -103,6 +103,11 @@ class Calendars:
         kept = await asyncio.to_thread(packed, content)
         return await self._begin(person, self._new(person, "file", content=kept))
 
+    async def take_link(self, person: Person, url: str) -> Calendar:
+        """Fetch a file once and keep it: where it was put, it may not stay. Raises
+        `OperatorError`."""
+        return await self._begin(person, self._new(person, "feed", url=url), keep=True)
+
     async def of(self, person: Person) -> Sequence[Calendar]:
         """All calendars of a person."""
         return [_shown(row) for row in await self._rows(person.extension)]
@@ -191,8 +196,8 @@ class Calendars:
         old = now - AGAIN
         return [r for r in rows if r.kind != "file" or r.expanded is None or r.expanded < old]
 
-    async def _begin(self, person: Person, row: CalendarRow) -> Calendar:
-        """Look at a new calendar, and keep it if that works."""
+    async def _begin(self, person: Person, row: CalendarRow, *, keep: bool = False) -> Calendar:
+        """Look at a new calendar, and keep it if that works; with `keep` as a file."""
         if len(await self._rows(person.extension)) >= MAX_CALENDARS:
             raise OperatorError("calendar.many", f"{MAX_CALENDARS} calendars are the most")
         loop = asyncio.get_running_loop()
@@ -206,6 +211,8 @@ class Calendars:
         row.name = (done.name or _host(row))[:80]
         row.content, row.etag, row.modified = done.content, done.etag, done.modified
         row.checked = row.expanded = self._now()
+        if keep:
+            row.kind, row.url, row.etag, row.modified = "file", "", "", ""
         kept = CalendarRow(**row.model_dump())
 
         async def add(session: AsyncSession) -> None:

@@ -25,6 +25,9 @@ from encryptotel.people import OWNER
 from pbx.media.tones import tone
 from store.database import Database
 from store.shelf import Shelf
+from tests.calendars.test_sources import server
+from tests.calls.test_calendars import Feed, tomorrow
+from tests.calls.test_calendars import file as calendar
 from tests.calls.test_callback import telephone_network
 from tests.chat.talkers import Stage, on_ejabberd, on_jabber
 from tests.office import Office
@@ -160,6 +163,24 @@ async def test_what_is_known_of_a_person_comes_as_an_uploaded_file(tmp_path: Pat
         await alice.sees(lambda text: text.startswith("https://localhost:"))
         known = json.loads(await alice.fetched(alice.files[0]))
         assert known["accounts"][0]["address"] == f"alice@{prosody.DOMAIN}"
+
+
+async def test_a_calendar_that_was_uploaded_is_kept(tmp_path: Path) -> None:
+    feed = Feed(calendar(tomorrow("Dinner"), name="Private"))
+    async with owned(tmp_path) as (_, stage, alice), server(feed) as url:
+        calendars = stage.office.app.operator.calendars
+        alice.sends(url)
+        await alice.sees(lambda text: "by https" in text)
+        calendars._section = calendars._section.model_copy(update={"private": True})
+        alice.sends("aesgcm://upload.example/x.ics#0123")
+        await alice.sees(lambda text: "encrypted for the upload" in text)
+        alice.sends(url)
+        await alice.sees(lambda text: text.startswith("I follow your calendar Private: 1 thing in"))
+        feed.status = 404  # uploads do not stay
+        alice.says("what's on tomorrow?")
+        await alice.sees(lambda text: "Dinner." in text)
+        (row,) = await calendars._rows("101")
+        assert (row.kind, row.url) == ("file", "")
 
 
 async def test_messages_are_acknowledged_and_presence_is_for_friends(tmp_path: Path) -> None:

@@ -190,6 +190,13 @@ class Talker(ClientXMPP):
         message["id"] = self.new_id()
         message.send()
 
+    def sends(self, url: str) -> None:
+        """A file that was uploaded."""
+        message = self.make_message(mto=self.bot, mbody=url, mtype="chat")
+        message["id"] = self.new_id()
+        message["oob"]["url"] = url
+        message.send()
+
     def writes(self, number: str, words: str) -> str:
         """Write to a number; the message's id."""
         message = self.make_message(mto=f"{number}@{NUMBERS}", mbody=words, mtype="chat")
