@@ -10,7 +10,7 @@ import secrets
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -25,7 +25,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from sqlalchemy import URL
 
 from encryptotel.errors import UserError
 from encryptotel.ivr.recognisers import Engine
@@ -37,11 +36,12 @@ from pbx.media.srtp import SrtpPolicy
 from pbx.nat import MAX_NETWORKS, STUN_PORT, split_host_port
 from pbx.sip.locate import is_address, parse_nameserver
 from pbx.sip.message import ParseError
-from store.database import postgresql
-from wallet.chain import WAVES
-from wallet.money import Asset
+from wallet.money import WAVES, Asset
 from wallet.rates import MICRO
-from wallet.subscriptions import Included, Plan
+from wallet.tariff import Included, Plan
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 MAX_CONFIG = 1_048_576
 UNMISTAKABLE = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -79,12 +79,18 @@ class DatabaseSection(Section):
     @model_validator(mode="after")
     def _is_one(self) -> DatabaseSection:
         if self.url:
+            from store.database import postgresql
+
             postgresql(self.url)
         return self
 
     def where(self, data: Path) -> Path | URL:
         """For `Database`, with the folder that a file would be in."""
-        return postgresql(self.url, self.password) if self.url else data / "encryptotel.db"
+        if not self.url:
+            return data / "encryptotel.db"
+        from store.database import postgresql
+
+        return postgresql(self.url, self.password)
 
 
 class ExchangeSection(Section):

@@ -8,7 +8,8 @@ from datetime import datetime
 from bot.ports import OperatorError, Person
 from encryptotel.metering import Metering
 from store.database import Database
-from wallet.subscriptions import Plan, PlanError, Subscriptions, Turn
+from wallet.subscriptions import PlanError, Subscriptions, Turn
+from wallet.tariff import Plan
 
 PAY_AS_YOU_GO = ("pay as you go", "pay-as-you-go", "payg", "prepaid", "pre-paid")
 MONTHLY = "monthly"

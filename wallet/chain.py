@@ -16,8 +16,8 @@ from typing import Any
 import base58
 import httpx
 
-WAVES = "WAVES"
-"The id of the chain's own coin, whose `assetId` is null."
+from wallet.money import WAVES
+
 MAX_ANSWER = 8_000_000
 PAGE = 100
 "Transactions of one page; nodes give no more than 1 000."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
+WAVES = "WAVES"
+"The id of the Waves chain's own coin, whose `assetId` is null there."
 MOST = 2**62
 "No sum is larger, so that no two of them leave what a database counts in."
 MAX_TEXT = 40

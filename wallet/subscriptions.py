@@ -22,11 +22,10 @@ from store.tables import SubscriptionRow
 from wallet.ledger import Entry, Move, balance, credit_of, post
 from wallet.money import Asset
 from wallet.purse import REDUCED, Purse
+from wallet.tariff import Plan
 
 log = logging.getLogger(__name__)
 
-SECONDS = "s/"
-"The asset of included seconds begins so; behind it comes the name of where they are for."
 PLANS = "income/plans"
 NOTICE = timedelta(days=3)
 "Before a renewal that cannot be paid for as things are."
@@ -38,29 +37,6 @@ EVERY = 60.0
 
 class PlanError(Exception):
     """Something about plans that cannot be done; the text is for the person."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Included:
-    """Seconds of calls to numbers that begin so."""
-
-    name: str
-    prefixes: tuple[str, ...]
-    seconds: int
-
-    @property
-    def asset(self) -> str:
-        return SECONDS + self.name
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What one can have for a `price` for so many days."""
-
-    name: str
-    price: int
-    days: int
-    included: tuple[Included, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,9 +79,9 @@ async def _ledger(
 
 async def _matched(database: Any) -> list[float]:
     """Milliseconds of each search."""
-    from wallet.chain import WAVES, Transfer  # noqa: PLC0415
+    from wallet.chain import Transfer  # noqa: PLC0415
     from wallet.invoices import Invoices  # noqa: PLC0415
-    from wallet.money import Asset  # noqa: PLC0415
+    from wallet.money import WAVES, Asset  # noqa: PLC0415
     from wallet.prices import Prices  # noqa: PLC0415
 
     coin, unit = Asset(id=WAVES, name="WAVES", decimals=8), Asset(id="EUR", name="EUR", decimals=2)

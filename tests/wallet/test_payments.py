@@ -21,10 +21,10 @@ from store.database import Database
 from store.shelf import Shelf
 from store.tables import InvoiceRow, PaymentRow
 from tests.peers.waves_node import Chain, WavesNode, waves_node
-from wallet.chain import WAVES, Node, NodeError, transfers
+from wallet.chain import Node, NodeError, transfers
 from wallet.invoices import InvoiceError, Invoices, News, assign, unclaimed
 from wallet.ledger import CALLS, Entry, balances, credit_of, post, transfer, verify
-from wallet.money import Asset
+from wallet.money import WAVES, Asset
 from wallet.purse import REDUCED
 from wallet.watching import ROLLBACK, Watcher
 

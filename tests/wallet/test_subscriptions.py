@@ -17,7 +17,8 @@ from tests.wallet.test_charging import EUR, GERMANY, LONDON, Clock, call, give
 from tests.wallet.test_charging import desk as charging_desk
 from wallet.charging import Charging, NotPaid
 from wallet.ledger import CALLS, balances, credit_of, verify
-from wallet.subscriptions import PLANS, Included, Plan, PlanError, Subscriptions, Turn
+from wallet.subscriptions import PLANS, PlanError, Subscriptions, Turn
+from wallet.tariff import Included, Plan
 
 ABROAD = Included(name="Germany and Austria", prefixes=("49", "43"), seconds=600)
 BASIC = Plan(name="Basic", price=500, days=30, included=(ABROAD,))
