@@ -52,7 +52,6 @@ from encryptotel.listening import heard
 from encryptotel.mailbox import Mailbox
 from encryptotel.metering import Metering
 from encryptotel.operator import Operator
-from encryptotel.payments import Payments
 from encryptotel.people import OWNER, PeopleOfExchange
 from encryptotel.phones import Phones, Site
 from encryptotel.postman import Postman
@@ -105,6 +104,7 @@ from wallet.rates import DeckError, RateDeck
 from wallet.rates import load as load_rates
 
 if TYPE_CHECKING:
+    from encryptotel.payments import Payments
     from web.server import Server
 
 log = logging.getLogger(__name__)
@@ -501,6 +501,8 @@ class App:
             self.tariffs.subscriptions.start()
         await charging.open(alive)
         if waves.address:
+            from encryptotel.payments import Payments
+
             self.payments = Payments(
                 self.database, waves, self.metering, self.followers, self.tell_owner
             )

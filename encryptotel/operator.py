@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import available_timezones
 
 from bot.ports import (
@@ -50,7 +51,6 @@ from encryptotel.keys import BadKey, recipient_of
 from encryptotel.mailbox import Mailbox
 from encryptotel.metering import Metering
 from encryptotel.parties import Parties, named, party_of
-from encryptotel.payments import Payments
 from encryptotel.people import PeopleOfExchange
 from encryptotel.phones import Phones
 from encryptotel.presence import Presence
@@ -80,6 +80,9 @@ from pbx.vocabulary import CallState
 from scheduler.alarm import Alarm
 from store.database import Database
 from store.tables import CallRow, RecordingRow
+
+if TYPE_CHECKING:
+    from encryptotel.payments import Payments
 
 log = logging.getLogger(__name__)
 
