@@ -131,8 +131,9 @@ DEMO_TONE = tone(1.0, 440.0)
 def node_of(data: Path) -> str:
     """What tells the exchange of a data folder from others on the same database."""
     file = data / "node"
-    if not file.exists():
+    if not file.exists() or not file.read_text():
         data.mkdir(0o700, parents=True, exist_ok=True)
+        file.touch(mode=0o600)
         file.write_text(secrets.token_hex(4))
     return file.read_text().strip()
 
