@@ -91,15 +91,15 @@ class Metering:
             case LegStarted() if event.permit in self._running:
                 self._legs[event.leg_id] = event.permit
             case LegAnswered() if event.leg_id in self._legs:
-                running = self._running[self._legs[event.leg_id]]
-                if running.meter.answered_at is None:
+                running = self._running.get(self._legs[event.leg_id])
+                if running is not None and running.meter.answered_at is None:
                     running.begun = asyncio.get_running_loop().time()
                     self.charging.begin(running.meter, event.call_id, event.leg_id, event.at)
                     self._look(running)
             case LegEnded() if event.leg_id in self._legs:
                 permit = self._legs.pop(event.leg_id)
-                running = self._running[permit]
-                if running.meter.answered_at is not None:
+                running = self._running.get(permit)  # a side rung in vain may be released before
+                if running is not None and running.meter.answered_at is not None:
                     self._end(permit, running, event)
             case _:
                 pass
