@@ -26,10 +26,10 @@ lock:                       ## renew the pinned versions from pyproject.toml
 	@sh tools/lock.sh
 
 clean:
-	rm -rf .venv .cache build *.egg-info
+	rm -rf .venv .cache build *.egg-info tests/peers/waves_js/node_modules
 
 .venv/ready: pyproject.toml requirements.lock tools/setup.sh
 	@sh tools/setup.sh
 
-.venv/tests-ready: .venv/ready requirements-test.lock tools/peers.sh
+.venv/tests-ready: .venv/ready requirements-test.lock tools/peers.sh tests/peers/waves_js/package-lock.json
 	@sh tools/setup.sh test

@@ -49,6 +49,7 @@ from bot.ports import (
 from bot.questions import cannot_yet, question_for
 from bot.reminders import about_reminders, dropped, edited, listed, remind
 from bot.replies import Button, Reply
+from bot.scenarios import about_scenarios, with_pin
 from bot.shown import who_watches
 from bot.wishes import about_calls
 from nlp import commands
@@ -85,6 +86,7 @@ I place calls for you. For example:
   A relay number between Bob and +44 20 7946 0321
   Save Bob as +44 20 7946 0321 · Show my contacts
   Set up my phone · My phones · Invite Bob · Status · Who is watching?
+  When I call *77 and enter my PIN send 5 WAVES to 3P… · My scenarios · My wallet
   My time zone is Europe/Berlin · I'm in Tokyo until Friday · Export my data · Forget me"""
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
 NOT_HEARD = (
@@ -212,6 +214,8 @@ class Dialogue:
             return [reminding]
         if paid := await about_money(self._operator, self.person, text):
             return [paid]
+        if by_pin := await about_scenarios(self._operator, self.person, text):
+            return [by_pin]
         if deleting := await deleted(self._operator, self.person, text):
             return [deleting]
         if wished := await about_calls(self._operator, self.person, text):
@@ -307,6 +311,11 @@ class Dialogue:
         command = awaiting.chosen(what)
         return [Reply(text=NOTHING_DONE)] if command is None else await self._do(command)
 
+    async def act(self, command: commands.Command) -> str:
+        """Do a command that was said at another time; what came of it."""
+        replies = await self._do(command)
+        return " ".join(reply.text for reply in replies if reply.text)
+
     def _remember(self, command: commands.Command) -> None:
         self._history = (*self._history, command)[-MAX_HISTORY:]
 
@@ -333,10 +342,8 @@ class Dialogue:
                     return await recordings(self._operator, self.person)
                 case commands.Hold() | commands.Resume() | commands.Mute() | commands.Unmute():
                     return await self._in_call.do(self.person, command.intent)
-                case commands.Reject():
-                    return await self._in_call.do(self.person, "reject")
-                case commands.Answer():
-                    return await self._in_call.do(self.person, "answer")
+                case commands.Reject() | commands.Answer():
+                    return await self._in_call.do(self.person, command.intent)
                 case commands.Reminders():
                     return [await listed(self._operator, self.person)]
                 case commands.CancelReminder():
@@ -345,6 +352,8 @@ class Dialogue:
                     return [await edited(self._operator, self.person, command)]
                 case commands.TopUp() | commands.Balance() | commands.Tariff():
                     return await money(self._operator, self.person, command)
+                case commands.SendMoney() | commands.Scenario():
+                    return [await with_pin(self._operator, self.person, command)]
                 case commands.Calendar():
                     return [await follow(self._operator, self.person, command)]
                 case commands.Remind():

@@ -20,6 +20,8 @@ from nlp.commands import (
     Party,
     Redirect,
     Remind,
+    Scenario,
+    SendMoney,
     Statistics,
     TrackingNumber,
     Understanding,
@@ -620,6 +622,60 @@ class Payments(Protocol):
         """What somebody has to pay, and where."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class WalletShown:
+    """A wallet that a PIN opens: `holds` are sums of coins, none with `trouble`; `link` opens
+    another wallet that pays into it."""
+
+    address: str
+    holds: Sequence[str]
+    trouble: str
+    locked: bool
+    link: str
+
+
+class Wallets(Protocol):
+    """What people send from their wallets. Raises `OperatorError`."""
+
+    async def shown(self, person: Person) -> WalletShown:
+        """What there is to know of somebody's wallet."""
+
+    async def send(self, person: Person, command: SendMoney) -> str:
+        """Ring the person's phones for the PIN, and send then; what is done, for people."""
+
+    async def unlock(self, person: Person) -> None:
+        """Let PINs be tried again."""
+
+    async def drop(self, person: Person) -> None:
+        """Throw an empty wallet away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenarioShown:
+    """What is done when somebody calls `trigger` and keys their PIN."""
+
+    name: str
+    trigger: str
+    action: Command
+    paused: bool
+
+
+class Scenarios(Protocol):
+    """What is done when people call a number and key their PIN. Raises `OperatorError`."""
+
+    async def add(self, person: Person, command: Scenario) -> ScenarioShown:
+        """Have a scenario from now on, instead of one with that name or number."""
+
+    def of(self, person: Person) -> Sequence[ScenarioShown]:
+        """Somebody's scenarios, by their numbers."""
+
+    async def pause(self, person: Person, which: str, *, on: bool) -> ScenarioShown:
+        """Let one rest, or run again, by its name or number."""
+
+    async def remove(self, person: Person, which: str) -> ScenarioShown:
+        """Have one no more."""
+
+
 class Accounts(Protocol):
     """Money. Raises `OperatorError`."""
 
@@ -678,6 +734,14 @@ class Operator(Protocol):
     @property
     def payments(self) -> Payments | None:
         """Paying in, where that can be."""
+
+    @property
+    def wallets(self) -> Wallets:
+        """What people send."""
+
+    @property
+    def scenarios(self) -> Scenarios:
+        """What is done for a PIN."""
 
     async def call(self, person: Person, command: Call) -> Placed:
         """Call somebody and call the person back."""

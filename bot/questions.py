@@ -31,10 +31,6 @@ _QUESTIONS = {
     "tracking_number.label": "What is the number for?",
     "tracking_number.line": "On which line?",
 }
-_NAMES = {
-    "send_money": "sending money",
-    "scenario": "scenarios",
-}
 
 
 def question_for(slot: str) -> str:
@@ -44,5 +40,5 @@ def question_for(slot: str) -> str:
 
 def cannot_yet(command: Command) -> str:
     """That a command was understood, and cannot be done yet."""
-    what = _NAMES.get(command.intent, command.intent)
+    what = command.intent.replace("_", " ")
     return f"I understood that this is about {what}, but I cannot do that yet."

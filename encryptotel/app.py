@@ -59,11 +59,13 @@ from encryptotel.presence import Presence
 from encryptotel.recordings import Recordings
 from encryptotel.reload import blended, locked_out
 from encryptotel.rooms import Moderation, Rooms
+from encryptotel.scenarios import Scenarios
 from encryptotel.sms import SmsGateway
 from encryptotel.tariffs import Tariffs
 from encryptotel.texts import Texts
+from encryptotel.wallets import Wallets, most_of
 from encryptotel.wishes import Kind, WishBook
-from nlp.commands import Understanding
+from nlp.commands import Command, Understanding
 from nlp.context import Context
 from pbx.calls.call import Call
 from pbx.events import (
@@ -99,9 +101,12 @@ from store.database import Database
 from store.journal import calls_of, forget_calls, live_bindings, trunk_calls
 from store.shelf import Shelf
 from store.tables import CallRow
+from wallet.chain import Node
 from wallet.charging import Charging
 from wallet.rates import DeckError, RateDeck
 from wallet.rates import load as load_rates
+from wallet.sending import Sendings
+from wallet.vault import Vaults
 
 if TYPE_CHECKING:
     from encryptotel.payments import Payments
@@ -112,7 +117,7 @@ log = logging.getLogger(__name__)
 Listen = Callable[[Address], Awaitable[Address]]
 "Takes an address, and gives it with its port; raises OSError."
 SOCKET, CERTIFICATES, PORTS = "control.sock", "tls", "ports.json"
-ALIVE, RECORDINGS = "alive", "recordings"
+ALIVE, RECORDINGS, VAULT = "alive", "recordings", "vault.key"
 RENEW_EVERY = 43_200.0
 "Seconds between looks whether our certificate needs to be renewed."
 CONNECT_WITHIN = 5.0
@@ -298,6 +303,7 @@ class App:
         self.broadcasts = Broadcasts(
             self.directory, self.followers, config.owner.extension, self._speech
         )
+        self._wire_wallets(orders)
         self.operator = Operator(
             self.exchange,
             self.directory,
@@ -324,11 +330,13 @@ class App:
             payments=self.payments,
             tariffs=self.tariffs,
             alarm=self.alarm,
+            wallets=self.wallets,
+            scenarios=self.scenarios,
         )
         await asyncio.to_thread(resampled, hold_music(), WIDE_RATE)  # 30 ms, once
         await self.mailbox.load()
         await self.operator.relays.load()
-        self._answer_ourselves()
+        await self._answer_ourselves()
         self.journal.start()
         await self._start_menus()
         await self._listen()
@@ -343,9 +351,7 @@ class App:
         await warming
         await self._open_chats()
         await self.texts.start()
-        await self.operator.agenda.start()
-        await self.operator.reminding.start()
-        self.operator.calendars.start()
+        await self.operator.start()
         self.health.start()
 
     async def _warm_up(self) -> None:
@@ -369,6 +375,38 @@ class App:
         post.take = texts.take
         return texts
 
+    def _wire_wallets(self, orders: Orders) -> None:
+        """What people send from wallets that their PINs open, and what else they do by PIN."""
+        waves = self.config.waves
+        sendings = Sendings(
+            self.database,
+            Node(waves.node),
+            {coin.id: coin for coin in waves.all_coins},
+            most_of(self.config),
+            waves.every,
+        )
+        vaults = Vaults(self.database, self.data / VAULT, waves.chain)
+        speaker = self.exchange.speaker
+        self.wallets = Wallets(vaults, sendings, self.config, orders, speaker, self.followers)
+        self.scenarios = Scenarios(
+            self.database,
+            self.directory,
+            lambda: self.exchange.settings.region,
+            self.wallets,
+            self.followers,
+            self._person_of,
+            self._act,
+            self._hold_on,
+        )
+
+    async def _act(self, person: Person, command: Command) -> str:
+        """Do a command for somebody who says it by a scenario; what came of it."""
+        dialogue = self._converse(person, lambda _: None)
+        try:
+            return await dialogue.act(command)
+        finally:
+            dialogue.close()
+
     async def _load_wishes(self) -> None:
         """What people want done with their calls, and by whose clocks."""
         await self.wishes.load()
@@ -377,7 +415,7 @@ class App:
             self.wishes.note(person)
         self.directory.wishes_of = self.wishes.of
 
-    def _answer_ourselves(self) -> None:
+    async def _answer_ourselves(self) -> None:
         """What phones can watch, and all numbers and codes that the exchange answers itself."""
         self.subscriptions = Subscriptions(self.exchange, self.mailbox.count, LISTEN)
         self.mailbox.on_change = self.subscriptions.messages_changed
@@ -392,8 +430,9 @@ class App:
         )
         keypad.add_to(self.directory.services)
         by_phone = AnswerphoneByPhone(self.exchange, self.mailbox, self.wishes, self._zone_of)
-        for service in by_phone.services():
+        for service in (*by_phone.services(), self.wallets.service()):
             self.directory.services.add(service)
+        await self.scenarios.load()
         self.operator.read_codes = partial(keypad.codes, self.directory.services)
         self.exchange.hides = self.wishes.hides
         self.exchange.courses.on_block = self._block
@@ -420,11 +459,7 @@ class App:
         for phone in self.demo_phones.values():
             await phone.stop()
         await self.alarm.stop()
-        await self.operator.agenda.stop()
-        await self.operator.reminding.stop()
-        await self.operator.calendars.stop()
-        self.operator.when_free.close()
-        await self.operator.tracking.close()
+        await self.operator.stop()
         await self.texts.close()
         await self.exchange.stop()
         if self.menus is not None:

@@ -281,8 +281,10 @@ class WavesSection(Section):
     account, by the coin's name. Nobody can without an address."""
 
     address: str = Field("", pattern=r"^(3[1-9A-HJ-NP-Za-km-z]{34})?$")
+    chain: str = Field("W", pattern=r"^[A-Z]$")
     node: str = Field("https://nodes.wavesnodes.com", pattern=r"^https?://[^\s/]+$")
     link: str = Field("https://wx.network/#send", pattern=r"^https://[^\s?]+$")
+    explorer: str = Field("https://wavesexplorer.com/transactions/", pattern=r"^https://[^\s]+$")
     every: float = Field(15, ge=0.1, le=600)
     ett: str = Field("8ofu3VpEaVCFjRqLLqzTMNs5URKUUQMrPp3k6oFmiCc6", max_length=64)
     prices: dict[Literal["WAVES", "ETT"], str] = {}
@@ -303,14 +305,39 @@ class WavesSection(Section):
     @property
     def coins(self) -> tuple[Asset, ...]:
         """What people can pay with."""
+        known = {coin.name: coin for coin in self.all_coins}
+        return tuple(known[name] for name in self.prices)
+
+    @property
+    def all_coins(self) -> tuple[Asset, ...]:
+        """What we know at all."""
         ids = {"WAVES": WAVES, "ETT": self.ett}
-        return tuple(Asset(id=ids[name], name=name, decimals=8) for name in self.prices)
+        return tuple(Asset(id=id, name=name, decimals=8) for name, id in ids.items())
 
     @property
     def micro_prices(self) -> dict[str, int]:
         """In millionths of the unit of account, by the asset's id."""
         price = Asset(id="", name="a price", decimals=MICRO)
         return {coin.id: price.parse(self.prices[coin.name]) for coin in self.coins}  # type: ignore[index]
+
+
+class WalletSection(Section):
+    """The most that people may send from their wallets by phone: in one `payment`, and within a
+    `day`."""
+
+    payment: dict[str, str] = {"WAVES": "10", "ETT": "200"}
+    day: dict[str, str] = {"WAVES": "20", "ETT": "400"}
+
+    @field_validator("payment", "day")
+    @classmethod
+    def _are_sums(cls, sums: dict[str, str]) -> dict[str, str]:
+        coins = WavesSection().all_coins
+        if sums.keys() != {coin.name for coin in coins}:
+            raise ValueError(f"name {' and '.join(coin.name for coin in coins)}, each once")
+        for coin in coins:
+            if coin.parse(sums[coin.name]) < 0:
+                raise ValueError("a sum cannot be less than nothing")
+        return sums
 
 
 class SmsSection(Section):
@@ -545,6 +572,7 @@ class Config(BaseSettings):
     calendars: CalendarsSection = CalendarsSection()
     money: MoneySection = MoneySection()
     waves: WavesSection = WavesSection()
+    wallet: WalletSection = WalletSection()
     sms: SmsSection = SmsSection()
     recording: RecordingSection = RecordingSection()
     limits: LimitsSection = LimitsSection()

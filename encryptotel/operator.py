@@ -59,9 +59,11 @@ from encryptotel.relays import Relays
 from encryptotel.reminding import Reminding
 from encryptotel.ringing import Ringer
 from encryptotel.rooms import Moderation
+from encryptotel.scenarios import Scenarios
 from encryptotel.tariffs import Tariffs
 from encryptotel.texts import Texts
 from encryptotel.tracking import Tracking
+from encryptotel.wallets import Wallets
 from encryptotel.when_free import WhenFree
 from encryptotel.wishes import Kind, WishBook
 from nlp.commands import Call, Conference, Message, Party, Redirect, Remind, When
@@ -139,6 +141,8 @@ class Operator:
         payments: Payments | None,
         tariffs: Tariffs | None,
         alarm: Alarm,
+        wallets: Wallets,
+        scenarios: Scenarios,
     ) -> None:
         self._exchange = exchange
         self._orders = orders
@@ -177,6 +181,7 @@ class Operator:
         )
         self.accounts = Accounts(database, metering, tariffs, self._parties)
         self.payments = payments
+        self.wallets, self.scenarios = wallets, scenarios
         self._recordings = recordings
         self._broadcasts = broadcasts
         self._phones = phones
@@ -191,6 +196,22 @@ class Operator:
         "Extensions whose next call is recorded."
         self._to_record: dict[str, str] = {}
         "Who wants which call recorded once it is answered."
+
+    async def start(self) -> None:
+        """Do what is planned, and follow what goes on elsewhere."""
+        await self.agenda.start()
+        await self.reminding.start()
+        self.calendars.start()
+        self.wallets.start()
+
+    async def stop(self) -> None:
+        """Begin nothing more."""
+        await self.agenda.stop()
+        await self.reminding.stop()
+        await self.calendars.stop()
+        await self.wallets.stop()
+        self.when_free.close()
+        await self.tracking.close()
 
     # ── commands ────────────────────────────────────────────────────────────────────────
     def quote(
@@ -884,6 +905,8 @@ class Operator:
                 )
             ],
             "calendars": [one.name for one in await self.calendars.of(person)],
+            "scenarios": [f"{one.trigger} {one.name}" for one in self.scenarios.of(person)],
+            "payments": await self.wallets.sent(person.extension),
         }
 
         def written() -> bytes:
@@ -898,7 +921,9 @@ class Operator:
         return await asyncio.to_thread(written)
 
     async def forget(self, person: Person) -> None:
-        """Forget a person: accounts, conversation, contacts and calls."""
+        """Forget a person: accounts, conversation, contacts and calls. Raises `OperatorError`
+        while there is money in their wallet."""
+        await self.wallets.empty(person)
         for call in self.active_calls(person):
             self._exchange.hang_up(call.call_id)
         await self._contacts.forget(person)
@@ -916,6 +941,8 @@ class Operator:
         await self.relays.forget(person.extension)
         await self.tracking.forget(person.extension)
         await self._phones.forget(person.extension)
+        await self.scenarios.forget(person.extension)
+        await self.wallets.forget(person.extension)
         await self._people.forget(person)
         if self._exchange.directory.extension(person.extension) is None:
             self._exchange.registrar.drop(person.extension, "its person left")

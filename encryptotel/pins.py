@@ -15,13 +15,18 @@ _COST, _BLOCK, _LANES = 2**14, 8, 1
 "16 MB and some 50 ms a guess."
 
 
-async def hashed(pin: str) -> str:
-    """What is kept of a PIN. Raises `OperatorError` for one that anybody would try first."""
-    if not (pin.isdecimal() and SHORTEST <= len(pin) <= LONGEST):
-        raise OperatorError("pin.digits", f"a PIN is {SHORTEST} to {LONGEST} digits")
+def check(pin: str, shortest: int = SHORTEST) -> None:
+    """Raises `OperatorError` for a PIN that is none, or one that anybody would try first."""
+    if not (pin.isdecimal() and shortest <= len(pin) <= LONGEST):
+        raise OperatorError("pin.digits", f"a PIN is {shortest} to {LONGEST} digits")
     steps = {(int(b) - int(a)) % 10 for a, b in pairwise(pin)}
     if len(steps) == 1 and steps <= {0, 1, 9}:
         raise OperatorError("pin.easy", "that one is guessed first; choose a less regular PIN")
+
+
+async def hashed(pin: str) -> str:
+    """What is kept of a PIN. Raises `OperatorError` for one that anybody would try first."""
+    check(pin)
     salt = secrets.token_bytes(16)
     return f"{salt.hex()}:{(await _scrypt(pin, salt)).hex()}"
 

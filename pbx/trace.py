@@ -35,6 +35,11 @@ _SECRETS = tuple(
         (("basic",), r"(Authorization\s?:\s?Basic\s)[^\0\r\n]*", r"\1…"),
         (("inline:",), r"(inline:)[^\r\n|;\0]+", r"\1…"),
         (("signal",), r"(^Signal\s?=\s?)[^\0\r\n]*", r"\1…"),
+        (
+            ("application/dtmf",),
+            r"(application/dtmf(?!-)[^\0]{0,4096}?\r\n\r\n)[^\0]+",
+            r"\1…",
+        ),
         (("k=",), r"(^k=)[^\0\r\n]*", r"\1…"),
         (
             ("ice-pwd", "fingerprint", "zrtp-hash", "key-mgmt"),

@@ -10,15 +10,23 @@ missing=""
 for package in $packages; do
     dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
-
-if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-    printf 'not installed, their tests will be skipped:%s\n' "$missing"
-    [ -z "${CI:-}" ] || exit 1
-    exit 0
+if ! command -v node >/dev/null 2>&1 || ! command -v npm >/dev/null 2>&1; then
+    missing="$missing nodejs npm"
 fi
-printf 'installing the programs to test against:%s …\n' "$missing"
-apt-get update -qq
-# shellcheck disable=SC2086
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null 2>&1 ||
-    { printf 'apt-get could not install:%s\n' "$missing"; [ -z "${CI:-}" ]; }
+
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+        printf 'not installed, their tests will be skipped:%s\n' "$missing"
+        [ -z "${CI:-}" ] || exit 1
+        exit 0
+    fi
+    printf 'installing the programs to test against:%s …\n' "$missing"
+    apt-get update -qq
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null 2>&1 ||
+        { printf 'apt-get could not install:%s\n' "$missing"; [ -z "${CI:-}" ]; }
+fi
+
+# The official Waves libraries.
+npm ci --prefix tests/peers/waves_js --silent --no-fund --no-audit ||
+    { printf 'npm could not install the Waves libraries\n'; [ -z "${CI:-}" ]; }

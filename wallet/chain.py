@@ -24,12 +24,17 @@ PAGE = 100
 TIMEOUT = httpx.Timeout(20.0, connect=10.0)
 MAX_ATTACHMENT = 140
 MOST = 2**63 - 1
+STRANGE = "the Waves node answers strangely"
 TRANSFER, MASS_TRANSFER, INVOKE, ETHEREUM = 4, 11, 16, 18
 MAX_ADDRESS, MAX_ID = 64, 64
 
 
 class NodeError(Exception):
     """The node cannot be asked, or answers strangely; the text is for people."""
+
+
+class Refused(Exception):
+    """The node does not take a transaction; the text is for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +70,7 @@ class Node:
         found = await self._get("/blocks/height")
         height = found.get("height") if isinstance(found, dict) else None
         if not isinstance(height, int) or not 0 <= height <= MOST:
-            raise NodeError("the Waves node answers strangely")
+            raise NodeError(STRANGE)
         return height
 
     async def page(self, address: str, after: str = "") -> Sequence[Mapping[str, Any]]:
@@ -74,25 +79,90 @@ class Node:
         query = {"after": after} if after else {}
         found = await self._get(f"/transactions/address/{address}/limit/{PAGE}", query)
         if not isinstance(found, list) or len(found) != 1 or not isinstance(found[0], list):
-            raise NodeError("the Waves node answers strangely")
+            raise NodeError(STRANGE)
         return [tx for tx in found[0] if isinstance(tx, dict)]
 
+    async def balance(self, address: str, asset: str) -> int:
+        """What is at an address, in the smallest unit. Raises `NodeError`."""
+        path = f"/addresses/balance/{address}"
+        if asset != WAVES:
+            path = f"/assets/balance/{address}/{asset}"
+        found = await self._get(path)
+        there = found.get("balance") if isinstance(found, dict) else None
+        if not isinstance(there, int) or not 0 <= there <= MOST:
+            raise NodeError(STRANGE)
+        return there
+
+    async def broadcast(self, tx: Mapping[str, Any]) -> None:
+        """Give a signed transaction to the network; one that it has already changes nothing.
+        Raises `Refused` and `NodeError`."""
+        status, found = await self._ask("POST", "/transactions/broadcast", body=tx)
+        if status == httpx.codes.OK:
+            return
+        message = found.get("message") if isinstance(found, dict) else None
+        if status != httpx.codes.BAD_REQUEST or not isinstance(message, str):
+            raise NodeError(f"the Waves node answers {status}")
+        if "AlreadyInTheState" not in message and "already in the state" not in message:
+            raise Refused(_why(message))
+
+    async def state(self, id: str) -> str:
+        """How a transaction stands: confirmed, failed, waiting or unknown. Raises `NodeError`."""
+        found = await self._get("/transactions/status", {"id": id})
+        if not isinstance(found, list) or not found or not isinstance(found[0], dict):
+            raise NodeError(STRANGE)
+        one = found[0]
+        if one.get("status") != "confirmed":
+            return "waiting" if one.get("status") == "unconfirmed" else "unknown"
+        return "confirmed" if one.get("applicationStatus") == "succeeded" else "failed"
+
     async def _get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        status, found = await self._ask("GET", path, query)
+        if status != httpx.codes.OK:
+            raise NodeError(f"the Waves node answers {status}")
+        return found
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> tuple[int, Any]:
+        """Status and JSON of an answer, which is None for what is none. Raises `NodeError`."""
+        request = self._client.build_request(method, path, params=query, json=body)
         try:
-            async with asyncio.timeout(60), self._client.stream("GET", path, params=query) as got:
-                if got.status_code != httpx.codes.OK:
-                    raise NodeError(f"the Waves node answers {got.status_code}")
-                body = bytearray()
-                async for piece in got.aiter_bytes():
-                    body += piece
-                    if len(body) > MAX_ANSWER:
-                        raise NodeError("the Waves node answers at too great a length")
+            async with asyncio.timeout(60):
+                got = await self._client.send(request, stream=True)
+                try:
+                    answer = await _bounded(got)
+                finally:
+                    await got.aclose()
         except (httpx.HTTPError, TimeoutError) as error:
             raise NodeError("the Waves node cannot be reached") from error
         try:
-            return await asyncio.to_thread(json.loads, bytes(body))
+            return got.status_code, await asyncio.to_thread(json.loads, answer)
         except (ValueError, RecursionError) as error:
-            raise NodeError("the Waves node answers strangely") from error
+            if got.status_code == httpx.codes.OK:
+                raise NodeError(STRANGE) from error
+            return got.status_code, None
+
+
+async def _bounded(got: httpx.Response) -> bytes:
+    body = bytearray()
+    async for piece in got.aiter_bytes():
+        body += piece
+        if len(body) > MAX_ANSWER:
+            raise NodeError("the Waves node answers at too great a length")
+    return bytes(body)
+
+
+def _why(message: str) -> str:
+    """What a node says against a transaction, in short and for people."""
+    if "negative" in message and "balance" in message:
+        return "there is too little in the wallet"
+    if "more than" in message and "in the" in message and "imestamp" in message:
+        return "the clock of this machine, or of the node, is wrong"
+    return f"the Waves node refuses it: {message.rpartition('Reason: ')[2][:120]}"
 
 
 def transfers(tx: Mapping[str, Any], address: str) -> list[Transfer]:

@@ -45,6 +45,11 @@ class Asset:
         """A sum for people: 12.50 EUR."""
         return f"{self.figures(amount)} {self.name}"
 
+    def short(self, amount: int) -> str:
+        """The same without zeros at its end: 12.5 EUR."""
+        figures = self.figures(amount)
+        return f"{figures.rstrip('0').rstrip('.') if '.' in figures else figures} {self.name}"
+
     def figures(self, amount: int) -> str:
         """The number alone, for programs and people: 12.50."""
         whole, part = divmod(abs(amount), 10**self.decimals)

@@ -23,6 +23,7 @@ from store.tables.recordings import RecordingRow
 from store.tables.registrations import BindingRow
 from store.tables.reminders import CalendarRow, ConsentRow, HabitRow, ReminderRow, RingRow
 from store.tables.texts import TextRow
+from store.tables.vaults import ScenarioRow, SendingRow, VaultRow
 from store.tables.wishes import ListedRow, RelayRow, RuleRow, WishRow
 
 __all__ = [
@@ -53,12 +54,15 @@ __all__ = [
     "RingRow",
     "RouteRow",
     "RuleRow",
+    "ScenarioRow",
+    "SendingRow",
     "SetupLinkRow",
     "ShelfRow",
     "SubscriptionRow",
     "TextRow",
     "TraceRow",
     "TrunkRow",
+    "VaultRow",
     "VoicemailRow",
     "WishRow",
 ]

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pbx.calls.apps.callback import Party
+from pbx.calls.apps.keyed import keyed
 from pbx.calls.call import Call
 from pbx.calls.cause import Ending
 from pbx.calls.conference import MAX_PARTIES, Conference
-from pbx.calls.leg import Leg, LegOver
+from pbx.calls.leg import Leg
 from pbx.calls.services import Visit
 from pbx.events import PinsGuessed, RoomEntered
 from pbx.media.codecs import RATE
@@ -32,8 +33,6 @@ AGAIN = 0.3
 "Seconds between two things that keys do in a room."
 LONGEST = 12
 "Digits of a PIN."
-PATIENCE = 10.0
-"Seconds until the first key, and then until the next one."
 _PAUSE = bytes(2 * RATE * 3 // 10)
 "Silence in which phones get ready to listen, and in which they play what they still have."
 _ENTER = "Please enter the PIN of this room, and then the hash key."
@@ -140,7 +139,7 @@ class Room:
         words = _ENTER if plan.pin else _ENTER_OR_HASH
         for number in range(1, TRIES + 1):
             self._check_guesses(source)
-            pin = await self._entered(leg, await self.say(words))
+            pin = await keyed(leg, await self.say(words), LONGEST)
             self._check_guesses(source)  # others may have guessed meanwhile
             if _same(pin, plan.moderator_pin):
                 return True
@@ -152,28 +151,6 @@ class Room:
                 leg.audio.play(await self.say(_WRONG))
                 await leg.until_over(asyncio.sleep(SLOW * 2 ** (number - 1)))
         raise CallRefused(403, "wrong PIN")
-
-    async def _entered(self, leg: Leg, prompt: bytes) -> str:
-        """The digits pressed before # or a pause; a star begins anew. Keys need not wait for the
-        end of the prompt. Raises `LegOver`."""
-        leg.audio.play(prompt)
-        keys = ""
-        patience = PATIENCE + len(prompt) / 2 / RATE
-        while len(keys) <= LONGEST:
-            pressed = ""
-
-            async def press(within: float = patience) -> None:
-                nonlocal pressed
-                pressed = await leg.digits(1, within=within)
-
-            if not await leg.until_over(press()):
-                raise LegOver(leg.over.result())
-            leg.audio.stop()
-            if pressed in ("#", ""):
-                break
-            keys = "" if pressed == "*" else keys + pressed
-            patience = PATIENCE
-        return keys
 
     # ── guessing ────────────────────────────────────────────────────────────────────────
     def _check_guesses(self, source: str) -> None:
