@@ -14,7 +14,7 @@ from nlp.commands import Command, Party, Scenario, SendMoney
 
 NONE = (
     "You have no scenarios. Say, for example: when I call *77 and enter my PIN send 5 WAVES to "
-    "3P…, or: when I call *78 and enter my PIN text Bob: I am on my way."
+    "3P…, or: when I call *80 and enter my PIN text Bob: I am on my way."
 )
 _LIST = re.compile(
     r"(?:(?:show|list)(?: me)? (?:all )?)?(?:my|the) (?:scenarios|shortcuts|macros)"

@@ -28,6 +28,7 @@ from pbx.media import ogg
 from pbx.media.codecs import RATE
 from pbx.media.srtp import SrtpPolicy
 from pbx.media.tones import share_of, tone
+from pbx.orders import Orders
 from pbx.ports import CallRefused
 from tests.calendars.test_sources import server
 from tests.calls.cameras import VideoPhone, video
@@ -43,9 +44,11 @@ from tests.chat.talkers import FRONT_ENDS, Stage, on_ejabberd, on_webhook
 from tests.hearing import lately, match
 from tests.office import NEVER, quiet
 from tests.peers.proc import missing
+from tests.peers.waves_js import READY, waves_js
 from tests.peers.waves_node import Chain, waves_node
 from tests.peers.zbar import scanned
 from tests.web.site import entries
+from wallet.money import WAVES
 
 OURS = "3PJaDyprvekvPXPuAtxrapacuDJopgJRaU3"
 RATES = """prefix,name,price,fee,increments
@@ -84,6 +87,11 @@ class Journey:
             (re.compile(r"the telephone network is there"), self.network),
             (re.compile(r"people may pay in with WAVES or ETT"), self.pay_in),
             (re.compile(r"(\w+) pays that"), self.pays),
+            (re.compile(r"a node of the test chain is there"), self.test_chain),
+            (re.compile(r"somebody fills Alice's wallet with (\d+) WAVES"), self.fills),
+            (re.compile(r"that transaction is on the chain"), self.on_chain),
+            (re.compile(r"Alice's phone dials (\S+) and keys  (\S+)"), self.dials_and_keys),
+            (re.compile(r"Alice's phone keys  (\S+)"), self.keys),
             (re.compile(r"the chain makes a block"), self.block),
             (re.compile(r"the chain undoes it"), self.undo),
             (re.compile(r"calls cost ten cents a second, and Alice has (.+) EUR"), self.charges),
@@ -129,9 +137,10 @@ class Journey:
                 raise AssertionError(f"line {number} is no step: {line}")
 
     async def phone(self) -> None:
-        for number in ("101", "102"):
-            self.bob = Phone(plays(tone(1, 440.0)), ring_seconds=0.1)
-            await self.stage.office.phone(number, self.bob)
+        self.alice, self.bob = [
+            await self.stage.office.phone(number, Phone(plays(tone(1, 440.0)), ring_seconds=0.1))
+            for number in ("101", "102")
+        ]
 
     async def calendar(self) -> None:
         """On a web server of ours, which the owner allows."""
@@ -209,6 +218,48 @@ class Journey:
         waves = WavesSection(address=OURS, node=node.url, every=0.1, prices=prices)
         app.config = app.config.model_copy(update={"waves": waves})
         await self.opens_money()
+
+    async def test_chain(self) -> None:
+        """A node that takes transactions, whose signatures the official library checks."""
+        js = await self.servers.enter_async_context(waves_js())
+        node = await self.servers.enter_async_context(waves_node(self.chain, js))
+        app = self.stage.office.app
+        waves = WavesSection(chain="T", node=node.url, every=0.1)
+        app.config = app.config.model_copy(update={"waves": waves})
+        await app.wallets.stop()
+        app._wire_wallets(Orders(app.exchange))
+        app.operator.wallets, app.operator.scenarios = app.wallets, app.scenarios
+        app.directory.services.add(app.wallets.service())
+        app.wallets.start()
+
+    async def fills(self, amount: str) -> None:
+        state = await self.stage.office.app.wallets._vaults.state("101")
+        assert state is not None
+        self.chain.given[state.address, WAVES] = int(amount) * 10**8
+
+    async def on_chain(self) -> None:
+        told = next(
+            text for text in (await self.stage.person("Alice")).feed.items if "transaction" in text
+        )
+        id = re.search(r"transaction (\w+)", told)
+        assert id is not None
+        found = self.chain.find(id[1])
+        assert found is not None
+        assert found[1] > 0
+
+    async def dials_and_keys(self, number: str, pressed: str) -> None:
+        """Each key is a press that the exchange's own prompts need not end for."""
+        await self.alice.call(number)
+        await self.keys(pressed)
+
+    async def keys(self, pressed: str) -> None:
+        office = self.stage.office
+        await office.until(lambda: any(leg.answered for leg in self.alice.legs))
+        (leg,) = self.alice.legs
+        for key in pressed:
+            leg.audio.send_digit(key)
+        async with asyncio.timeout(40):
+            await leg.ended()
 
     async def opens_money(self) -> None:
         """As a start with that configuration does."""
@@ -404,6 +455,8 @@ def _like(pattern: str) -> Callable[[str], bool]:
 async def test_journey(front_end: str, file: str, tmp_path: Path) -> None:
     if file == "phone" and missing("zbarimg"):
         pytest.skip("not installed: zbarimg")
+    if file == "scenarios" and not READY:
+        pytest.skip("not installed: npm packages")
     if front_end == "jabber" and (gone := missing("prosody", "prosodyctl")):
         pytest.skip(f"not installed: {', '.join(gone)}")
     async with FRONT_ENDS[front_end](tmp_path) as stage:
