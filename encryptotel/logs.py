@@ -39,7 +39,8 @@ class Masking(logging.Formatter):
 def secrets_of(config: Config) -> list[str]:
     """Every secret the configuration has."""
     found = [config.telegram.token, config.xmpp.password, config.xmpp.component_secret]
-    found += [config.sms.authorization, config.sms.url]
+    found += [config.sms.authorization, config.sms.url, config.waves.prices_url]
+    found += [config.database.password]
     found += [extension.secret for extension in config.extension]
     return found + [trunk.password for trunk in config.trunk]
 

@@ -203,7 +203,8 @@ class Wallets:
             text = f"The chain has your payment of {what}."
         else:
             text = f"Your payment of {what} came to nothing: {row.reason}. Nothing was sent."
-        self._followers.announce(row.extension, text)
+        owner = self._config.owner.extension  # what has no extension is a refund of the host's
+        self._followers.announce(row.extension or owner, text)
 
     # ── by phone ────────────────────────────────────────────────────────────────────────
     async def _visit(self, visit: Visit) -> Ending:

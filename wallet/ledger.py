@@ -112,6 +112,20 @@ async def post(session: AsyncSession, entry: Entry) -> bool:
     return True
 
 
+async def reverse(session: AsyncSession, key: str, at: datetime) -> bool:
+    """Undo an entry by another; False when it was undone before. Raises `LedgerError`."""
+    query = (
+        select_columns(col(PostingRow.account), col(PostingRow.asset), col(PostingRow.amount))
+        .join(EntryRow, col(EntryRow.id) == col(PostingRow.entry))
+        .where(col(EntryRow.key) == key)
+    )
+    moves = [
+        Move(account=account, asset=asset, amount=-amount)
+        for account, asset, amount in (await session.execute(query)).all()
+    ]
+    return await post(session, Entry(key=f"undone:{key}", kind="undone", at=at, moves=moves))
+
+
 async def balance(session: AsyncSession, account: str, asset: str) -> int:
     """What an account has of an asset, in the transaction of what is done with it."""
     row = await session.get(BalanceRow, (account, asset), with_for_update=True)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from store.database import Database
 from store.tables import SendingRow, VaultRow
 from wallet.chain import Node, NodeError, Refused
 from wallet.money import WAVES, Asset
+from wallet.refunds import undo
 
 if TYPE_CHECKING:
     from wallet.signing import Account
@@ -99,9 +100,28 @@ class Sendings:
     ) -> SendingRow:
         """Send it; how that stands, which is `signed` while no node answers. Raises `SendingError`
         when it was not sent, `NodeError` when nobody knows what there is to send."""
+        self.check(asset, amount)
+
+        async def book(session: AsyncSession, row: SendingRow) -> None:
+            await session.get(VaultRow, extension, with_for_update=True)  # one after the other
+            self.check(asset, amount, await _spent(session, extension, asset, row.at - DAY))
+
+        return await self.give(extension, giver, to, asset, amount, book)
+
+    async def give(
+        self,
+        extension: str,
+        giver: Account,
+        to: str,
+        asset: str,
+        amount: int,
+        book: Callable[[AsyncSession, SendingRow], Awaitable[None]],
+        about: str = "",
+    ) -> SendingRow:
+        """Send something, whatever the limits; `book` does what belongs into the transaction that
+        writes it down. Raises as `send`, and what `book` raises."""
         from wallet.signing import transfer  # loaded by those who have a wallet only
 
-        self.check(asset, amount)
         await self._covers(giver.address, asset, amount)
         now = self._now()
         stamp = int(now.timestamp() * 1000)
@@ -114,10 +134,10 @@ class Sendings:
             recipient=to,
             at=now,
             tx=json.dumps(signed.tx),
+            about=about,
         )
         async with self._database.writing() as session:
-            await session.get(VaultRow, extension, with_for_update=True)  # one after the other
-            self.check(asset, amount, await _spent(session, extension, asset, now - DAY))
+            await book(session, row)
             session.add(row)
         try:
             await self._node.broadcast(signed.tx)
@@ -166,6 +186,8 @@ class Sendings:
             assert kept is not None
             if kept.state in WAITING:
                 kept.state, kept.reason = state, reason[:200]
+                if state == "failed":
+                    await undo(session, kept.id, kept.about, self._now())
         return kept
 
     async def _follow(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,13 +17,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import base58
+
+from wallet.money import WAVES
+
+if not logging.getLogger().handlers:  # else pywaves would begin to log to the terminal
+    logging.getLogger().addHandler(logging.NullHandler())
+
 import pywaves
 import pywaves_curve25519 as curve
 from pywaves.address import wordList as WORDS
 from pywaves.crypto import hashChain
 from waves.transaction_pb2 import Transaction  # type: ignore[attr-defined]
-
-from wallet.money import WAVES
 
 WORDS_OF_SEED = 15
 "Of 2 048: 165 bits."

@@ -157,6 +157,97 @@ def payments_assign(
     print(f"{payment} is {extension}'s, and is credited when it is confirmed.")
 
 
+To = Annotated[str, typer.Option("--to", help="The Waves address it goes to.")]
+SeedFile = Annotated[
+    Path | None,
+    typer.Option("--key", help="A file with the seed of [waves] address; else it is asked for."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
+
+
+@app.command()
+def refund(
+    extension: str,
+    amount: Annotated[str, typer.Argument(help="Of coins, such as 10.")],
+    coin: Annotated[str, typer.Argument(help="WAVES or ETT.")],
+    to: To,
+    credit: Annotated[
+        str, typer.Option(help="What it is worth; by the prices of [waves] if not given.")
+    ] = "",
+    key: SeedFile = None,
+    yes: Yes = False,
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+) -> None:
+    """Give coins back for what somebody has, from the account of [waves] address."""
+    from encryptotel.refunds import Refunds, worth
+
+    loaded = config_of(config, data)
+    unit, asset = loaded.money.asset, coin_named(loaded, coin)
+    sum_ = asset.parse(amount)
+    taken = unit.parse(credit) if credit else worth(loaded, asset, sum_)
+    host = account_of(loaded, key)
+    question = f"Send {asset.short(sum_)} to {to}, and take {unit.text(taken)} off {extension}?"
+    if not yes and not typer.confirm(question):
+        raise typer.Abort
+
+    async def work(directory: Any) -> str:
+        await found_at(directory.extension(extension), extension)
+        refunds = Refunds(loaded, directory.database, host)
+        return await refunds.of_credit(extension, taken, asset, sum_, to)
+
+    print(edit(loaded, data, work))
+
+
+@payments.command("refund")
+def payments_refund(
+    payment: Annotated[str, typer.Argument(help="As `payments list` names it.")],
+    to: To,
+    key: SeedFile = None,
+    yes: Yes = False,
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+) -> None:
+    """Give back a payment that nobody is known for, from the account of [waves] address."""
+    from encryptotel.refunds import Refunds
+
+    loaded = config_of(config, data)
+    host = account_of(loaded, key)
+    if not yes and not typer.confirm(f"Send all of the payment {payment} to {to}?"):
+        raise typer.Abort
+
+    async def work(directory: Any) -> str:
+        return await Refunds(loaded, directory.database, host).of_payment(payment, to)
+
+    print(edit(loaded, data, work))
+
+
+@app.command()
+def wallet(
+    extension: str,
+    config: ConfigOption = None,
+    data: DataOption = DATA,
+) -> None:
+    """Show the seed of somebody's wallet, which their PIN opens: to keep it on paper."""
+    from encryptotel.app import VAULT
+    from wallet.vault import NoVault, Vaults, WrongPin
+
+    loaded = config_of(config, data)
+    pin = typer.prompt(f"The PIN of {extension}", hide_input=True)
+
+    async def work(database: Any) -> Any:
+        return await Vaults(database, data / VAULT, loaded.waves.chain).open(extension, pin)
+
+    try:
+        found = finish(with_database(where_of(config, data), data, work))
+    except NoVault:
+        raise UserError(f"{extension} has no wallet") from None
+    except WrongPin as wrong:
+        left = f"{wrong.left} tries are left" if wrong.left else "the wallet is locked"
+        raise UserError(f"that PIN is wrong; {left}") from None
+    print(f"address  {found.address}\nseed     {found.seed}")
+
+
 @rates.command("check")
 def rates_check(file: Path) -> None:
     """Whether a rate deck can be used; all that is wrong with it."""
@@ -169,3 +260,25 @@ def rates_check(file: Path) -> None:
             print(f"✗ {problem}")
         raise typer.Exit(1) from None
     print(f"✓ {len(deck)} rates")
+
+
+def coin_named(config: Any, name: str) -> Any:
+    """A coin by its name. Raises `UserError`."""
+    for coin in config.waves.all_coins:
+        if coin.name == name.upper():
+            return coin
+    raise UserError(f"there is no {name}; take WAVES or ETT")
+
+
+def account_of(config: Any, file: Path | None) -> Any:
+    """The account of [waves] address, by its seed. Raises `UserError`."""
+    from wallet.signing import account
+
+    if not config.waves.address:
+        raise UserError("[waves] address is empty: there is nothing to give back from")
+    address = config.waves.address
+    seed = file.read_text("utf-8") if file else typer.prompt(f"Seed of {address}", hide_input=True)
+    found = account(seed.strip(), config.waves.chain)
+    if found.address != address:
+        raise UserError(f"that seed is of {found.address}, not of {address}")
+    return found

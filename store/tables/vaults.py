@@ -24,7 +24,8 @@ class VaultRow(SQLModel, table=True):
 
 
 class SendingRow(SQLModel, table=True):
-    """A transfer that somebody signed: `tx` is it, as nodes take it."""
+    """A transfer that somebody signed, or the host, who has no extension here: `tx` is it, as
+    nodes take it."""
 
     __tablename__ = "sending"
 
@@ -38,6 +39,8 @@ class SendingRow(SQLModel, table=True):
     state: str = Field(default="signed", max_length=12, index=True)
     "signed, sent (a node has it), confirmed or failed."
     reason: str = Field(default="", max_length=200)
+    about: str = Field(default="", max_length=80)
+    "Of a refund: credit, or the key of the payment that goes back."
     tx: str = Field(max_length=2_000)
 
 

@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("at", UtcDateTime(), nullable=False, index=True),
         sa.Column("state", sa.String(12), nullable=False, index=True),
         sa.Column("reason", sa.String(200), nullable=False),
+        sa.Column("about", sa.String(80), nullable=False),
         sa.Column("tx", sa.String(2000), nullable=False),
     )
     op.create_table(
