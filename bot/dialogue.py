@@ -46,7 +46,7 @@ from bot.ports import (
     UnclearName,
     Understand,
 )
-from bot.questions import cannot_yet, question_for
+from bot.questions import question_for
 from bot.reminders import about_reminders, dropped, edited, listed, remind
 from bot.replies import Button, Reply
 from bot.scenarios import about_scenarios, with_pin
@@ -408,7 +408,7 @@ class Dialogue:
                 case commands.Yes():
                     return [Reply(text=self._operator.answer(self.person, yes=True) or NO_QUESTION)]
                 case _:
-                    return [Reply(text=cannot_yet(command))]
+                    return [Reply(text=NOT_UNDERSTOOD)]  # half of one, from an old conversation
         except UnclearName as unclear:
             return self._ask_who(command, unclear)
         except OperatorError as error:

@@ -1,8 +1,6 @@
-"""What the bot asks when a command lacks something, and what it says of commands it cannot do."""
+"""What the bot asks when a command lacks something."""
 
 from __future__ import annotations
-
-from nlp.commands import Command
 
 _QUESTIONS = {
     "call.to": "Whom shall I call?",
@@ -36,9 +34,3 @@ _QUESTIONS = {
 def question_for(slot: str) -> str:
     """The question for ``intent.slot``."""
     return _QUESTIONS.get(slot) or f"What about “{slot.partition('.')[2].replace('_', ' ')}”?"
-
-
-def cannot_yet(command: Command) -> str:
-    """That a command was understood, and cannot be done yet."""
-    what = command.intent.replace("_", " ")
-    return f"I understood that this is about {what}, but I cannot do that yet."

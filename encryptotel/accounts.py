@@ -122,6 +122,23 @@ class Accounts:
         more = f"\nand {len(names) - MAX_RATES} places more" if len(names) > MAX_RATES else ""
         return "\n".join(_said(one, unit, one.name) for one in first) + more
 
+    def allows(self, extension: str, feature: str, used: int = 0) -> bool:
+        """Whether somebody may use a feature of plans, given how much of it is `used`."""
+        return self._tariffs is None or self._tariffs.allows(extension, feature, used)
+
+    def require(self, person: Person, feature: str, used: int = 0) -> None:
+        """Raises `OperatorError` where somebody's plan does not include a feature."""
+        if not self.allows(person.extension, feature, used):
+            raise OperatorError(
+                "plan.needed", "your plan does not include that; ask “what plans are there?”"
+            )
+
+    def text_quoted(self, person: Person, pages: int) -> str:
+        """What a text to outside costs, behind a question; empty for nothing."""
+        if self._metering is None or not (each := self._metering.text_price(person.extension)):
+            return ""
+        return f" It costs {self._metering.charging.unit.text(pages * each)}."
+
     def quoted(self, person: Person, *numbers: str) -> str:
         """What the sides of a call cost together, behind a question; empty for nothing. Raises
         `OperatorError` when there is not enough for them."""

@@ -371,6 +371,7 @@ class App:
         )
         if self.config.sms.url:
             postman.sms = SmsGateway(self.config.sms)
+        postman.metering = self.metering
         texts = Texts(self.database, postman)
         post.take = texts.take
         return texts
@@ -534,6 +535,7 @@ class App:
             self.tariffs = Tariffs(
                 self.database, self.metering, plans, self.followers.announce, self._day_of
             )
+            await self.tariffs.subscriptions.open()
             self.tariffs.subscriptions.start()
         await charging.open(alive)
         if waves.address:
@@ -667,7 +669,8 @@ class App:
         return bool(self.exchange.registrar.bindings(extension))
 
     def _has_answerphone(self, extension: str) -> bool:
-        return self.config.answerphone.on and self.followers.has(extension)
+        has = self.tariffs is None or self.tariffs.allows(extension, "answerphone")
+        return has and self.config.answerphone.on and self.followers.has(extension)
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     async def _open_chats(self) -> None:

@@ -232,17 +232,21 @@ class CalendarsSection(Section):
 
 class MoneySection(Section):
     """What outside calls cost the people of the exchange; nothing without a rate deck. `free` are
-    extensions that nobody charges."""
+    extensions that nobody charges; a page of `text` to outside has one price."""
 
     rates: str = ""
     unit: str = Field("EUR", pattern=r"^[A-Za-z]{1,10}$")
     decimals: int = Field(2, ge=0, le=6)
     free: tuple[Number, ...] = ("101",)
     low: str = "1"
+    text: str = "0"
+    only_with_plan: tuple[Literal["answerphone", "menus", "numbers"], ...] = ()
 
     @model_validator(mode="after")
-    def _is_sum(self) -> MoneySection:
+    def _are_sums(self) -> MoneySection:
         self.asset.parse(self.low)
+        if self.asset.parse(self.text) < 0:
+            raise ValueError("a text cannot cost less than nothing")
         return self
 
     @property
@@ -266,6 +270,9 @@ class TariffSection(Section):
     price: str
     days: int = Field(30, ge=1, le=366)
     minutes: tuple[IncludedSection, ...] = Field((), max_length=20)
+    answerphone: bool = False
+    menus: bool = False
+    numbers: int = Field(0, ge=0, le=1_000)
 
     def plan(self, unit: Asset) -> Plan:
         """The same, for `Subscriptions`. Raises `MoneyError`."""
@@ -273,7 +280,15 @@ class TariffSection(Section):
             Included(name=one.name, prefixes=one.prefixes, seconds=60 * one.minutes)
             for one in self.minutes
         )
-        return Plan(name=self.name, price=unit.parse(self.price), days=self.days, included=included)
+        has = {"answerphone": self.answerphone, "menus": self.menus, "numbers": self.numbers > 0}
+        return Plan(
+            name=self.name,
+            price=unit.parse(self.price),
+            days=self.days,
+            included=included,
+            features=frozenset(name for name, on in has.items() if on),
+            numbers=self.numbers,
+        )
 
 
 class WavesSection(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from encryptotel.config import MoneySection
@@ -58,6 +58,28 @@ class Metering:
     def reconfigure(self, section: MoneySection, deck: RateDeck) -> None:
         """Go on with other prices; calls that go on keep theirs."""
         self._section, self.charging.deck = section, deck
+
+    @property
+    def only_with_plan(self) -> Sequence[str]:
+        """Features that only plans include."""
+        return self._section.only_with_plan
+
+    def text_price(self, extension: str) -> int:
+        """Of a page of a text that somebody sends outside."""
+        return 0 if self.is_free(extension) else self.charging.unit.parse(self._section.text)
+
+    async def pay_text(self, extension: str, id: str, pages: int, to: str) -> None:
+        """A text to outside is paid for before it is sent. Raises `CallRefused`."""
+        cost = pages * self.text_price(extension)
+        if cost:
+            try:
+                await self.charging.pay(extension, cost, f"text:{id}", f"text to {to}")
+            except NotPaid as refused:
+                raise CallRefused(402, str(refused)) from refused
+
+    async def give_back_text(self, id: str) -> None:
+        """A text did not arrive: it costs nothing."""
+        await self.charging.give_back(f"text:{id}")
 
     def pays(self, extension: str) -> bool:
         """Whether outside calls cost somebody anything."""

@@ -53,6 +53,7 @@ from encryptotel.metering import Metering
 from encryptotel.parties import Parties, named, party_of
 from encryptotel.people import PeopleOfExchange
 from encryptotel.phones import Phones
+from encryptotel.postman import pages_of
 from encryptotel.presence import Presence
 from encryptotel.recordings import Recordings
 from encryptotel.relays import Relays
@@ -189,7 +190,11 @@ class Operator:
         self._notice = config.recording.notice
         self.when_free = WhenFree(exchange.directory, presence, followers, self.call)
         self.read_codes: Callable[[], Sequence[tuple[str, str]]] = lambda: ()
-        self.tracking = Tracking(database, directory, self._parties, followers)
+        self.tracking = Tracking(
+            database, directory, self._parties, followers, self.accounts.require
+        )
+        if tariffs is not None:
+            tariffs.give_numbers_back = self.tracking.forget
         self.relays = Relays(database, exchange, directory, self._parties, followers)
         self.handling = Handling(exchange.directory, book, contacts, followers, self._hang_up_on)
         self._next_recorded: set[str] = set()
@@ -233,7 +238,8 @@ class Operator:
         if isinstance(command, Message):
             to = self._recipient(person, command)
             who = self._followers.who(to, person)
-            return f"Send “{command.text}” to {who}?" if to.startswith("+") else ""
+            price = self.accounts.text_quoted(person, pages_of(command.text or ""))
+            return f"Send “{command.text}” to {who}?{price}" if to.startswith("+") else ""
         number, back = self._sides_of(person, command)
         if not (number.startswith("+") or back.startswith("+")):
             return ""

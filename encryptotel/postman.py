@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from encryptotel.gatekeeper import Gatekeeper
+from encryptotel.metering import Metering
 from encryptotel.sms import SmsGateway
 from pbx.calls.numbers import spoken
 from pbx.calls.router import Refuse, dial_out
@@ -16,6 +17,11 @@ from pbx.texts import Delivery, Text
 PAGE = 153
 "Characters of one SMS of several; each costs."
 _NO_WAY = "no line of ours carries text messages ([sms], or texts = true of a trunk)"
+
+
+def pages_of(words: str) -> int:
+    """SMS that a text takes."""
+    return -(-len(words) // PAGE)
 
 
 class Postman:
@@ -37,6 +43,8 @@ class Postman:
         self._blocks = blocks
         self._excuse = excuse
         self.sms: SmsGateway | None = None
+        self.metering: Metering | None = None
+        "Where texts to outside are paid for."
         self.to_chats = show
         self._excusing: set[asyncio.Task[object]] = set()
 
@@ -55,10 +63,21 @@ class Postman:
         """Raises `CallRefused` where somebody may not write to somebody, or not so much."""
         if text.recipient.startswith("+"):
             trunk = self.way_out(text.recipient)
-            pages = -(-len(text.words) // PAGE)
+            pages = pages_of(text.words)
             self._gatekeeper.admit_text(text.sender, trunk, text.recipient, text.source, pages)
         elif self._blocks(text.recipient, text.sender):
             raise CallRefused(403, "they do not take messages from you")
+
+    async def pay(self, text: Text) -> None:
+        """Raises `CallRefused` where somebody cannot pay for a text to outside."""
+        if self.metering is not None and text.recipient.startswith("+"):
+            to = spoken(text.recipient)
+            await self.metering.pay_text(text.sender, text.id, pages_of(text.words), to)
+
+    async def give_back(self, text: Text) -> None:
+        """A text came to nothing: it costs nothing."""
+        if self.metering is not None:
+            await self.metering.give_back_text(text.id)
 
     async def to_phones(self, text: Text) -> Sequence[Delivery]:
         """Send to all phones of an extension."""

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from encryptotel.config import Config
 from pbx.ports import Account
 
-AT_START = ("exchange", "database", "network", "web", "demo", "owner", "menus", "waves", "tariff")
+AT_START = (
+    "exchange", "database", "network", "web", "demo", "owner", "menus", "waves", "wallet", "tariff",
+)  # fmt: skip
 "Sections that sockets, dialogs and conversations were made with …"
 LIVE = {"exchange": ("certificate", "certificate_key")}
 "… but for these options of them;"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from bot.ports import OperatorError, Person
@@ -28,6 +28,7 @@ class Tariffs:
         day: Callable[[str, datetime], str],
     ) -> None:
         self._metering, self._tell, self._day = metering, tell, day
+        self.give_numbers_back: Callable[[str], Awaitable[None]] = _keep
         charging = metering.charging
         charging.zones = {
             prefix: one.asset for plan in plans for one in plan.included for prefix in one.prefixes
@@ -35,6 +36,16 @@ class Tariffs:
         self.subscriptions = Subscriptions(
             database, charging.unit, plans, charging.percent, self._turned, charging.aside
         )
+
+    def allows(self, extension: str, feature: str, used: int = 0) -> bool:
+        """Whether somebody may use a feature, given how much of it is `used`."""
+        metering = self._metering
+        if metering.is_free(extension) or feature not in metering.only_with_plan:
+            return True
+        plan = self.subscriptions.active(extension)
+        if plan is None or feature not in plan.features:
+            return False
+        return feature != "numbers" or used < plan.numbers
 
     def listed(self) -> str:
         """What there is."""
@@ -80,6 +91,8 @@ class Tariffs:
 
     async def _turned(self, turn: Turn) -> None:
         await self._metering.charging.reload()
+        if turn.what == "ended" and not self.allows(turn.extension, "numbers"):
+            await self.give_numbers_back(turn.extension)
         if turn.what in ("renewed", "warned", "waiting", "ended"):  # others are answers
             self._tell(turn.extension, self._said(turn))
 
@@ -98,11 +111,20 @@ class Tariffs:
             "warned": f"{mine} is renewed on {until} for {price}; you have {has}. {more}",
             "waiting": f"{mine} could not be renewed: it costs {price}, and you have {has}. Its "
             f"minutes are off; it ends in three days. {more}",
-            "ended": f"{mine} has ended. Calls are paid for as they are made.",
+            "ended": f"{mine} has ended, and what it included with it. Calls are paid for as "
+            "they are made.",
         }[turn.what]
 
     def _line(self, plan: Plan) -> str:
         price = self._metering.charging.unit.text(plan.price)
         minutes = [f"{one.seconds // 60} minutes to {one.name}" for one in plan.included]
-        has = f" with {' and '.join(minutes)}" if minutes else ""
+        features = sorted(plan.features - {"numbers"})
+        several = "" if plan.numbers == 1 else "s"
+        numbers = [f"{plan.numbers} number{several} of your own"] if plan.numbers else []
+        included = [*minutes, *features, *numbers]
+        has = f" with {', '.join(included)}" if included else ""
         return f"  {plan.name}: {price} for {plan.days} days{has}"
+
+
+async def _keep(extension: str) -> None:
+    """Where numbers are nobody's."""

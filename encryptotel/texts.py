@@ -40,6 +40,12 @@ class Ways(Protocol):
     def admit(self, text: Text) -> None:
         """Raises `CallRefused` where somebody may not write to somebody, or not so much."""
 
+    async def pay(self, text: Text) -> None:
+        """Raises `CallRefused` where its sender cannot pay for it."""
+
+    async def give_back(self, text: Text) -> None:
+        """It came to nothing, and costs nothing."""
+
     async def to_phones(self, text: Text) -> Sequence[Delivery]:
         """Send to all phones of an extension."""
 
@@ -94,6 +100,7 @@ class Texts:
         """Keep a message, show it to its recipient and send it on its way. Raises
         `CallRefused`, and DBAPIError when it cannot be kept."""
         self._ways.admit(text)
+        await self._ways.pay(text)
         self._taken.add(text.id)
         try:
             if not await self._keep(text):
@@ -169,7 +176,7 @@ class Texts:
             if not delivery.unseen:
                 await self._drop(text)
                 if not delivery.good:
-                    self._ways.failed(text, _why(delivery))
+                    await self._lost(text, _why(delivery))
                 return
             await self._change(text, sending=False, tries=tries)
             if tries == 0:
@@ -177,14 +184,18 @@ class Texts:
             await asyncio.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
             tries += 1
         await self._drop(text)
-        self._ways.failed(text, "the line was down all the time")
+        await self._lost(text, "the line was down all the time")
 
     async def _left_over(self, text: Text, row: TextRow) -> None:
         if not row.sending:
             await self._send_out(text, row.tries)
             return
         await self._drop(text)
-        self._ways.failed(text, "I was restarted while sending it, so it may have arrived or not")
+        await self._lost(text, "I was restarted while sending it, so it may have arrived or not")
+
+    async def _lost(self, text: Text, reason: str) -> None:
+        await self._ways.give_back(text)
+        self._ways.failed(text, reason)
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     async def _keep(self, text: Text) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -48,15 +48,22 @@ class Tracked:
 
 
 class Tracking:
-    """Implements `bot.ports.Tracking` on the routes and the journal."""
+    """Implements `bot.ports.Tracking` on the routes and the journal. `require` raises where a plan
+    does not include a feature, given how much of it is used."""
 
     def __init__(
-        self, database: Database, directory: Directory, parties: Parties, followers: Followers
+        self,
+        database: Database,
+        directory: Directory,
+        parties: Parties,
+        followers: Followers,
+        require: Callable[[Person, str, int], None],
     ) -> None:
         self._database = database
         self._directory = directory
         self._parties = parties
         self._followers = followers
+        self._require = require
         self._pool = new_worker()
 
     async def close(self) -> None:
@@ -69,6 +76,8 @@ class Tracking:
         `OperatorError`."""
         if person.role is Role.GUEST:
             raise OperatorError("role.guest", "guests cannot have numbers")
+        mine = sum(row.extension == person.extension for row in self._directory.tracked())
+        self._require(person, "numbers", mine)
         label = " ".join((command.label or "").split())[:MAX_LABEL]
         if any(row.label.casefold() == label.casefold() for row in self._of(person)):
             raise OperatorError("tracking.label_taken", f"“{label}” has a number already")
@@ -98,7 +107,9 @@ class Tracking:
         """Let a number ring somebody else of ours. Raises `OperatorError`."""
         row = self._labelled(person, label)
         to = party.extension or ""
-        if self._directory.service(to) is None:
+        if self._directory.service(to) is not None:
+            self._require(person, "menus", 0)
+        else:
             to = self._parties.resolve(party, person)
             if self._directory.extension(to) is None:
                 raise OperatorError(

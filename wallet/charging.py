@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select, update
 
 from store.database import Database
-from store.tables import ChargeRow
+from store.tables import ChargeRow, EntryRow
 from wallet.ledger import (
     CALLS,
     CREDIT,
@@ -30,6 +30,7 @@ from wallet.ledger import (
     balances_in,
     credit_of,
     post,
+    reverse,
 )
 from wallet.money import MOST, Asset
 from wallet.purse import REDUCED, Purse
@@ -145,6 +146,40 @@ class Charging:
                 )
             self._writer.cancel()
             await asyncio.wait((self._writer,))
+
+    async def pay(self, extension: str, cost: int, key: str, text: str) -> None:
+        """Take what something costs that is no call, once; what is set aside for calls pays for
+        nothing else. Raises `NotPaid`."""
+        mine = credit_of(extension)
+        async with self._database.writing() as session:
+            plain = await balance(session, mine, self.unit.id)
+            reduced = await balance(session, mine + REDUCED, self.unit.id)
+            purse = self._purse(plain, reduced)
+            parts = purse.pay(cost)
+            moves = [
+                *(Move(account=mine + p, asset=self.unit.id, amount=-n) for p, n in parts.items()),
+                Move(account=CALLS, asset=self.unit.id, amount=sum(parts.values())),
+            ]
+            if cost > purse.worth - self.aside(extension):
+                raise NotPaid(
+                    f"that costs {self.unit.text(cost)}, and you have "
+                    f"{self.unit.text(max(0, purse.worth - self.aside(extension)))} left"
+                )
+            entry = Entry(key=key, kind="text", at=self.now(), moves=moves, text=text)
+            if not await post(session, entry):
+                return
+        left = self._purse(plain - parts.get("", 0), reduced - parts.get(REDUCED, 0))
+        self._purses[extension] = left
+        self.told(extension, sum(parts.values()), left.sum)
+
+    async def give_back(self, key: str) -> None:
+        """Undo a payment for what came to nothing, if there was one."""
+        async with self._database.writing() as session:
+            query = select(EntryRow.id).where(col(EntryRow.key) == key)
+            if (await session.execute(query)).scalar() is None:
+                return
+            await reverse(session, key, self.now())
+        await self.reload()
 
     # ── before and during a call; nothing here waits ────────────────────────────────────
     def has(self, extension: str) -> int:

@@ -163,7 +163,10 @@ async def statement(
         .limit(limit)
     )
     async with database.reading() as session:
-        return [row._tuple() for row in (await session.execute(query)).all()]
+        return [
+            (at, kind, asset, amount, text)
+            for at, kind, asset, amount, text in (await session.execute(query)).all()
+        ]
 
 
 async def income(database: Database) -> Sequence[tuple[str, str, str, int]]:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import select
+from sqlmodel import col, select
 
 from store.database import Database
 from store.tables import SubscriptionRow
@@ -69,6 +69,19 @@ class Subscriptions:
         self._database, self._told, self._now = database, told, now
         self._aside = aside
         self._task: asyncio.Task[None] | None = None
+        self._active: dict[str, str] = {}
+        "The plan of each extension that is paid for."
+
+    async def open(self) -> None:
+        """Know who has what."""
+        async with self._database.reading() as session:
+            paid = select(SubscriptionRow).where(col(SubscriptionRow.state) == "active")
+            rows = (await session.execute(paid)).scalars()
+            self._active = {row.extension: row.plan.casefold() for row in rows}
+
+    def active(self, extension: str) -> Plan | None:
+        """The plan of somebody, if it is paid for."""
+        return self.plans.get(self._active.get(extension, ""))
 
     def start(self) -> None:
         """Renew what is due from now on."""
@@ -107,7 +120,7 @@ class Subscriptions:
                     raise PlanError(f"{plan.name} costs {price}, which is more than you have")
                 await session.merge(row)
                 turn = Turn(extension=extension, what="begun", plan=plan, until=row.until)
-        await self._told(turn)
+        await self._tell(turn)
         return turn
 
     async def cancel(self, extension: str) -> Turn:
@@ -119,7 +132,7 @@ class Subscriptions:
                 raise PlanError("you have no plan")
             row.following = ""
             turn = Turn(extension=extension, what="cancelled", plan=plan, until=row.until)
-        await self._told(turn)
+        await self._tell(turn)
         return turn
 
     async def look(self) -> None:
@@ -141,12 +154,16 @@ class Subscriptions:
                 log.exception("plans could not be looked at")
             await asyncio.sleep(EVERY)
 
+    async def _tell(self, turn: Turn) -> None:
+        await self.open()
+        await self._told(turn)
+
     async def _due(self, extension: str, now: datetime) -> None:
         async with self._database.writing() as session:
             row = await session.get(SubscriptionRow, extension, with_for_update=True)
             turn = await self._turned(session, row, now) if row is not None else None
         if turn is not None:
-            await self._told(turn)
+            await self._tell(turn)
 
     async def _turned(
         self, session: AsyncSession, row: SubscriptionRow, now: datetime

@@ -29,3 +29,7 @@ class Plan:
     price: int
     days: int
     included: tuple[Included, ...] = ()
+    features: frozenset[str] = frozenset()
+    "What it includes besides: answerphone, menus, numbers."
+    numbers: int = 0
+    "Numbers of one's own, for advertisements and the like, if those are among them."

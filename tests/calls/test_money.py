@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from sqlmodel import select
 from bot.ports import OperatorError
 from encryptotel.accounts import give
 from encryptotel.demo.phone import Phone, plays
-from nlp.commands import Balance, Call, Conference, Party, Tariff
+from nlp.commands import Balance, Call, Conference, Message, Party, Tariff, TrackingNumber
+from pbx.events import LegAnswered, LegEnded, LegStarted
 from pbx.media.tones import share_of, tone
 from pbx.ports import CallRefused
 from store.tables import ChargeRow
 from tests.calls.test_callback import telephone_network
+from tests.calls.test_texts import carrier, say, until_none_left
+from tests.calls.writers import Writer
 from tests.office import BusyPhone, Office, open_office, quiet
 from wallet.ledger import CALLS, balances, verify
 
@@ -33,10 +37,12 @@ NUMBER = "+12025550143"
 
 
 @asynccontextmanager
-async def paying(folder: Path, cents: int, **more: Any) -> AsyncIterator[Office]:
+async def paying(
+    folder: Path, cents: int, money_more: Mapping[str, Any] | None = None, **more: Any
+) -> AsyncIterator[Office]:
     """An office in which outside calls cost a cent a second, and Alice has so many."""
     (folder / "rates.csv").write_text(DECK)
-    money = {"rates": "rates.csv", "free": (), "low": "0.02"}
+    money = {"rates": "rates.csv", "free": (), "low": "0.02", **(money_more or {})}
     async with open_office(folder, money=money, **more) as office:
         if cents:
             unit = office.app.config.money.asset
@@ -303,3 +309,95 @@ async def test_in_a_conference_only_the_side_that_costs_ends(tmp_path: Path) -> 
         await office.ended()
         (charge,) = await settled(office)
         assert charge.cost == 6
+
+
+async def test_texts_to_outside_have_a_price_and_what_does_not_arrive_costs_nothing(
+    tmp_path: Path,
+) -> None:
+    async with paying(tmp_path, 7, money_more={"text": "0.03"}) as office:
+        network = Writer()
+        await carrier(office, network)
+        asked = await say(office, Message(to=Party(number=NUMBER), text="hello"), confirm=True)
+        assert asked == "Send “hello” to +1 202-555-0143? It costs 0.03 EUR."
+        await say(office, Message(to=Party(number=NUMBER), text="x" * 154))
+        await until_none_left(office.app)
+        assert metering(office).charging.has("101") == 1
+        refused = await say(office, Message(to=Party(number=NUMBER), text="hello"))
+        assert "costs 0.03 EUR, and you have 0.01 EUR left" in refused
+        assert len(network.read.items) == 1
+        bob = await office.phone("102", Writer())
+        assert (await bob.write("102", "inside")).status == 202  # which costs nothing
+        unit = office.app.config.money.asset
+        await give(office.app.database, unit, "102", 5, "a present")
+        await metering(office).charging.reload()
+        network.answer = 404
+        assert (await bob.write(NUMBER, "hello")).status == 202
+        await until_none_left(office.app)
+        await office.until(lambda: metering(office).charging.has("102") == 5)
+        lines = await office.app.operator.accounts.lines(office.app.person)
+        assert (lines[0].amount, lines[0].what) == (
+            "-0.06 EUR", "text to +1 202-555-0143",
+        )  # fmt: skip
+        assert (await verify(office.app.database)).faults == []
+        await network.stop()
+
+
+FEATURES = (
+    {"name": "Basic", "price": "1"},
+    {"name": "Full", "price": "2", "answerphone": True, "menus": True, "numbers": 1},
+)
+
+
+async def test_a_plan_includes_the_answerphone_menus_and_numbers(tmp_path: Path) -> None:
+    only = {"only_with_plan": ("answerphone", "menus", "numbers")}
+    async with paying(tmp_path, 500, tariff=FEATURES, money_more=only) as office:
+        chat, app = office.dialogue(), office.app
+        await telephone_network(office, Phone(quiet), numbers=("+12025550100", "+12025550101"))
+        needed = "Your plan does not include that; ask “what plans are there?”."
+        assert await say(office, TrackingNumber(label="Facebook")) == needed
+        assert not app.wishes.of("101").answerphone
+        await chat.hear("I want the Basic plan")
+        assert not app.wishes.of("101").answerphone
+        await chat.hear("I want the Full plan")  # which begins when Basic has run
+        assert not app.wishes.of("101").answerphone
+        assert app.tariffs is not None
+        subscriptions = app.tariffs.subscriptions
+        later = datetime.now(UTC) + timedelta(days=30, minutes=1)
+        subscriptions._now = lambda: later
+        await subscriptions.look()
+        assert app.wishes.of("101").answerphone
+        assert "is the number for “Facebook”" in await say(office, TrackingNumber(label="Facebook"))
+        assert await say(office, TrackingNumber(label="Another")) == needed  # it has one
+        (plans,) = await chat.hear("what plans are there?")
+        assert "Full: 2.00 EUR for 30 days with answerphone, menus, 1 number of your own" in (
+            plans.text
+        )
+        await chat.hear("cancel my plan")
+        subscriptions._now = lambda: later + timedelta(days=31)
+        await subscriptions.look()
+        assert not app.wishes.of("101").answerphone
+        assert app.directory.tracked() == []
+        await office.until(lambda: any("Full has ended, and what it" in one for one in office.told))
+
+
+async def test_whoever_calls_at_the_hosts_expense_needs_no_plan(tmp_path: Path) -> None:
+    only = {"only_with_plan": ("answerphone",), "free": ("101",)}
+    async with paying(tmp_path, 0, tariff=FEATURES, money_more=only) as office:
+        office.dialogue()
+        assert office.app.wishes.of("101").answerphone
+
+
+async def test_a_side_that_ends_after_its_permit_was_given_back(tmp_path: Path) -> None:
+    async with paying(tmp_path, 500) as office:
+        it = metering(office)
+        it.reserve("permit", "101", NUMBER)
+        at = datetime.now(UTC)
+        it.take(LegStarted(call_id="c", at=at, leg_id="l", peer=NUMBER, trunk="us",
+                           direction="out", permit="permit"))  # fmt: skip
+        it.release("permit")
+        it.take(LegAnswered(call_id="c", at=at, leg_id="l", peer=NUMBER, codec="PCMU",
+                            srtp=False))  # fmt: skip
+        it.take(LegEnded(call_id="c", at=at, leg_id="l", peer=NUMBER, status=487,
+                         cause=""))  # fmt: skip
+        assert await settled(office) == []
+        assert it.charging.free("101") == 500

@@ -1,7 +1,7 @@
 """What we rely on of a Waves node: of the test's own, and of a real one where there is one.
 
-`WAVES_NODE_URL=http://127.0.0.1:6869 pytest tests/wallet/test_node.py` asks a private node too
-(`docker run -p 6869:6869 wavesplatform/waves-private-node`): what the test's own does is right then.
+With `WAVES_NODE_URL=http://127.0.0.1:6869` a private node is asked as well
+(`docker run -p 6869:6869 wavesplatform/waves-private-node`), so that the test's own is right.
 """
 
 from __future__ import annotations
