@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import dropwhile, islice
 from typing import Any
 
 import base58
@@ -81,15 +82,17 @@ class Chain:
 
     def of(self, address: str, limit: int, after: str = "") -> list[dict[str, Any]]:
         """What concerns an address, newest first; an `after` that is not there begins anew."""
-        found = [
-            {**tx, "height": number}
-            for number in range(self.height, 0, -1)
-            for tx in reversed(self.blocks[number - 1])
-            if address in _addresses(tx)
-        ]
-        ids = [tx["id"] for tx in found]
-        begin = ids.index(after) + 1 if after in ids else 0
-        return found[begin : begin + limit]
+        if after:
+            behind = dropwhile(lambda tx: tx["id"] != after, self._newest(address))
+            if next(behind, None) is not None:
+                return list(islice(behind, limit))
+        return list(islice(self._newest(address), limit))
+
+    def _newest(self, address: str) -> Iterator[dict[str, Any]]:
+        for number in range(self.height, 0, -1):
+            for tx in reversed(self.blocks[number - 1]):
+                if address in _addresses(tx):
+                    yield {**tx, "height": number}
 
 
 def _addresses(tx: dict[str, Any]) -> set[Any]:
