@@ -91,7 +91,7 @@ class Scenarios:
                 "scenario.when", "a scenario runs whenever you call it: say it without a time"
             )
         if isinstance(action, SendMoney):
-            self._wallets.sum_of(action)
+            await self._wallets.sum_of(action)
         name = (command.name or "").strip()[:40]
         trigger = self._number(person, command.trigger, name)
         row = ScenarioRow(

@@ -154,7 +154,7 @@ class Wallets:
 
     async def send(self, person: Person, command: SendMoney) -> str:
         """Ring the person's phones for the PIN, and send then. Raises `OperatorError`."""
-        asset, amount = self.sum_of(command)
+        asset, amount = await self.sum_of(command)
         state = await self._state(person)
         if state.locked:
             raise OperatorError("wallet.locked", LOCKED)
@@ -172,10 +172,8 @@ class Wallets:
             "your PIN there."
         )
 
-    def sum_of(self, command: SendMoney) -> tuple[Asset, int]:
+    async def sum_of(self, command: SendMoney) -> tuple[Asset, int]:
         """What a command would send, if it may be sent at all. Raises `OperatorError`."""
-        from wallet.signing import is_address  # loaded by those who send something only
-
         assert command.money is not None
         coins = {coin.name: coin for coin in self._sendings.coins.values()}
         asset = coins.get(command.money.asset.upper())
@@ -184,7 +182,7 @@ class Wallets:
                 "wallet.coin", f"I send {' or '.join(coins)}, not {command.money.asset}"
             )
         chain = self._config.waves.chain
-        if not is_address(command.to_address or "", chain):
+        if not await asyncio.to_thread(_is_address, command.to_address or "", chain):
             raise OperatorError(
                 "wallet.address",
                 f"{command.to_address} is no Waves address: a character of it may be wrong",
@@ -256,7 +254,7 @@ class Wallets:
     async def pay(self, leg: Leg, extension: str, account: Account, command: SendMoney) -> None:
         """Read back what is to be sent, and send it after a 1. Raises `LegOver`."""
         try:
-            asset, amount = self.sum_of(command)
+            asset, amount = await self.sum_of(command)
         except OperatorError as error:
             await self.say(leg, f"Nothing was sent: {error.message}.")
             return
@@ -370,3 +368,10 @@ def most_of(config: Config) -> Mapping[str, tuple[int, int]]:
         coin.id: (coin.parse(section.payment[coin.name]), coin.parse(section.day[coin.name]))
         for coin in config.waves.all_coins
     }
+
+
+def _is_address(text: str, chain: str) -> bool:
+    """In a thread: what it needs is loaded by those who send something only."""
+    from wallet.signing import is_address
+
+    return is_address(text, chain)

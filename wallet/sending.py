@@ -24,7 +24,7 @@ from wallet.money import WAVES, Asset
 from wallet.refunds import undo
 
 if TYPE_CHECKING:
-    from wallet.signing import Account
+    from wallet.signing import Account, Signed
 
 log = logging.getLogger(__name__)
 
@@ -120,12 +120,10 @@ class Sendings:
     ) -> SendingRow:
         """Send something, whatever the limits; `book` does what belongs into the transaction that
         writes it down. Raises as `send`, and what `book` raises."""
-        from wallet.signing import transfer  # loaded by those who have a wallet only
-
         await self._covers(giver.address, asset, amount)
         now = self._now()
         stamp = int(now.timestamp() * 1000)
-        signed = await asyncio.to_thread(transfer, giver, to, asset, amount, at=stamp, fee=FEE)
+        signed = await asyncio.to_thread(_signed, giver, to, asset, amount, stamp)
         row = SendingRow(
             id=signed.id,
             extension=extension,
@@ -225,6 +223,13 @@ class Sendings:
         done = "confirmed" if state == "confirmed" else "failed"
         self.told(await self._note(row, done, reason.get(state, "")))
         return True
+
+
+def _signed(giver: Account, to: str, asset: str, amount: int, at: int) -> Signed:
+    """In a thread: what it needs is loaded by those who have a wallet only."""
+    from wallet.signing import transfer
+
+    return transfer(giver, to, asset, amount, at=at, fee=FEE)
 
 
 async def _spent(session: AsyncSession, extension: str, asset: str, since: datetime) -> int:
