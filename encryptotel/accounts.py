@@ -81,6 +81,7 @@ class Accounts:
         if metering is None or metering.is_free(person.extension):
             raise OperatorError("money.free", FREE)
         unit = metering.charging.unit
+        await metering.charging.caught_up()
         mine = credit_of(person.extension)
         found = await statement(self._database, mine, mine + REDUCED, limit=MAX_LINES)
         return [

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from encryptotel.config import MoneySection
 from pbx.calls.call import Call
 from pbx.calls.leg import Leg
-from pbx.events import Event, LegAnswered, LegEnded, LegStarted
+from pbx.events import CallAnswered, Event, LegAnswered, LegEnded, LegStarted
 from pbx.media.tones import tone
 from pbx.ports import CallRefused
 from wallet.charging import Charging, Meter, NotPaid
@@ -118,6 +118,8 @@ class Metering:
                     running.begun = asyncio.get_running_loop().time()
                     self.charging.begin(running.meter, event.call_id, event.leg_id, event.at)
                     self._look(running)
+            case CallAnswered():
+                self._joined(event.call_id)
             case LegEnded() if event.leg_id in self._legs:
                 permit = self._legs.pop(event.leg_id)
                 running = self._running.get(permit)  # a side rung in vain may be released before
@@ -151,7 +153,7 @@ class Metering:
             running.warned = False
             running.timer = loop.call_later(left - WARNING_SECONDS, self._look, running)
         elif left > 0:
-            if not running.warned and call is not None:
+            if not running.warned and call is not None and call.answered_at is not None:
                 running.warned = True
                 self._announce(call)
             running.timer = loop.call_later(left, self._look, running)
@@ -161,6 +163,13 @@ class Metering:
                 leg.hang_up(SPENT)
             else:
                 call.hang_up(SPENT)
+
+    def _joined(self, call: str) -> None:
+        """From now on a warning is heard by both sides."""
+        for running in self._running.values():
+            if running.timer is not None and running.meter.call == call:
+                running.timer.cancel()
+                self._look(running)
 
     def _found(self, meter: Meter) -> tuple[Call | None, Leg | None]:
         """The side of a call that a meter runs with, in whatever call that is by now."""

@@ -133,13 +133,19 @@ class Charging:
     def _purse(self, plain: int, reduced: int) -> Purse:
         return Purse(plain=plain, reduced=reduced, percent=self.percent)
 
+    async def caught_up(self) -> bool:
+        """Wait until what calls have cost is written, for a while; whether it is."""
+        try:
+            async with asyncio.timeout(CLOSING):
+                await self._jobs.join()
+        except TimeoutError:
+            return False
+        return True
+
     async def close(self) -> None:
         """Write what is left."""
         if self._writer is not None:
-            try:
-                async with asyncio.timeout(CLOSING):
-                    await self._jobs.join()
-            except TimeoutError:
+            if not await self.caught_up():
                 log.error(
                     "%d charges could not be written; the next start settles them",
                     self._jobs.qsize(),

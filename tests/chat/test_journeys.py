@@ -92,6 +92,7 @@ class Journey:
             (re.compile(r"that transaction is on the chain"), self.on_chain),
             (re.compile(r"Alice's phone dials (\S+) and keys  (\S+)"), self.dials_and_keys),
             (re.compile(r"Alice's phone keys  (\S+)"), self.keys),
+            (re.compile(r"Alice's phone hears the warning tone"), self.warned),
             (re.compile(r"the chain makes a block"), self.block),
             (re.compile(r"the chain undoes it"), self.undo),
             (re.compile(r"calls cost ten cents a second, and Alice has (.+) EUR"), self.charges),
@@ -260,6 +261,11 @@ class Journey:
             leg.audio.send_digit(key)
         async with asyncio.timeout(40):
             await leg.ended()
+
+    async def warned(self) -> None:
+        """Two short tones, before the money ends."""
+        async with asyncio.timeout(WITHIN):
+            await self.alice.until_heard(lambda heard: share_of(bytes(heard[-3200:]), 1400.0) > 0.5)
 
     async def opens_money(self) -> None:
         """As a start with that configuration does."""
