@@ -27,6 +27,7 @@ from bot.heard import (
 )
 from bot.in_call import InCall
 from bot.in_room import in_room
+from bot.keys import about_keys
 from bot.moments import moment
 from bot.money import about_money, money
 from bot.news import News
@@ -87,6 +88,7 @@ I place calls for you. For example:
   Save Bob as +44 20 7946 0321 · Show my contacts
   Set up my phone · My phones · Invite Bob · Status · Who is watching?
   When I call *77 and enter my PIN send 5 WAVES to 3P… · My scenarios · My wallet
+  Make an API key for my CRM · My API keys
   My time zone is Europe/Berlin · I'm in Tokyo until Friday · Export my data · Forget me"""
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
 NOT_HEARD = (
@@ -214,6 +216,8 @@ class Dialogue:
             return [reminding]
         if paid := await about_money(self._operator, self.person, text):
             return [paid]
+        if about_programs := await about_keys(self._operator, self.person, text):
+            return [about_programs]
         if by_pin := await about_scenarios(self._operator, self.person, text):
             return [by_pin]
         if deleting := await deleted(self._operator, self.person, text):

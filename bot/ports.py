@@ -328,6 +328,7 @@ class VoiceMessage:
 class Recording:
     """A recorded call; `file` is encrypted, and empty if it is gone."""
 
+    id: str
     at: datetime
     peer: str
     seconds: int
@@ -676,6 +677,30 @@ class Scenarios(Protocol):
         """Have one no more."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """What a program acts for somebody with, without its secret."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    expires: datetime
+    used: datetime | None
+
+
+class ApiKeys(Protocol):
+    """Keys for programs. Raises `OperatorError`."""
+
+    async def make(self, extension: str, name: str, scopes: Sequence[str], days: int = 365) -> str:
+        """A key for a program; what is to be shown once and kept nowhere."""
+
+    def of(self, extension: str) -> Sequence[ApiKey]:
+        """Somebody's keys, the oldest first."""
+
+    async def revoke(self, extension: str, which: str) -> str:
+        """Let a key open nothing from now on; its name."""
+
+
 class Accounts(Protocol):
     """Money. Raises `OperatorError`."""
 
@@ -742,6 +767,10 @@ class Operator(Protocol):
     @property
     def scenarios(self) -> Scenarios:
         """What is done for a PIN."""
+
+    @property
+    def keys(self) -> ApiKeys:
+        """Keys for programs."""
 
     async def call(self, person: Person, command: Call) -> Placed:
         """Call somebody and call the person back."""

@@ -28,6 +28,7 @@ from bot.replies import Reply
 from encryptotel import certificates
 from encryptotel.alerts import Alerts, failed_handshake, guessed_pins, wrong_password
 from encryptotel.answerphone import LISTEN, AnswerphoneByPhone
+from encryptotel.api_keys import ApiKeys
 from encryptotel.broadcasts import Broadcasts
 from encryptotel.certificates import Certificates
 from encryptotel.config import Config, MoneySection, load
@@ -52,6 +53,7 @@ from encryptotel.listening import heard
 from encryptotel.mailbox import Mailbox
 from encryptotel.metering import Metering
 from encryptotel.operator import Operator
+from encryptotel.parties import Parties
 from encryptotel.people import OWNER, PeopleOfExchange
 from encryptotel.phones import Phones, Site
 from encryptotel.postman import Postman
@@ -63,6 +65,7 @@ from encryptotel.scenarios import Scenarios
 from encryptotel.sms import SmsGateway
 from encryptotel.tariffs import Tariffs
 from encryptotel.texts import Texts
+from encryptotel.verifications import Verifications
 from encryptotel.wallets import Wallets, most_of
 from encryptotel.wishes import Kind, WishBook
 from nlp.commands import Command, Understanding
@@ -117,7 +120,7 @@ log = logging.getLogger(__name__)
 Listen = Callable[[Address], Awaitable[Address]]
 "Takes an address, and gives it with its port; raises OSError."
 SOCKET, CERTIFICATES, PORTS = "control.sock", "tls", "ports.json"
-ALIVE, RECORDINGS, VAULT = "alive", "recordings", "vault.key"
+ALIVE, RECORDINGS, VAULT, CODES = "alive", "recordings", "vault.key", "codes.key"
 RENEW_EVERY = 43_200.0
 "Seconds between looks whether our certificate needs to be renewed."
 CONNECT_WITHIN = 5.0
@@ -126,6 +129,8 @@ FORGET_EVERY = 43_200.0
 "Seconds between looks for conversations to be forgotten."
 REMEMBERED = timedelta(days=90)
 "How long a country called or a network called from is usual for an extension."
+MAX_SPOKEN = 1_000
+"Conversations of programs that are remembered."
 MAX_NEWS = 50
 "Sentences kept for an owner who is not listening just now."
 MAX_HISTORY = 500
@@ -202,6 +207,7 @@ class App:
         self.people = PeopleOfExchange(
             self.database, self.directory, self.person, timedelta(days=config.chat.keep_days)
         )
+        self.api_keys = ApiKeys(self.database, self.people.with_extension)
         self.contacts = Contacts(self.database)
         self.mailbox = Mailbox(
             self.database,
@@ -235,6 +241,8 @@ class App:
         self._tls: ssl.SSLContext
         self._reloading = asyncio.Lock()
         self._said: Dialogue | None = None
+        self._spoken: dict[str, Dialogue] = {}
+        "Conversations of people with their programs, the oldest first."
         self._said_later: deque[Reply] = deque(maxlen=MAX_NEWS)
         self._stopping = False
         self._background: set[asyncio.Task[None]] = set()
@@ -332,6 +340,7 @@ class App:
             alarm=self.alarm,
             wallets=self.wallets,
             scenarios=self.scenarios,
+            keys=self.api_keys,
         )
         await asyncio.to_thread(resampled, hold_music(), WIDE_RATE)  # 30 ms, once
         await self.mailbox.load()
@@ -377,7 +386,8 @@ class App:
         return texts
 
     def _wire_wallets(self, orders: Orders) -> None:
-        """What people send from wallets that their PINs open, and what else they do by PIN."""
+        """What people send from wallets that their PINs open, what else they do by PIN, and codes
+        that programs have sent."""
         waves = self.config.waves
         sendings = Sendings(
             self.database,
@@ -389,6 +399,16 @@ class App:
         vaults = Vaults(self.database, self.data / VAULT, waves.chain)
         speaker = self.exchange.speaker
         self.wallets = Wallets(vaults, sendings, self.config, orders, speaker, self.followers)
+        self.verifications = Verifications(
+            self.database,
+            self.data / CODES,
+            Parties(self.directory, self.contacts),
+            orders,
+            speaker,
+            self.texts,
+            self.followers,
+            self._hold_on,
+        )
         self.scenarios = Scenarios(
             self.database,
             self.directory,
@@ -399,6 +419,15 @@ class App:
             self._act,
             self._hold_on,
         )
+
+    async def _talk(self, person: Person, text: str) -> Sequence[Reply]:
+        """What somebody says by a program; each person has one conversation with all of theirs."""
+        dialogue = self._spoken.get(person.extension)
+        if dialogue is None:
+            while len(self._spoken) >= MAX_SPOKEN:
+                self._spoken.pop(next(iter(self._spoken))).close()
+            dialogue = self._spoken[person.extension] = self._converse(person, lambda _: None)
+        return await dialogue.hear(text)
 
     async def _act(self, person: Person, command: Command) -> str:
         """Do a command for somebody who says it by a scenario; what came of it."""
@@ -434,6 +463,7 @@ class App:
         for service in (*by_phone.services(), self.wallets.service()):
             self.directory.services.add(service)
         await self.scenarios.load()
+        await self.api_keys.load()
         self.operator.read_codes = partial(keypad.codes, self.directory.services)
         self.exchange.hides = self.wishes.hides
         self.exchange.courses.on_block = self._block
@@ -496,6 +526,7 @@ class App:
             config, later = blended(self.config, wanted)
             shown = await asyncio.to_thread(self._certificates_for, config)
             deck = await asyncio.to_thread(self._deck, config.money) if self.metering else None
+            await self.api_keys.load()
             before = self.directory.accounts()
             await self.directory.load(config)
             shown.load_into(self._tls)  # tried a moment ago; the last thing that can fail
@@ -780,13 +811,21 @@ class App:
         section = self.config.web
         if section.on:
             from web.app import create_app
+            from web.ports import Desk
             from web.server import Server
 
             self.web = Server(self._tls)
             wanted = (section.host or self.config.exchange.host, section.port)
             await self._listen_on("web", wanted, self.web.listen, "[web]")
             self.phones.site = await self._site()
-            self.web.serve(create_app(self.phones, self.phones.site.url))
+            desk = Desk(
+                operator=self.operator,
+                keys=self.api_keys,
+                verifications=self.verifications,
+                talk=self._talk,
+                ready=lambda: not self._stopping,
+            )
+            self.web.serve(create_app(self.phones, self.phones.site.url, desk))
         else:
             self.phones.site = await self._site()
 
@@ -953,6 +992,7 @@ class App:
                 await self.mailbox.forget_old()
                 await self.recordings.forget_old()
                 await self.texts.forget_old()
+                await self.api_keys.forget_old()
             except (DBAPIError, OSError) as error:
                 log.warning("old conversations could not be forgotten: %s", type(error).__name__)
             await asyncio.sleep(FORGET_EVERY)

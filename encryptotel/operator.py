@@ -39,6 +39,7 @@ from bot.ports import (
 from bot.replies import Attachment
 from encryptotel.accounts import Accounts
 from encryptotel.agenda import Agenda
+from encryptotel.api_keys import ApiKeys
 from encryptotel.broadcasts import Broadcasts
 from encryptotel.calendars.syncing import Calendars
 from encryptotel.config import Config
@@ -144,6 +145,7 @@ class Operator:
         alarm: Alarm,
         wallets: Wallets,
         scenarios: Scenarios,
+        keys: ApiKeys,
     ) -> None:
         self._exchange = exchange
         self._orders = orders
@@ -182,7 +184,7 @@ class Operator:
         )
         self.accounts = Accounts(database, metering, tariffs, self._parties)
         self.payments = payments
-        self.wallets, self.scenarios = wallets, scenarios
+        self.wallets, self.scenarios, self.keys = wallets, scenarios, keys
         self._recordings = recordings
         self._broadcasts = broadcasts
         self._phones = phones
@@ -547,6 +549,7 @@ class Operator:
         rows = await self._recordings.latest(person.extension, MAX_VOICEMAIL)
         return [
             Recording(
+                id=row.id,
                 at=row.at,
                 peer=self._followers.who(row.peer, person),
                 seconds=row.seconds,
@@ -949,6 +952,7 @@ class Operator:
         await self._phones.forget(person.extension)
         await self.scenarios.forget(person.extension)
         await self.wallets.forget(person.extension)
+        await self.keys.forget(person.extension)
         await self._people.forget(person)
         if self._exchange.directory.extension(person.extension) is None:
             self._exchange.registrar.drop(person.extension, "its person left")

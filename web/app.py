@@ -9,22 +9,28 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from web.api.app import create_api
 from web.bounds import Bounds
 from web.pages import notice
-from web.ports import Setup
+from web.ports import Desk, Setup
 from web.setup import routes
 
 NOTHING_HERE = "There is nothing here."
 
 
-def create_app(setup: Setup, public_url: str) -> Bounds:
+API = "/v1"
+
+
+def create_app(setup: Setup, public_url: str, desk: Desk) -> Bounds:
     """Everything that is served; `public_url` is how it is reached from outside, without a slash
     at its end."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.include_router(routes(setup, public_url), prefix=urlsplit(public_url).path)
+    path = urlsplit(public_url).path
+    app.include_router(routes(setup, public_url), prefix=path)
+    app.mount(path + API, create_api(desk))
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
-    return Bounds(app)
+    return Bounds(app, programs=path + API)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -22,6 +22,8 @@ ANSWER_WITHIN = 10.0
 "Seconds."
 REQUESTS, PER_SECONDS = 60, 60.0
 "Of one address; more are answered 429."
+OF_PROGRAMS = 30_000
+"The same of programs, whose keys have limits of their own."
 MAX_ADDRESSES = 10_000
 
 _HEADERS = {
@@ -78,11 +80,14 @@ class Bounds:
         app: ASGIApp,
         *,
         often: Often | None = None,
+        programs: str = "",
         within: float = ANSWER_WITHIN,
     ) -> None:
         self._app = app
         self._often = often or Often(REQUESTS, PER_SECONDS)
         self._within = within
+        self._programs = programs
+        self._often_programs = Often(OF_PROGRAMS, PER_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -114,7 +119,9 @@ class Bounds:
     def _refused(self, scope: Scope) -> PlainTextResponse | None:
         """The answer to what is not even looked at."""
         client = scope.get("client")
-        if client and not self._often.spend(client[0]):
+        program = bool(self._programs) and scope["path"].startswith(self._programs + "/")
+        often = self._often_programs if program else self._often
+        if client and not often.spend(client[0]):
             refusal = _refusal(429, "Too many requests. Try again in a minute.\n")
             refusal.headers["retry-after"] = str(round(PER_SECONDS))
             return refusal

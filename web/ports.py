@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
+
+from bot.ports import Operator, Person
+from bot.replies import Reply
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +47,89 @@ class Setup(Protocol):
 
     def authority(self) -> bytes | None:
         """The certificate authority that phones must trust, as PEM; None if they do already."""
+
+
+# ── programs ────────────────────────────────────────────────────────────────────────────────
+SCOPES = (
+    "calls", "calls:read", "contacts", "contacts:read", "devices", "devices:read", "events",
+    "messages", "money", "money:read", "numbers", "numbers:read", "recordings", "recordings:read",
+    "redirects", "redirects:read", "reminders", "reminders:read", "say", "verify",
+)  # fmt: skip
+"""What a key can be for. Without “:read” it can also change things; `say` can do whatever its
+person can by chat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A program that acts for a person."""
+
+    key: str
+    name: str
+    person: Person
+    scopes: Sequence[str]
+
+    def may(self, scope: str) -> bool:
+        """Whether it was let do that."""
+        return scope in self.scopes or scope.removesuffix(":read") in self.scopes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request that came before, whether it was the very same, and what was answered; without a
+    status nobody knows what became of it."""
+
+    same: bool
+    status: int | None
+    media_type: str = ""
+    body: bytes = field(default=b"", repr=False)
+
+
+class Keys(Protocol):
+    """Who programs are, and what they asked for already."""
+
+    async def find(self, token: str) -> Program | None:
+        """Whose key that is; None for one that opens nothing (any more)."""
+
+    async def begin(self, program: Program, word: str, digest: str) -> Asked | None:
+        """A request that may come again begins; what was answered if it came before."""
+
+    async def finish(self, program: Program, word: str, answer: Asked | None) -> None:
+        """What was answered; None lets it be asked anew, for nothing was done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """A code that somebody was sent."""
+
+    id: str
+    to: str
+    by: str
+    state: str
+    expires: datetime
+    tries_left: int
+
+
+class Verifications(Protocol):
+    """Second factors. Raises `OperatorError`."""
+
+    async def begin(
+        self, person: Person, to: str, by: str, length: int, minutes: int
+    ) -> Verification:
+        """Send somebody a code by call, sms or chat."""
+
+    async def check(self, person: Person, id: str, code: str) -> Verification:
+        """Whether that was the code; approved once."""
+
+    async def find(self, person: Person, id: str) -> Verification:
+        """How one stands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """All that the API is given: `talk` does what somebody says, as their chat would."""
+
+    operator: Operator
+    keys: Keys
+    verifications: Verifications
+    talk: Callable[[Person, str], Awaitable[Sequence[Reply]]]
+    ready: Callable[[], bool]

@@ -1,5 +1,6 @@
 """Every table, so that one import knows them all."""
 
+from store.tables.api import ApiKeyRow, ReplayRow, VerificationRow
 from store.tables.directory import (
     DeviceRow,
     ExtensionRow,
@@ -28,6 +29,7 @@ from store.tables.wishes import ListedRow, RelayRow, RuleRow, WishRow
 
 __all__ = [
     "AccountRow",
+    "ApiKeyRow",
     "BalanceRow",
     "BindingRow",
     "CalendarRow",
@@ -51,6 +53,7 @@ __all__ = [
     "RecordingRow",
     "RelayRow",
     "ReminderRow",
+    "ReplayRow",
     "RingRow",
     "RouteRow",
     "RuleRow",
@@ -63,6 +66,7 @@ __all__ = [
     "TraceRow",
     "TrunkRow",
     "VaultRow",
+    "VerificationRow",
     "VoicemailRow",
     "WishRow",
 ]

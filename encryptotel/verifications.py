@@ -1,0 +1,215 @@
+"""Second factors: codes that are sent by call, text or chat, and checked once.
+
+Only a keyed digest of a code is kept, and each check is counted before it is looked at: a hundred
+at once are as many as a hundred in turn. Against pumping (calls to numbers that pay whoever has
+them called) a sender is limited by number, by block of numbers, by country, and by how many of its
+codes are ever entered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, func, select
+
+from bot.ports import OperatorError, Person
+from encryptotel.followers import Followers
+from encryptotel.parties import Parties
+from encryptotel.texts import Texts
+from nlp.commands import Party
+from pbx.calls.apps.excuse import MOMENT
+from pbx.calls.leg import Leg, LegOver
+from pbx.calls.numbers import region_of
+from pbx.media.speech import Voice
+from pbx.orders import Orders
+from pbx.ports import CallRefused
+from store.database import Database
+from store.tables import VerificationRow
+from web.ports import Verification
+
+TRIES = 5
+"Codes that may be tried for one that was sent."
+OF_NUMBER, OF_BLOCK, OF_COUNTRY = 5, 10, 60
+"""Codes an hour of one sender to the same number, to numbers that differ in their last three
+digits, and to the same country."""
+LOOKED_AT, LEAST = 20, 2
+"Of so many codes to a country so many must have been entered, or no more are sent there …"
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+"… within a day."
+TIMES = 2
+"So often a code is said."
+
+
+class Verifications:
+    """Implements `web.ports.Verifications`. `secret` is a file of this machine's own."""
+
+    def __init__(
+        self,
+        database: Database,
+        secret: Path,
+        parties: Parties,
+        orders: Orders,
+        voice: Voice,
+        texts: Texts,
+        followers: Followers,
+        later: Callable[..., None],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database, self._secret, self._parties = database, secret, parties
+        self._orders, self._voice, self._texts = orders, voice, texts
+        self._followers, self._later, self._now = followers, later, now
+
+    async def begin(
+        self, person: Person, to: str, by: str, length: int, minutes: int
+    ) -> Verification:
+        """Send somebody a code by call, sms or chat. Raises `OperatorError`."""
+        number = self._parties.reachable(person, _party(to))
+        if by == "chat" and not self._followers.has(number):
+            raise OperatorError("verification.no_chat", f"{number} has no chat with us")
+        code = "".join(secrets.choice("0123456789") for _ in range(length))
+        now, id = self._now(), secrets.token_hex(10)
+        row = VerificationRow(
+            id=id,
+            extension=person.extension,
+            to=number[:20],
+            country=region_of(number) or "",
+            by=by,
+            digest=self._digest(id, code),
+            made=now,
+            expires=now + timedelta(minutes=minutes),
+        )
+        async with self._database.writing() as session:
+            if number.startswith("+"):
+                await self._check_limits(session, row)
+            session.add(row)
+            shown = _shown(row, now)
+        self._later(self._send(person, row.id, number, by, code, minutes))
+        return shown
+
+    async def check(self, person: Person, id: str, code: str) -> Verification:
+        """Whether that was the code; approved once. Raises `OperatorError`."""
+        async with self._database.writing() as session:
+            row = await session.get(VerificationRow, id[:24], with_for_update=True)
+            if row is None or row.extension != person.extension:
+                raise OperatorError("verification.unknown", "there is no such verification")
+            now = self._now()
+            if row.state != "sent" or row.expires <= now:
+                state = "expired" if row.state == "sent" else row.state
+                why = "was used" if state == "approved" else f"is {state}"
+                raise OperatorError("verification.over", f"that code {why}; send another")
+            row.tries += 1
+            if hmac.compare_digest(self._digest(row.id, code), row.digest):
+                row.state = "approved"
+            elif row.tries >= TRIES:
+                row.state = "failed"
+            return _shown(row, now)
+
+    async def find(self, person: Person, id: str) -> Verification:
+        """How one stands. Raises `OperatorError`."""
+        async with self._database.reading() as session:
+            row = await session.get(VerificationRow, id[:24])
+        if row is None or row.extension != person.extension:
+            raise OperatorError("verification.unknown", "there is no such verification")
+        return _shown(row, self._now())
+
+    # ── limits ──────────────────────────────────────────────────────────────────────────
+    async def _check_limits(self, session: AsyncSession, row: VerificationRow) -> None:
+        """Raises `OperatorError` when there were too many of the kind."""
+        mine = col(VerificationRow.extension) == row.extension
+        lately = mine & (col(VerificationRow.made) > row.made - HOUR)
+        same = col(VerificationRow.to) == row.to
+        block = col(VerificationRow.to).startswith(row.to[:-3], autoescape=True)
+        country = col(VerificationRow.country) == row.country
+        for which, most, what in (
+            (same, OF_NUMBER, "that number"),
+            (block, OF_BLOCK, "numbers like that"),
+            (country, OF_COUNTRY, "that country"),
+        ):
+            count = select(func.count()).where(lately, which)
+            if (await session.execute(count)).scalar_one() >= most:
+                raise OperatorError(
+                    "verification.limit", f"{most} codes an hour to {what} are the most"
+                )
+        query = (
+            select(VerificationRow.state)
+            .where(mine, country, col(VerificationRow.made) > row.made - DAY)
+            .order_by(col(VerificationRow.made).desc())
+            .limit(LOOKED_AT)
+        )
+        states = list((await session.execute(query)).scalars())
+        if len(states) == LOOKED_AT and states.count("approved") < LEAST:
+            raise OperatorError(
+                "verification.limit",
+                "hardly any code to that country was entered today: that looks like fraud",
+            )
+
+    # ── sending ─────────────────────────────────────────────────────────────────────────
+    async def _send(
+        self, person: Person, id: str, number: str, by: str, code: str, minutes: int
+    ) -> None:
+        """Send a code; one that cannot be sent has failed."""
+        good = f"It is good for {minutes} minute{'s' if minutes > 1 else ''}."
+        try:
+            if by == "call":
+                await self._call(person, number, code)
+            elif by == "sms":
+                await self._texts.say(
+                    person.extension, person.name, number, f"{code} is your code. {good}"
+                )
+            else:
+                self._followers.announce(number, f"{code} is your code for {person.name}. {good}")
+        except CallRefused:
+            async with self._database.writing() as session:
+                row = await session.get(VerificationRow, id, with_for_update=True)
+                if row is not None and row.state == "sent":
+                    row.state = "failed"
+
+    async def _call(self, person: Person, number: str, code: str) -> None:
+        """Say it digit by digit, twice."""
+        said = f"Your code is: {'. '.join(code)}."
+        words = await self._voice.say(said)
+
+        async def talk(leg: Leg) -> str:
+            with contextlib.suppress(LegOver):
+                await leg.play(MOMENT + (words + MOMENT) * TIMES)
+            return ""
+
+        await self._orders.announce(
+            number, user=person.extension, shown=person.extension, talk=talk
+        )
+
+    # ── parts ───────────────────────────────────────────────────────────────────────────
+    def _digest(self, id: str, code: str) -> str:
+        """Who has the database alone cannot try all codes."""
+        if not self._secret.exists():
+            self._secret.touch(mode=0o600)
+            self._secret.write_text(secrets.token_hex(32))
+        key = bytes.fromhex(self._secret.read_text().strip())
+        return hmac.new(key, f"{id}:{code}".encode(), hashlib.sha256).hexdigest()
+
+
+def _party(to: str) -> Party:
+    digits = "".join(key for key in to if key.isdecimal() or key == "+")
+    if not any(key.isalpha() for key in to) and digits:
+        return Party(extension=digits) if len(digits) <= 6 else Party(number=to)
+    return Party(name=to)
+
+
+def _shown(row: VerificationRow, now: datetime) -> Verification:
+    state = "expired" if row.state == "sent" and row.expires <= now else row.state
+    return Verification(
+        id=row.id,
+        to=row.to,
+        by=row.by,
+        state=state,
+        expires=row.expires,
+        tries_left=max(0, TRIES - row.tries),
+    )

@@ -1,0 +1,83 @@
+"""Who calls: keys, what they are for, and how often they may."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from web.api.problems import Refusal
+from web.ports import Desk, Program
+
+RATE, BURST = 200.0, 400.0
+"Requests a second of one key, and how many at once."
+_bearer = HTTPBearer(auto_error=False, description="A key, made by chat or `encryptotel key add`.")
+
+
+class Bucket:
+    """Requests that a key may still make (a token bucket)."""
+
+    def __init__(self) -> None:
+        self._left, self._at = BURST, time.monotonic()
+
+    def take(self) -> int:
+        """How many are left after this one; below nothing it is one too many."""
+        now = time.monotonic()
+        self._left = min(BURST, self._left + RATE * (now - self._at))
+        self._at = now
+        if self._left < 1:
+            return -1
+        self._left -= 1
+        return int(self._left)
+
+
+def desk_of(request: Request) -> Desk:
+    """What the API is given."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+async def program_of(
+    request: Request,
+    response: Response,
+    shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Program:
+    """Whose key that is, counted. Raises `Refusal`."""
+    known: Program | None = getattr(request.state, "program", None)
+    if known is not None:
+        return known
+    challenge = {"www-authenticate": "Bearer"}
+    if shown is None:
+        raise Refusal(401, "key.missing", "show a key: Authorization: Bearer et_…", challenge)
+    program = await desk_of(request).keys.find(shown.credentials)
+    if program is None:
+        raise Refusal(401, "key.wrong", "that key opens nothing; make another by chat", challenge)
+    left = request.app.state.buckets.setdefault(program.key, Bucket()).take()
+    headers = {
+        "ratelimit-limit": str(int(BURST)),
+        "ratelimit-remaining": str(max(0, left)),
+        "ratelimit-reset": str(math.ceil((BURST - max(0, left)) / RATE)),
+    }
+    if left < 0:
+        raise Refusal(429, "key.too_often", "too many requests", {**headers, "retry-after": "1"})
+    response.headers.update(headers)
+    request.state.program = program
+    return program
+
+
+def allowed(scope: str) -> Callable[..., Coroutine[Any, Any, Program]]:
+    """The program, if its key is for that. Raises `Refusal`."""
+
+    async def check(program: Annotated[Program, Depends(program_of)]) -> Program:
+        if not program.may(scope):
+            raise Refusal(403, "key.scope", f"that key is not for {scope}")
+        return program
+
+    return check
+
+
+At = Annotated[Desk, Depends(desk_of)]

@@ -1,0 +1,81 @@
+"""What several paths speak of: people as they are written, pages, words for people."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+
+from bot.wishes import party_said
+from nlp.commands import Party
+from web.api.problems import Refusal
+
+T = TypeVar("T")
+Who = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
+    Field(
+        description="A number (+12025550143), an extension (102), or the name of a contact.",
+        examples=["+12025550143"],
+    ),
+]
+Line = Annotated[
+    str | None,
+    StringConstraints(min_length=2, max_length=40),
+    Field(description="The zone of the line to call from.", examples=["US"]),
+]
+Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
+Cursor = Annotated[str | None, Query(max_length=80, description="`next` of the page before.")]
+
+
+class Page(BaseModel, Generic[T]):
+    """A part of a list, newest first; `next` asks for what follows."""
+
+    items: list[T]
+    next: str | None = Field(None, examples=["MjAyNi0xMS0zMFQwODowMDowMCswMDowMA"])
+
+
+class Said(BaseModel):
+    """What was done, in words."""
+
+    detail: str = Field(examples=["Calls go to Bob (102)."])
+
+
+def party(who: str) -> Party:
+    """Somebody as they were written."""
+    return party_said(who)
+
+
+def page_of(
+    found: Sequence[T], limit: int, cursor: str | None, at: Callable[[T], datetime]
+) -> Page[T]:
+    """The part behind a cursor, of what is newest first. Raises `Refusal` for a cursor that is
+    none."""
+    rest = [one for one in found if cursor is None or at(one) < moment_of(cursor)]
+    items = list(rest[:limit])
+    return Page(items=items, next=cursor_at(at(items[-1])) if len(rest) > limit else None)
+
+
+def cursor_at(moment: datetime) -> str:
+    """What asks for all before a moment."""
+    return (
+        base64.urlsafe_b64encode(moment.astimezone(UTC).isoformat().encode()).decode().rstrip("=")
+    )
+
+
+def moment_of(cursor: str) -> datetime:
+    """The moment of a cursor. Raises `Refusal`."""
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (binascii.Error, ValueError, OverflowError) as error:
+        raise Refusal(422, "page.cursor", "that is no cursor of a page before") from error
+
+
+Moment = AwareDatetime

@@ -1,0 +1,85 @@
+"""Second factors: a code is sent by call, SMS or chat, and checked once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field, StringConstraints
+
+from web.api.caller import At, allowed
+from web.api.once import Once
+from web.api.problems import documented
+from web.api.shapes import Who
+from web.ports import Program, Verification
+
+router = APIRouter(route_class=Once, tags=["two-factor"], prefix="/verifications")
+May = Annotated[Program, Depends(allowed("verify"))]
+
+
+class Way(StrEnum):
+    """How a code is sent."""
+
+    CALL = "call"
+    SMS = "sms"
+    CHAT = "chat"
+
+
+class NewVerification(BaseModel):
+    """A code to send."""
+
+    to: Who
+    by: Way = Way.CALL
+    length: int = Field(6, ge=4, le=8)
+    minutes: int = Field(10, ge=1, le=60, description="How long it is good.")
+
+
+class Code(BaseModel):
+    """What somebody says the code is."""
+
+    code: Annotated[str, StringConstraints(pattern=r"^\d{4,8}$")] = Field(examples=["271828"])
+
+
+class Verified(BaseModel):
+    """How a code stands: sent, approved, failed or expired."""
+
+    id: str
+    to: str
+    by: str
+    state: str
+    expires: datetime
+    tries_left: int
+
+
+@router.post("", status_code=202, responses=documented(402, 404, 409, 422))
+async def begin(order: NewVerification, desk: At, program: May) -> Verified:
+    """Send somebody a code. The same way and number are limited by hour, country and success."""
+    found = await desk.verifications.begin(
+        program.person, order.to, order.by, order.length, order.minutes
+    )
+    return _verified(found)
+
+
+@router.post("/{id}/check", responses=documented(404, 422))
+async def check(id: str, said: Code, desk: At, program: May) -> Verified:
+    """Whether that was the code: `approved` once, and never again."""
+    return _verified(await desk.verifications.check(program.person, id, said.code))
+
+
+@router.get("/{id}", responses=documented(404))
+async def find(id: str, desk: At, program: May) -> Verified:
+    """How a code stands."""
+    return _verified(await desk.verifications.find(program.person, id))
+
+
+def _verified(one: Verification) -> Verified:
+    return Verified(
+        id=one.id,
+        to=one.to,
+        by=one.by,
+        state=one.state,
+        expires=one.expires,
+        tries_left=one.tries_left,
+    )
