@@ -20,10 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
 
 from bot.ports import OperatorError, Person
+from bot.wishes import party_said
 from encryptotel.followers import Followers
 from encryptotel.parties import Parties
 from encryptotel.texts import Texts
-from nlp.commands import Party
 from pbx.calls.apps.excuse import MOMENT
 from pbx.calls.leg import Leg, LegOver
 from pbx.calls.numbers import region_of
@@ -71,7 +71,10 @@ class Verifications:
         self, person: Person, to: str, by: str, length: int, minutes: int
     ) -> Verification:
         """Send somebody a code by call, sms or chat. Raises `OperatorError`."""
-        number = self._parties.reachable(person, _party(to))
+        party = party_said(to)
+        number = self._parties.resolve(party, person)
+        if number != person.extension:
+            self._parties.reachable(person, party)
         if by == "chat" and not self._followers.has(number):
             raise OperatorError("verification.no_chat", f"{number} has no chat with us")
         code = "".join(secrets.choice("0123456789") for _ in range(length))
@@ -194,13 +197,6 @@ class Verifications:
             self._secret.write_text(secrets.token_hex(32))
         key = bytes.fromhex(self._secret.read_text().strip())
         return hmac.new(key, f"{id}:{code}".encode(), hashlib.sha256).hexdigest()
-
-
-def _party(to: str) -> Party:
-    digits = "".join(key for key in to if key.isdecimal() or key == "+")
-    if not any(key.isalpha() for key in to) and digits:
-        return Party(extension=digits) if len(digits) <= 6 else Party(number=to)
-    return Party(name=to)
 
 
 def _shown(row: VerificationRow, now: datetime) -> Verification:
