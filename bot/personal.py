@@ -29,7 +29,8 @@ _FORGET = re.compile(r"(?:please )?forget (?:about )?me|delete my (?:account|dat
 _FORGET_REALLY = "forget me for good"
 SURE = (
     "That deletes your contacts, our conversation, the list of your calls, the phones you set up "
-    "and your accounts here{extension}. It cannot be undone. To go on, tap the button or write "
+    "and your accounts here{extension}.{credit} It cannot be undone. To go on, tap the button or "
+    "write "
     f"“{_FORGET_REALLY}”."
 )
 KEY_SET = (
@@ -70,8 +71,12 @@ async def about_oneself(
         return person, Reply(text=FORGOTTEN)
     if _FORGET.fullmatch(words):
         extension = f", and your extension {person.extension}" if person.id != "owner" else ""
+        pays = operator.accounts.pays(person)
+        credit = f" {operator.accounts.balance(person)} That is lost as well." if pays else ""
         button = Button(label="Forget me", says=_FORGET_REALLY)
-        return person, Reply(text=SURE.format(extension=extension), buttons=(button,))
+        return person, Reply(
+            text=SURE.format(extension=extension, credit=credit), buttons=(button,)
+        )
     return None
 
 

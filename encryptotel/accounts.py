@@ -13,7 +13,16 @@ from encryptotel.parties import Parties, named
 from encryptotel.tariffs import NONE, Tariffs
 from nlp.commands import Party
 from store.database import Database
-from wallet.ledger import GIVEN, Entry, balance, credit_of, post, statement, transfer
+from wallet.ledger import (
+    GIVEN,
+    Entry,
+    balance,
+    close_account,
+    credit_of,
+    post,
+    statement,
+    transfer,
+)
 from wallet.money import Asset
 from wallet.purse import REDUCED
 from wallet.rates import MICRO, Rate
@@ -126,6 +135,13 @@ class Accounts:
     def allows(self, extension: str, feature: str, used: int = 0) -> bool:
         """Whether somebody may use a feature of plans, given how much of it is `used`."""
         return self._tariffs is None or self._tariffs.allows(extension, feature, used)
+
+    async def forget(self, extension: str) -> None:
+        """What somebody leaves behind goes back to the host."""
+        async with self._database.writing() as session:
+            await close_account(session, extension, datetime.now(UTC))
+        if self._metering is not None:
+            await self._metering.charging.reload()
 
     def require(self, person: Person, feature: str, used: int = 0) -> None:
         """Raises `OperatorError` where somebody's plan does not include a feature."""

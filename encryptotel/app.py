@@ -527,6 +527,7 @@ class App:
             shown = await asyncio.to_thread(self._certificates_for, config)
             deck = await asyncio.to_thread(self._deck, config.money) if self.metering else None
             await self.api_keys.load()
+            await self.scenarios.load()
             before = self.directory.accounts()
             await self.directory.load(config)
             shown.load_into(self._tls)  # tried a moment ago; the last thing that can fail
@@ -567,7 +568,6 @@ class App:
                 self.database, self.metering, plans, self.followers.announce, self._day_of
             )
             await self.tariffs.subscriptions.open()
-            self.tariffs.subscriptions.start()
         await charging.open(alive)
         if waves.address:
             from encryptotel.payments import Payments

@@ -11,7 +11,7 @@ from typing import cast, get_args
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, delete, select
+from sqlmodel import col, delete, select, update
 
 from encryptotel.config import UNMISTAKABLE, Config, new_secret
 from encryptotel.errors import UserError
@@ -26,7 +26,18 @@ from pbx.sip.digest import Credentials
 from pbx.sip.registrar import MAX_DEVICES
 from pbx.sip.transport import Transport
 from store.database import Database
-from store.tables import DeviceRow, ExtensionRow, RouteRow, SetupLinkRow, TrunkRow
+from store.tables import (
+    ApiKeyRow,
+    DeviceRow,
+    ExtensionRow,
+    RouteRow,
+    ScenarioRow,
+    SendingRow,
+    SetupLinkRow,
+    TrunkRow,
+    VaultRow,
+)
+from wallet.ledger import close_account
 
 ANY = "*"
 "A route for numbers that have none of their own."
@@ -241,6 +252,7 @@ class Directory:
                 raise DirectoryError(f"there is no extension {number}")
             await session.delete(row)
             await _delete_devices(session, number)  # the number may be somebody else's later
+            await _set_aside(session, number)
         await self.load()
 
     async def add_trunk(self, row: TrunkRow) -> None:
@@ -361,3 +373,15 @@ def _transport(name: str) -> Transport | None:
 
 def _credentials(username: str, secret: str) -> Credentials | None:
     return Credentials(username=username, secret=secret) if username else None
+
+
+async def _set_aside(session: AsyncSession, number: str) -> None:
+    """What was somebody's is not for whoever has their extension later: keys and scenarios are
+    gone, a wallet and payments on their way go by another name, credit goes back to the host."""
+    for kind in (ScenarioRow, ApiKeyRow):
+        await session.execute(delete(kind).where(col(kind.extension) == number))
+    name = f"gone {secrets.token_hex(5)}"
+    for table in (VaultRow, SendingRow):
+        mine = col(table.extension) == number
+        await session.execute(update(table).where(mine).values(extension=name))
+    await close_account(session, number, datetime.now(UTC))

@@ -6,7 +6,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from encryptotel.config import MoneySection
 from pbx.calls.call import Call
@@ -68,18 +71,22 @@ class Metering:
         """Of a page of a text that somebody sends outside."""
         return 0 if self.is_free(extension) else self.charging.unit.parse(self._section.text)
 
-    async def pay_text(self, extension: str, id: str, pages: int, to: str) -> None:
-        """A text to outside is paid for before it is sent. Raises `CallRefused`."""
-        cost = pages * self.text_price(extension)
-        if cost:
-            try:
-                await self.charging.pay(extension, cost, f"text:{id}", f"text to {to}")
-            except NotPaid as refused:
-                raise CallRefused(402, str(refused)) from refused
+    def holding_text(self, extension: str, pages: int) -> AbstractContextManager[None]:
+        """While a text to outside is paid for, its price pays for nothing else."""
+        return self.charging.holding(extension, pages * self.text_price(extension))
 
-    async def give_back_text(self, id: str) -> None:
-        """A text did not arrive: it costs nothing."""
-        await self.charging.give_back(f"text:{id}")
+    async def pay_text(
+        self, session: AsyncSession, extension: str, key: str, pages: int, to: str
+    ) -> Callable[[], None] | None:
+        """A text to outside is paid for in the transaction that keeps it; what to do then, or None
+        when it was paid before. Raises `CallRefused`."""
+        cost = pages * self.text_price(extension)
+        if not cost:
+            return lambda: None
+        try:
+            return await self.charging.pay(session, extension, cost, key, f"text to {to}")
+        except NotPaid as refused:
+            raise CallRefused(402, str(refused)) from refused
 
     def pays(self, extension: str) -> bool:
         """Whether outside calls cost somebody anything."""

@@ -196,7 +196,8 @@ class Operator:
             database, directory, self._parties, followers, self.accounts.require
         )
         if tariffs is not None:
-            tariffs.give_numbers_back = self.tracking.forget
+            tariffs.keep_numbers = self.tracking.keep
+        self._tariffs = tariffs
         self.relays = Relays(database, exchange, directory, self._parties, followers)
         self.handling = Handling(exchange.directory, book, contacts, followers, self._hang_up_on)
         self._next_recorded: set[str] = set()
@@ -206,6 +207,8 @@ class Operator:
 
     async def start(self) -> None:
         """Do what is planned, and follow what goes on elsewhere."""
+        if self._tariffs is not None:
+            self._tariffs.subscriptions.start()
         await self.agenda.start()
         await self.reminding.start()
         self.calendars.start()
@@ -953,6 +956,7 @@ class Operator:
         await self.scenarios.forget(person.extension)
         await self.wallets.forget(person.extension)
         await self.keys.forget(person.extension)
+        await self.accounts.forget(person.extension)
         await self._people.forget(person)
         if self._exchange.directory.extension(person.extension) is None:
             self._exchange.registrar.drop(person.extension, "its person left")

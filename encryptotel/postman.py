@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from encryptotel.gatekeeper import Gatekeeper
 from encryptotel.metering import Metering
@@ -14,14 +18,31 @@ from pbx.ports import CallRefused, Directory, Trunk
 from pbx.post import Post
 from pbx.texts import Delivery, Text
 
-PAGE = 153
-"Characters of one SMS of several; each costs."
+ALONE, PAGE = 160, 153
+"Characters of an SMS, and of each of several, in the alphabet of GSM (3GPP TS 23.038) …"
+ALONE_WIDE, PAGE_WIDE = 70, 67
+"… and in any other, where an emoji counts twice."
+_GSM = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM_TWICE = frozenset("^{}\\[~]|€\f")
 _NO_WAY = "no line of ours carries text messages ([sms], or texts = true of a trunk)"
 
 
 def pages_of(words: str) -> int:
     """SMS that a text takes."""
-    return -(-len(words) // PAGE)
+    if all(sign in _GSM or sign in _GSM_TWICE for sign in words):
+        size, alone, page = len(words) + sum(sign in _GSM_TWICE for sign in words), ALONE, PAGE
+    else:
+        size, alone, page = len(words.encode("utf-16-le")) // 2, ALONE_WIDE, PAGE_WIDE
+    return 1 if size <= alone else -(-size // page)
+
+
+def _key_of(text: Text) -> str:
+    """Names what was paid for: not by what a phone calls it alone."""
+    about = "\0".join((text.id, text.sender, text.recipient, text.words))
+    return f"text:{hashlib.sha256(about.encode()).hexdigest()[:40]}"
 
 
 class Postman:
@@ -68,16 +89,24 @@ class Postman:
         elif self._blocks(text.recipient, text.sender):
             raise CallRefused(403, "they do not take messages from you")
 
-    async def pay(self, text: Text) -> None:
-        """Raises `CallRefused` where somebody cannot pay for a text to outside."""
-        if self.metering is not None and text.recipient.startswith("+"):
-            to = spoken(text.recipient)
-            await self.metering.pay_text(text.sender, text.id, pages_of(text.words), to)
+    def holding(self, text: Text) -> AbstractContextManager[None]:
+        """While it is paid for, its price pays for nothing else."""
+        if self.metering is None:
+            return nullcontext()
+        return self.metering.holding_text(text.sender, pages_of(text.words))
+
+    async def charge(self, session: AsyncSession, text: Text) -> Callable[[], None] | None:
+        """Take the price of a text to outside, with what keeps it; what to do then, or None when it
+        was paid for before. Raises `CallRefused` where its sender cannot pay."""
+        if self.metering is None:
+            return lambda: None
+        pages, to = pages_of(text.words), spoken(text.recipient)
+        return await self.metering.pay_text(session, text.sender, _key_of(text), pages, to)
 
     async def give_back(self, text: Text) -> None:
         """A text came to nothing: it costs nothing."""
         if self.metering is not None:
-            await self.metering.give_back_text(text.id)
+            await self.metering.charging.give_back(_key_of(text))
 
     async def to_phones(self, text: Text) -> Sequence[Delivery]:
         """Send to all phones of an extension."""

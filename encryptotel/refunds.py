@@ -11,6 +11,7 @@ from encryptotel.errors import UserError
 from store.database import Database
 from store.tables import PaymentRow, SendingRow
 from wallet.chain import Node, NodeError
+from wallet.ledger import LedgerError
 from wallet.money import Asset
 from wallet.rates import MICRO
 from wallet.refunds import CREDIT, RefundError, take_credit, take_payment
@@ -51,13 +52,29 @@ class Refunds:
         """Give back a payment that is nobody's; what was done. Raises `UserError`."""
         async with self._database.reading() as session:
             row = await session.get(PaymentRow, key)
-        if row is None or row.asset not in self._coins:
+        if row is None or row.asset not in self._coins or row.extension or row.state != "seen":
             raise UserError("there is no such payment that nobody is known for")
+        await self._check_confirmed(row)
 
         async def book(session: AsyncSession, _: SendingRow) -> None:
             await take_payment(session, key)
 
         return await self._give(to, self._coins[row.asset], row.amount, book, key)
+
+    async def _check_confirmed(self, row: PaymentRow) -> None:
+        """Raises `UserError` for a payment that the chain may still undo."""
+        needed = max((blocks for _, blocks in self._config.waves.confirmations), default=1)
+        node = Node(self._config.waves.node)
+        try:
+            there = await node.height() - row.height
+        except NodeError as error:
+            raise UserError(f"nothing was given back: {error}") from error
+        finally:
+            await node.close()
+        if there < needed:
+            raise UserError(
+                f"that payment has {max(0, there)} of {needed} confirmations; try again later"
+            )
 
     async def _give(self, to: str, coin: Asset, amount: int, book: Book, about: str) -> str:
         if not is_address(to, self._config.waves.chain):
@@ -66,7 +83,7 @@ class Refunds:
         sendings = Sendings(self._database, Node(waves.node), self._coins, {}, waves.every)
         try:
             row = await sendings.give("", self._host, to, coin.id, amount, book, about)
-        except (SendingError, NodeError, RefundError) as error:
+        except (SendingError, NodeError, RefundError, LedgerError) as error:
             raise UserError(f"nothing was given back: {error}") from error
         finally:
             await sendings.stop()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete, select
@@ -29,7 +31,9 @@ MOST = 20
 "Scenarios of one person."
 FREE = tuple(f"*8{digit}" for digit in "013456789")
 "Numbers given to scenarios without one."
-_NUMBER = re.compile(r"\*?\d{2,8}")
+_NUMBER = re.compile(r"\*\d{2,8}")
+MAX_ACTION = 4_000
+"Characters of an action, as JSON."
 _AFTERWARDS = (commands.Call, commands.Conference)
 "What rings the person, and so is done when they have hung up."
 ACTIONS = (
@@ -67,15 +71,20 @@ class Scenarios:
         self._services = directory.services
         self._region, self._wallets, self._followers = region, wallets, followers
         self._person_of, self._act, self._later = person_of, act, later
+        self._changing = asyncio.Lock()
         self._rows: dict[tuple[str, str], ScenarioRow] = {}
         "By extension and number."
 
     async def load(self) -> None:
-        """Answer all numbers of scenarios."""
-        async with self._database.reading() as session:
-            rows = list((await session.execute(select(ScenarioRow))).scalars())
-        for row in rows:
-            self._answer(row)
+        """Answer all numbers of scenarios, and no others."""
+        async with self._changing:
+            async with self._database.reading() as session:
+                rows = list((await session.execute(select(ScenarioRow))).scalars())
+            for row in self._rows.values():
+                self._services.remove(row.trigger, self._visit)
+            self._rows.clear()
+            for row in rows:
+                self._answer(row)
 
     # ── by chat ─────────────────────────────────────────────────────────────────────────
     async def add(self, person: Person, command: Scenario) -> ScenarioShown:
@@ -86,12 +95,22 @@ class Scenarios:
             raise OperatorError("scenario.what", "say what shall be done then")
         if not isinstance(action, ACTIONS):
             raise OperatorError("scenario.action", "that cannot be done by a scenario")
-        if '"at"' in json.dumps(command_to_json(action)):
+        lacks = any(getattr(action, slot, None) in (None, ()) for slot in action.asks)
+        if lacks and getattr(action, "on", True):
+            raise OperatorError("scenario.what", "say in one sentence all that shall be done then")
+        written = json.dumps(command_to_json(action), ensure_ascii=False)
+        if len(written) > MAX_ACTION:
+            raise OperatorError("scenario.long", "that is too long for a scenario")
+        if '"at"' in written:
             raise OperatorError(
                 "scenario.when", "a scenario runs whenever you call it: say it without a time"
             )
         if isinstance(action, SendMoney):
             await self._wallets.sum_of(action)
+        async with self._changing:
+            return await self._added(person, command, written)
+
+    async def _added(self, person: Person, command: Scenario, written: str) -> ScenarioShown:
         name = (command.name or "").strip()[:40]
         trigger = self._number(person, command.trigger, name)
         row = ScenarioRow(
@@ -99,7 +118,7 @@ class Scenarios:
             extension=person.extension,
             trigger=trigger,
             name=name or trigger,
-            action=json.dumps(command_to_json(action)),
+            action=written,
             made=datetime.now(UTC),
         )
         same = [
@@ -118,20 +137,23 @@ class Scenarios:
 
     async def pause(self, person: Person, which: str, *, on: bool) -> ScenarioShown:
         """Let one rest, or run again. Raises `OperatorError`."""
-        row = self._find(person, which)
-        changed = ScenarioRow(**{**row.model_dump(), "paused": on})
-        await self._replace([row], changed)
-        return _shown(changed)
+        async with self._changing:
+            row = self._find(person, which)
+            changed = ScenarioRow(**{**row.model_dump(), "paused": on})
+            await self._replace([row], changed)
+            return _shown(changed)
 
     async def remove(self, person: Person, which: str) -> ScenarioShown:
         """Have one no more. Raises `OperatorError`."""
-        row = self._find(person, which)
-        await self._replace([row])
-        return _shown(row)
+        async with self._changing:
+            row = self._find(person, which)
+            await self._replace([row])
+            return _shown(row)
 
     async def forget(self, extension: str) -> None:
         """Have none of an extension's any more."""
-        await self._replace(self._of(extension))
+        async with self._changing:
+            await self._replace(self._of(extension))
 
     def _of(self, extension: str) -> list[ScenarioRow]:
         found = [row for (owner, _), row in self._rows.items() if owner == extension]
@@ -217,15 +239,21 @@ class Scenarios:
             account = await self._wallets.opened(leg, extension)
             if account is not None:
                 action = command_from_json(json.loads(row.action))
-                if row.paused:
-                    await self._wallets.say(leg, "This scenario is paused.")
+                if not self._holds(row):
+                    await self._wallets.say(leg, "This scenario is paused, or is no more.")
                 elif isinstance(action, SendMoney):
-                    await self._wallets.pay(leg, extension, account, action)
+                    holds = partial(self._holds, row)
+                    await self._wallets.pay(leg, extension, account, action, holds)
                 else:
                     await self._run(leg, row, action)
         except LegOver as over:
             return over.ending
         return await self._wallets.goodbye(leg)
+
+    def _holds(self, row: ScenarioRow) -> bool:
+        """Whether somebody has it still, as it was when they called."""
+        now = self._rows.get((row.extension, row.trigger))
+        return now is not None and not now.paused and now.action == row.action
 
     async def _run(self, leg: Leg, row: ScenarioRow, action: Command) -> None:
         if isinstance(action, _AFTERWARDS):

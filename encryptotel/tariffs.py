@@ -28,13 +28,20 @@ class Tariffs:
         day: Callable[[str, datetime], str],
     ) -> None:
         self._metering, self._tell, self._day = metering, tell, day
-        self.give_numbers_back: Callable[[str], Awaitable[None]] = _keep
+        self.keep_numbers: Callable[[str, int], Awaitable[None]] = _keep_all
+        "Gives back all numbers of an extension but so many."
         charging = metering.charging
         charging.zones = {
             prefix: one.asset for plan in plans for one in plan.included for prefix in one.prefixes
         }
         self.subscriptions = Subscriptions(
-            database, charging.unit, plans, charging.percent, self._turned, charging.aside
+            database,
+            charging.unit,
+            plans,
+            charging.percent,
+            self._turned,
+            charging.aside,
+            holding=charging.holding,
         )
 
     def allows(self, extension: str, feature: str, used: int = 0) -> bool:
@@ -91,8 +98,11 @@ class Tariffs:
 
     async def _turned(self, turn: Turn) -> None:
         await self._metering.charging.reload()
-        if turn.what == "ended" and not self.allows(turn.extension, "numbers"):
-            await self.give_numbers_back(turn.extension)
+        metering = self._metering
+        if "numbers" in metering.only_with_plan and not metering.is_free(turn.extension):
+            plan = self.subscriptions.active(turn.extension)
+            if plan is not None or turn.what == "ended":
+                await self.keep_numbers(turn.extension, plan.numbers if plan else 0)
         if turn.what in ("renewed", "warned", "waiting", "ended"):  # others are answers
             self._tell(turn.extension, self._said(turn))
 
@@ -126,5 +136,5 @@ class Tariffs:
         return f"  {plan.name}: {price} for {plan.days} days{has}"
 
 
-async def _keep(extension: str) -> None:
+async def _keep_all(extension: str, most: int) -> None:
     """Where numbers are nobody's."""

@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, delete, select
+from sqlmodel import col, delete, func, select
 
+from pbx.ports import CallRefused
 from pbx.texts import Delivery, Text
 from store.database import Database
 from store.newest import keep_newest
@@ -40,8 +42,12 @@ class Ways(Protocol):
     def admit(self, text: Text) -> None:
         """Raises `CallRefused` where somebody may not write to somebody, or not so much."""
 
-    async def pay(self, text: Text) -> None:
-        """Raises `CallRefused` where its sender cannot pay for it."""
+    def holding(self, text: Text) -> AbstractContextManager[None]:
+        """While it is paid for, its price pays for nothing else."""
+
+    async def charge(self, session: AsyncSession, text: Text) -> Callable[[], None] | None:
+        """Take its price with what keeps it; what to do then, or None when it was paid for before.
+        Raises `CallRefused` where its sender cannot pay."""
 
     async def give_back(self, text: Text) -> None:
         """It came to nothing, and costs nothing."""
@@ -100,10 +106,10 @@ class Texts:
         """Keep a message, show it to its recipient and send it on its way. Raises
         `CallRefused`, and DBAPIError when it cannot be kept."""
         self._ways.admit(text)
-        await self._ways.pay(text)
         self._taken.add(text.id)
         try:
-            if not await self._keep(text):
+            keep = self._keep_paid if text.recipient.startswith("+") else self._keep
+            if not await keep(text):
                 return  # it came before
         except BaseException:
             self._taken.discard(text.id)
@@ -174,40 +180,49 @@ class Texts:
                 return  # its sender was forgotten
             delivery = await self._ways.outside(text)
             if not delivery.unseen:
-                await self._drop(text)
                 if not delivery.good:
                     await self._lost(text, _why(delivery))
+                await self._drop(text)
                 return
             await self._change(text, sending=False, tries=tries)
             if tries == 0:
                 self._ways.failed(text, f"{_why(delivery)}; I keep trying")
             await asyncio.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
             tries += 1
-        await self._drop(text)
         await self._lost(text, "the line was down all the time")
+        await self._drop(text)
 
     async def _left_over(self, text: Text, row: TextRow) -> None:
         if not row.sending:
             await self._send_out(text, row.tries)
             return
-        await self._drop(text)
         await self._lost(text, "I was restarted while sending it, so it may have arrived or not")
+        await self._drop(text)
 
     async def _lost(self, text: Text, reason: str) -> None:
         await self._ways.give_back(text)
         self._ways.failed(text, reason)
 
+    async def _keep_paid(self, text: Text) -> bool:
+        """Keep a message to outside and take its price, both or neither; False if it came before.
+        Raises `CallRefused`."""
+        waiting = select(func.count()).where(col(TextRow.recipient) == text.recipient)
+        with self._ways.holding(text):
+            async with self._database.writing() as session:
+                if await session.get(TextRow, text.id) is not None:
+                    return False
+                if (await session.execute(waiting)).scalar_one() >= MAX_WAITING:
+                    raise CallRefused(503, "too many messages wait for that number")
+                done = await self._ways.charge(session, text)
+                if done is None:
+                    return False
+                session.add(_row(text))
+            done()
+        return True
+
     # ── parts ───────────────────────────────────────────────────────────────────────────
     async def _keep(self, text: Text) -> bool:
-        row = TextRow(
-            id=text.id,
-            at=datetime.now(UTC),
-            sender=text.sender,
-            sender_name=text.sender_name,
-            recipient=text.recipient,
-            words=text.words,
-        )
-        return await self._database.together(partial(_keep, row=row))
+        return await self._database.together(partial(_keep, row=_row(text)))
 
     async def _change(self, text: Text, **changes: object) -> bool:
         """Note something of a message; False if it is gone."""
@@ -231,6 +246,12 @@ class Texts:
     async def forget_old(self) -> None:
         """Give up what waited for long enough."""
         old = datetime.now(UTC) - KEEP
+        outside = col(TextRow.recipient).startswith("+")
+        async with self._database.reading() as session:
+            query = select(TextRow).where(col(TextRow.at) < old, outside)
+            lost = [_text(row) for row in (await session.execute(query)).scalars()]
+        for text in lost:
+            await self._lost(text, "the line was down all the time")
 
         async def forget(session: AsyncSession) -> None:
             await session.execute(delete(TextRow).where(col(TextRow.at) < old))
@@ -258,6 +279,17 @@ async def _guarded(job: Awaitable[object]) -> None:
         log.error("a text message waits, the database fails: %s", error.orig)
     except Exception:
         log.exception("a text message is stuck until the next start")
+
+
+def _row(text: Text) -> TextRow:
+    return TextRow(
+        id=text.id,
+        at=datetime.now(UTC),
+        sender=text.sender,
+        sender_name=text.sender_name,
+        recipient=text.recipient,
+        words=text.words,
+    )
 
 
 def _text(row: TextRow) -> Text:

@@ -47,6 +47,9 @@ class Tracked:
     new: bool
 
 
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
 class Tracking:
     """Implements `bot.ports.Tracking` on the routes and the journal. `require` raises where a plan
     does not include a feature, given how much of it is used."""
@@ -128,9 +131,13 @@ class Tracking:
 
     async def forget(self, extension: str) -> None:
         """Give all numbers of an extension back."""
-        for row in self._directory.tracked():
-            if row.extension == extension:
-                await self._directory.take_number(row.number)
+        await self.keep(extension, 0)
+
+    async def keep(self, extension: str, most: int) -> None:
+        """Give all numbers of an extension back but the oldest."""
+        mine = [row for row in self._directory.tracked() if row.extension == extension]
+        for row in sorted(mine, key=lambda row: row.since or _LONG_AGO)[most:]:
+            await self._directory.take_number(row.number)
 
     async def give_back(self, person: Person, label: str) -> str:
         """Give a number back to the pool; what it brought stays in the journal. Raises

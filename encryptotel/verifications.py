@@ -31,6 +31,7 @@ from pbx.media.speech import Voice
 from pbx.orders import Orders
 from pbx.ports import CallRefused
 from store.database import Database
+from store.secret import secret_in
 from store.tables import VerificationRow
 from web.ports import Verification
 
@@ -192,10 +193,7 @@ class Verifications:
     # ── parts ───────────────────────────────────────────────────────────────────────────
     def _digest(self, id: str, code: str) -> str:
         """Who has the database alone cannot try all codes."""
-        if not self._secret.exists():
-            self._secret.touch(mode=0o600)
-            self._secret.write_text(secrets.token_hex(32))
-        key = bytes.fromhex(self._secret.read_text().strip())
+        key = secret_in(self._secret, make=True)
         return hmac.new(key, f"{id}:{code}".encode(), hashlib.sha256).hexdigest()
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from sqlalchemy.exc import DBAPIError
+
+from bot.bounded import Bounded, Hourly
 from bot.ports import OperatorError, Person, WalletShown
 from encryptotel.config import Config
 from encryptotel.followers import Followers
@@ -26,7 +29,7 @@ from store.tables import SendingRow
 from wallet.chain import NodeError
 from wallet.money import WAVES, Asset, MoneyError
 from wallet.sending import SendingError, Sendings
-from wallet.vault import NoVault, Vaults, VaultState, WrongPin
+from wallet.vault import NoVault, VaultClosed, Vaults, VaultState, WrongPin
 
 if TYPE_CHECKING:
     from wallet.signing import Account
@@ -38,6 +41,10 @@ SHORTEST = 6
 "Digits of a PIN that money hangs on."
 CHOICES = 3
 "So often somebody may choose a PIN in one call."
+UNLOCKED, MAX_KNOWN = 5, 10_000
+"So often an hour somebody may unlock their wallet; of so many it is known."
+DUST = 1_000_000
+"Of a coin, in its smallest unit: so little keeps nobody here."
 LAST = 4
 "Characters of an address that are read out."
 HOW = f"Dial {CODE} on your phone to choose its PIN."
@@ -65,6 +72,7 @@ class Wallets:
         self._vaults, self._sendings, self._config = vaults, sendings, config
         self._orders, self._voice, self._followers = orders, voice, followers
         sendings.told = self._settled
+        self._unlocked: Bounded[str, Hourly] = Bounded(MAX_KNOWN)
         self._ringing: dict[str, asyncio.Task[None]] = {}
         "Extensions that are rung for a PIN."
 
@@ -106,6 +114,8 @@ class Wallets:
     async def unlock(self, person: Person) -> None:
         """Let PINs be tried again. Raises `OperatorError` without a wallet."""
         await self._state(person)
+        if not self._unlocked.setdefault(person.extension, Hourly(UNLOCKED)).spend():
+            raise OperatorError("wallet.locked", "it was unlocked too often; wait an hour")
         await self._vaults.unlock(person.extension)
 
     async def empty(self, person: Person) -> None:
@@ -120,7 +130,7 @@ class Wallets:
                 "wallet.unknown",
                 f"your wallet may hold something, and nobody can tell now: {error}; try later",
             ) from error
-        if any(there.values()):
+        if any(sum_ >= DUST for sum_ in there.values()):
             held = " and ".join(
                 self._sendings.coins[id].short(sum_) for id, sum_ in there.items() if sum_
             )
@@ -135,9 +145,8 @@ class Wallets:
         await self._vaults.forget(person.extension)
 
     async def forget(self, extension: str) -> None:
-        """Throw a wallet away, and what was sent from it."""
+        """Throw a wallet away."""
         await self._vaults.forget(extension)
-        await self._sendings.forget(extension)
 
     async def sent(self, extension: str, limit: int = 1_000) -> list[dict[str, str]]:
         """What somebody sent, newest first, for them to keep."""
@@ -174,7 +183,8 @@ class Wallets:
 
     async def sum_of(self, command: SendMoney) -> tuple[Asset, int]:
         """What a command would send, if it may be sent at all. Raises `OperatorError`."""
-        assert command.money is not None
+        if command.money is None:
+            raise OperatorError("wallet.sum", "say how much, and to which address")
         coins = {coin.name: coin for coin in self._sendings.coins.values()}
         asset = coins.get(command.money.asset.upper())
         if asset is None:
@@ -243,6 +253,12 @@ class Wallets:
         while pin := await keyed(leg, await self._voice.say(words), LONGEST):
             try:
                 return await self._vaults.open(extension, pin)
+            except NoVault:
+                await self.say(leg, "Your wallet is gone.")
+                break
+            except VaultClosed as closed:
+                await self._say_closed(leg, closed)
+                break
             except WrongPin as wrong:
                 if not wrong.left:
                     self._followers.announce(extension, LOCKED)
@@ -251,8 +267,16 @@ class Wallets:
                 words = f"That PIN is wrong. {_ENTER}"
         return None
 
-    async def pay(self, leg: Leg, extension: str, account: Account, command: SendMoney) -> None:
-        """Read back what is to be sent, and send it after a 1. Raises `LegOver`."""
+    async def pay(
+        self,
+        leg: Leg,
+        extension: str,
+        account: Account,
+        command: SendMoney,
+        holds: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Read back what is to be sent, and send it after a 1, if that `holds` still. Raises
+        `LegOver`."""
         try:
             asset, amount = await self.sum_of(command)
         except OperatorError as error:
@@ -264,7 +288,8 @@ class Wallets:
             f"{self.aloud(asset.id, amount)}, to the address that ends in: {end}. To send that, "
             "press 1. To hear it again, press 3. To send nothing, press 2."
         )
-        if await tell(leg, await self._voice.say(words), "12", "3") != "1":
+        key = await tell(leg, await self._voice.say(words), "12", "3")
+        if key != "1" or not holds():
             if leg.ending is None:
                 await self.say(leg, "Nothing was sent.")
             return
@@ -272,6 +297,12 @@ class Wallets:
         what = f"{asset.short(amount)} to {to}"
         try:
             row = await self._sendings.send(extension, account, to, asset.id, amount)
+        except DBAPIError as error:
+            log.error("a payment could not be written down: %s", error.orig)
+            said = "It could not be written down, so nothing was sent. Please try again later."
+            self._followers.announce(extension, f"{what}: {said}")
+            await self.say(leg, said)
+            return
         except (SendingError, NodeError) as error:
             self._followers.announce(extension, f"{what}: nothing was sent, {error}.")
             await self.say(leg, f"Nothing was sent: {error}.")
@@ -306,7 +337,14 @@ class Wallets:
         pin = await self._chosen(leg, _CHOOSE)
         if not pin:
             return None
-        address = await self._vaults.make(extension, pin)
+        try:
+            address = await self._vaults.make(extension, pin)
+        except VaultClosed as closed:
+            await self._say_closed(leg, closed)
+            return None
+        if not address:
+            await self.say(leg, "You have a PIN already, which was chosen just now.")
+            return None
         await self.say(leg, "Thank you. This is your PIN now.")
         self._followers.announce(
             extension,
@@ -314,6 +352,13 @@ class Wallets:
             "“my wallet” shows how. Nobody can open it without the PIN you have just chosen.",
         )
         return await self._vaults.open(extension, pin)
+
+    async def _say_closed(self, leg: Leg, closed: VaultClosed) -> None:
+        """The host can mend it, and nobody else."""
+        self._followers.announce(
+            self._config.owner.extension, f"Wallets cannot be opened: {closed}."
+        )
+        await self.say(leg, "Wallets cannot be opened just now. Whoever runs this exchange knows.")
 
     async def _chosen(self, leg: Leg, words: str) -> str:
         """A PIN that was keyed twice; nothing when that did not come about. Raises `LegOver`."""

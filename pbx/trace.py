@@ -35,11 +35,6 @@ _SECRETS = tuple(
         (("basic",), r"(Authorization\s?:\s?Basic\s)[^\0\r\n]*", r"\1…"),
         (("inline:",), r"(inline:)[^\r\n|;\0]+", r"\1…"),
         (("signal",), r"(^Signal\s?=\s?)[^\0\r\n]*", r"\1…"),
-        (
-            ("application/dtmf",),
-            r"(application/dtmf(?!-)[^\0]{0,4096}?\r\n\r\n)[^\0]+",
-            r"\1…",
-        ),
         (("k=",), r"(^k=)[^\0\r\n]*", r"\1…"),
         (
             ("ice-pwd", "fingerprint", "zrtp-hash", "key-mgmt"),
@@ -53,12 +48,24 @@ _PASSWORD = re.compile(r"(sips?:[^@:\s>\0]{1,128}+:)[^@\s>\0]{1,512}+(?=@)", re.
 _PASSWORD_LOWER = re.compile(_PASSWORD.pattern)
 
 
+_KEY = "application/dtmf"
+_PLAIN_KEY = re.compile(rf"^[^:\r\n]+:\s*{_KEY}\s*(?:;|$)", re.IGNORECASE | re.MULTILINE)
+
+
+def _without_key(message: str) -> str:
+    """A message whose body is nothing but a key that was pressed, without it."""
+    head, empty, body = message.partition("\r\n\r\n")
+    return f"{head}{empty}…" if body and _PLAIN_KEY.search(head) else message
+
+
 def mask(text: str) -> str:
     """A message without digests, SRTP keys and passwords."""
     lower = text.lower()
     for signs, pattern, replacement in _SECRETS:
         if any(sign in lower for sign in signs):
             text = pattern.sub(replacement, text)
+    if _KEY in lower:
+        text = "\0".join(map(_without_key, text.split("\0")))
     return _PASSWORD.sub(r"\1…", text) if _PASSWORD_LOWER.search(lower) else text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -109,18 +109,27 @@ class Database:
     async def _work(self) -> None:
         while self._together:
             batch, self._together = self._together, []
-            try:
-                async with self.writing() as session:
-                    results = [await work(session) for work, _ in batch]
-            except Exception as error:
-                for _, done in batch:
-                    if not done.done():
-                        done.set_exception(error)
-            else:
-                for (_, done), result in zip(batch, results, strict=True):
-                    if not done.done():
-                        done.set_result(result)
+            if not await self._done(batch):
+                for one in batch:  # one of them is to blame
+                    await self._done([one])
         self._working = None
+
+    async def _done(self, batch: Sequence[tuple[Work[Any], asyncio.Future[Any]]]) -> bool:
+        """Do works in one transaction. False when that fails and each may be tried by itself."""
+        try:
+            async with self.writing() as session:
+                results = [await work(session) for work, _ in batch]
+        except Exception as error:
+            if len(batch) > 1:
+                return False
+            for _, done in batch:
+                if not done.done():
+                    done.set_exception(error)
+        else:
+            for (_, done), result in zip(batch, results, strict=True):
+                if not done.done():
+                    done.set_result(result)
+        return True
 
     async def close(self) -> None:
         """Close all connections."""

@@ -27,6 +27,8 @@ MOST = 2**63 - 1
 STRANGE = "the Waves node answers strangely"
 TRANSFER, MASS_TRANSFER, INVOKE, ETHEREUM = 4, 11, 16, 18
 MAX_ADDRESS, MAX_ID = 64, 64
+DEEP = 3
+"Blocks behind one that make a payment of ours certain: few forks are longer."
 
 
 class NodeError(Exception):
@@ -106,14 +108,26 @@ class Node:
             raise Refused(_why(message))
 
     async def state(self, id: str) -> str:
-        """How a transaction stands: confirmed, failed, waiting or unknown. Raises `NodeError`."""
+        """How a transaction stands: confirmed (by `DEEP` blocks), failed, waiting or unknown.
+        Raises `NodeError`."""
         found = await self._get("/transactions/status", {"id": id})
         if not isinstance(found, list) or not found or not isinstance(found[0], dict):
             raise NodeError(STRANGE)
         one = found[0]
         if one.get("status") != "confirmed":
             return "waiting" if one.get("status") == "unconfirmed" else "unknown"
-        return "confirmed" if one.get("applicationStatus") == "succeeded" else "failed"
+        if one.get("applicationStatus") != "succeeded":
+            return "failed"
+        deep = one.get("confirmations")
+        return "confirmed" if isinstance(deep, int) and deep >= DEEP else "waiting"
+
+    async def time(self) -> datetime:
+        """When the last block was made. Raises `NodeError`."""
+        found = await self._get("/blocks/headers/last")
+        stamp = found.get("timestamp") if isinstance(found, dict) else None
+        if not isinstance(stamp, int) or not 0 <= stamp < 2**42:
+            raise NodeError(STRANGE)
+        return datetime.fromtimestamp(stamp / 1000, UTC)
 
     async def _get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         status, found = await self._ask("GET", path, query)

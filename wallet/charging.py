@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -93,6 +94,7 @@ class Charging:
         self._seconds: dict[tuple[str, str], int] = {}
         "Included seconds by extension and asset."
         self._running: dict[str, set[Meter]] = {}
+        self._held: dict[str, int] = {}
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._writer: asyncio.Task[None] | None = None
 
@@ -153,30 +155,49 @@ class Charging:
             self._writer.cancel()
             await asyncio.wait((self._writer,))
 
-    async def pay(self, extension: str, cost: int, key: str, text: str) -> None:
-        """Take what something costs that is no call, once; what is set aside for calls pays for
-        nothing else. Raises `NotPaid`."""
+    @contextmanager
+    def holding(self, extension: str, cost: int) -> Iterator[None]:
+        """So much is set aside until something else than a call is paid for."""
+        self._held[extension] = self._held.get(extension, 0) + cost
+        try:
+            yield
+        finally:
+            self._held[extension] -= cost
+            if not self._held[extension]:
+                del self._held[extension]
+
+    async def pay(
+        self, session: AsyncSession, extension: str, cost: int, key: str, text: str
+    ) -> Callable[[], None] | None:
+        """Take what something costs that is no call, in the transaction of what it is for, while it
+        is held; what to do once that is committed, or None when it was paid before. Raises
+        `NotPaid`: what is set aside for calls pays for nothing else."""
         mine = credit_of(extension)
-        async with self._database.writing() as session:
-            plain = await balance(session, mine, self.unit.id)
-            reduced = await balance(session, mine + REDUCED, self.unit.id)
-            purse = self._purse(plain, reduced)
-            parts = purse.pay(cost)
-            moves = [
-                *(Move(account=mine + p, asset=self.unit.id, amount=-n) for p, n in parts.items()),
-                Move(account=CALLS, asset=self.unit.id, amount=sum(parts.values())),
-            ]
-            if cost > purse.worth - self.aside(extension):
-                raise NotPaid(
-                    f"that costs {self.unit.text(cost)}, and you have "
-                    f"{self.unit.text(max(0, purse.worth - self.aside(extension)))} left"
-                )
-            entry = Entry(key=key, kind="text", at=self.now(), moves=moves, text=text)
-            if not await post(session, entry):
-                return
+        plain = await balance(session, mine, self.unit.id)
+        reduced = await balance(session, mine + REDUCED, self.unit.id)
+        purse = self._purse(plain, reduced)
+        known = select(EntryRow.id).where(col(EntryRow.key) == key)
+        if (await session.execute(known)).scalar() is not None:
+            return None
+        free = purse.worth - self.aside(extension) + cost  # which is held already
+        if cost > free:
+            raise NotPaid(
+                f"that costs {self.unit.text(cost)}, and you have "
+                f"{self.unit.text(max(0, free))} left"
+            )
+        parts = purse.pay(cost)
+        moves = [
+            *(Move(account=mine + p, asset=self.unit.id, amount=-n) for p, n in parts.items()),
+            Move(account=CALLS, asset=self.unit.id, amount=sum(parts.values())),
+        ]
+        await post(session, Entry(key=key, kind="text", at=self.now(), moves=moves, text=text))
         left = self._purse(plain - parts.get("", 0), reduced - parts.get(REDUCED, 0))
-        self._purses[extension] = left
-        self.told(extension, sum(parts.values()), left.sum)
+
+        def paid() -> None:
+            self._purses[extension] = left
+            self.told(extension, sum(parts.values()), left.sum)
+
+        return paid
 
     async def give_back(self, key: str) -> None:
         """Undo a payment for what came to nothing, if there was one."""
@@ -201,8 +222,9 @@ class Charging:
         return self.purse(extension).worth - self.aside(extension)
 
     def aside(self, extension: str) -> int:
-        """What is set aside for calls that go on."""
-        return sum(meter.reserved for meter in self._running.get(extension, ()))
+        """What is set aside for calls that go on, and for what is just being paid."""
+        held = self._held.get(extension, 0)
+        return held + sum(meter.reserved for meter in self._running.get(extension, ()))
 
     def reserve(self, extension: str, number: str) -> Meter:
         """Set money aside for a call. Raises `NotPaid`."""

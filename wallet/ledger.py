@@ -22,11 +22,12 @@ from store.database import Database
 from store.tables import BalanceRow, EntryRow, PostingRow
 from store.upsert import insert_new
 from wallet.money import MOST
+from wallet.purse import REDUCED
 
 CREDIT = "credit/"
 "What belongs to people begins so."
-GIVEN, CALLS, RECEIVED = "given", "income/calls", "received"
-"Credit from the host, what calls brought, and coins that came in."
+GIVEN, CALLS, RECEIVED, LEFT = "given", "income/calls", "received", "left"
+"Credit from the host, what calls brought, coins that came in, and what people left behind."
 PAGE = 5_000
 "Rows of an export read at once."
 
@@ -110,6 +111,20 @@ async def post(session: AsyncSession, entry: Entry) -> bool:
         if left is None or (left < 0 and move.account.startswith(CREDIT)):
             raise LedgerError(f"the account {move.account} has too little, or too much")
     return True
+
+
+async def close_account(session: AsyncSession, extension: str, at: datetime) -> None:
+    """What somebody leaves behind goes back to the host. Raises `LedgerError`."""
+    mine = credit_of(extension)
+    left = [
+        (account, asset, amount)
+        for (account, asset), amount in (await balances_in(session, mine)).items()
+        if amount and account in (mine, mine + REDUCED)
+    ]
+    moves = [move for account, asset, n in left for move in transfer(account, LEFT, asset, n)]
+    if moves:
+        key = f"left:{extension}:{at:%Y%m%dT%H%M%S.%f}"
+        await post(session, Entry(key=key, kind="left", at=at, moves=moves, text="left behind"))
 
 
 async def reverse(session: AsyncSession, key: str, at: datetime) -> bool:

@@ -56,13 +56,16 @@ async def take_credit(
     await post(session, Entry(key=f"refund:{id}", kind="refund", at=at, moves=moving, text=text))
 
 
-async def take_payment(session: AsyncSession, key: str) -> PaymentRow:
+async def take_payment(session: AsyncSession, key: str) -> None:
     """A payment that is nobody's is on its way back. Raises `RefundError`."""
-    row = await session.get(PaymentRow, key, with_for_update=True)
-    if row is None or row.extension or row.state != "seen":
+    open_ = (
+        (col(PaymentRow.key) == key)
+        & (col(PaymentRow.extension) == "")
+        & (col(PaymentRow.state) == "seen")
+    )
+    done = await session.execute(update(PaymentRow).where(open_).values(state="refunded"))
+    if not getattr(done, "rowcount", 0):  # one of two at once
         raise RefundError("there is no such payment that nobody is known for")
-    row.state = "refunded"
-    return row
 
 
 async def undo(session: AsyncSession, id: str, about: str, at: datetime) -> None:

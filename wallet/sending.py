@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, delete, func, select
+from sqlmodel import col, func, select
 
 from store.database import Database
 from store.tables import SendingRow, VaultRow
@@ -34,6 +35,10 @@ DAY = timedelta(days=1)
 VALID = timedelta(hours=2, minutes=10)
 "Nodes take nothing that was signed longer ago than two hours."
 WAITING = ("signed", "sent")
+ANYHOW = 60.0
+"Seconds after which it is looked whether anything waits: the command line signs as well."
+AT_ONCE = 4
+"Payments that a node is asked of at the same time."
 
 
 class SendingError(Exception):
@@ -138,17 +143,22 @@ class Sendings:
             await book(session, row)
             session.add(row)
         try:
-            await self._node.broadcast(signed.tx)
-        except Refused as refused:  # nobody has it
-            await self._note(row, "failed", str(refused))
-            raise SendingError(str(refused)) from None
-        except NodeError as error:
-            log.warning("a payment waits: %s", error)
-        else:
-            row = await self._note(row, "sent")
+            return await self._first_sent(row, signed)
+        except (NodeError, DBAPIError) as error:  # it is written down, and goes out later
+            log.warning("a payment waits: %s", getattr(error, "orig", error))
+            return row
         finally:
             self._wake.set()
-        return row
+
+    async def _first_sent(self, row: SendingRow, signed: Signed) -> SendingRow:
+        try:
+            await self._node.broadcast(signed.tx)
+        except Refused as refused:  # nobody has it, unless it was sent again meanwhile
+            row = await self._note(row, "failed", str(refused), only=("signed",))
+            if row.state == "failed":
+                raise SendingError(str(refused)) from None
+            return row
+        return await self._note(row, "sent")
 
     async def _covers(self, address: str, asset: str, amount: int) -> None:
         """Raises `SendingError` when there is too little."""
@@ -170,19 +180,16 @@ class Sendings:
             found = await session.execute(query.order_by(col(SendingRow.at).desc()).limit(limit))
             return list(found.scalars())
 
-    async def forget(self, extension: str) -> None:
-        """Forget what somebody sent, but for what is on its way."""
-        settled = col(SendingRow.state).not_in(WAITING)
-        async with self._database.writing() as session:
-            mine = col(SendingRow.extension) == extension
-            await session.execute(delete(SendingRow).where(mine, settled))
-
     # ── what becomes of it ──────────────────────────────────────────────────────────────
-    async def _note(self, row: SendingRow, state: str, reason: str = "") -> SendingRow:
+    async def _note(
+        self, row: SendingRow, state: str, reason: str = "", only: Sequence[str] = WAITING
+    ) -> SendingRow:
+        """How one stands from now on, if it stands as one of `only`; how it does."""
         async with self._database.writing() as session:
             kept = await session.get(SendingRow, row.id, with_for_update=True)
-            assert kept is not None
-            if kept.state in WAITING:
+            if kept is None:
+                return row
+            if kept.state in only:
                 kept.state, kept.reason = state, reason[:200]
                 if state == "failed":
                     await undo(session, kept.id, kept.about, self._now())
@@ -190,9 +197,19 @@ class Sendings:
 
     async def _follow(self) -> None:
         while True:
-            await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANYHOW):
+                    await self._wake.wait()
             self._wake.clear()
-            if await self.look():
+            try:
+                left = await self.look()
+            except DBAPIError as error:
+                log.error("payments wait, the database fails: %s", error.orig)
+                left = True
+            except Exception:
+                log.exception("payments could not be looked at")
+                left = True
+            if left:
                 await asyncio.sleep(self._every)
                 self._wake.set()
 
@@ -202,26 +219,36 @@ class Sendings:
         async with self._database.reading() as session:
             found = await session.execute(query.order_by(col(SendingRow.at)).limit(100))
             waiting = list(found.scalars())
-        settled = [await self._settled(row) for row in waiting]
-        return not all(settled)
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def settled(row: SendingRow) -> bool:
+            async with places:
+                return await self._settled(row)
+
+        return not all(await asyncio.gather(*map(settled, waiting)))
 
     async def _settled(self, row: SendingRow) -> bool:
-        """Whether one is settled now. What a node refuses that had it, or may have had it, waits
-        until nobody can take it any more: another node may have it still."""
+        """Whether one is settled now. What a node does not know waits until no block can take it
+        any more, by the clock of the chain: a node that lies behind knows nothing of what is new,
+        and another may have it still."""
         try:
             state = await self._node.state(row.id)
-            late = self._now() - row.at > VALID
-            if state == "unknown" and not late:
+            if state == "unknown":
+                if await self._node.time() - row.at > VALID:
+                    return await self._settle(row, "failed", "no node took it within two hours")
                 await self._node.broadcast(await asyncio.to_thread(json.loads, row.tx))
-                await self._note(row, "sent")
+                await self._note(row, "sent", only=("signed",))
         except (NodeError, Refused) as error:
             log.warning("a payment waits: %s", error)
             return False
-        if state == "waiting" or (state == "unknown" and not late):
-            return False
-        reason = {"unknown": "no node took it within two hours", "failed": "its block says so"}
-        done = "confirmed" if state == "confirmed" else "failed"
-        self.told(await self._note(row, done, reason.get(state, "")))
+        if state == "confirmed":
+            return await self._settle(row, "confirmed")
+        if state == "failed":
+            return await self._settle(row, "failed", "its block says so")
+        return False
+
+    async def _settle(self, row: SendingRow, state: str, reason: str = "") -> bool:
+        self.told(await self._note(row, state, reason))
         return True
 
 

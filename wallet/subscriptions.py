@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -63,11 +64,12 @@ class Subscriptions:
         told: Callable[[Turn], Awaitable[None]],
         aside: Callable[[str], int] = lambda extension: 0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        holding: Callable[[str, int], AbstractContextManager[None]] | None = None,
     ) -> None:
         self.plans = {plan.name.casefold(): plan for plan in plans}
         self.unit, self._percent = unit, percent
         self._database, self._told, self._now = database, told, now
-        self._aside = aside
+        self._aside, self._holding = aside, holding
         self._task: asyncio.Task[None] | None = None
         self._active: dict[str, str] = {}
         "The plan of each extension that is paid for."
@@ -105,6 +107,12 @@ class Subscriptions:
         if plan is None:
             known = ", ".join(one.name for one in self.plans.values())
             raise PlanError(f"there is no plan {name}; there are: {known}")
+        with self._hold(extension, plan.price):
+            turn = await self._chosen(extension, plan)
+            await self._tell(turn)
+        return turn
+
+    async def _chosen(self, extension: str, plan: Plan) -> Turn:
         now = self._now()
         async with self._database.writing() as session:
             row = await session.get(SubscriptionRow, extension, with_for_update=True)
@@ -120,7 +128,6 @@ class Subscriptions:
                     raise PlanError(f"{plan.name} costs {price}, which is more than you have")
                 await session.merge(row)
                 turn = Turn(extension=extension, what="begun", plan=plan, until=row.until)
-        await self._tell(turn)
         return turn
 
     async def cancel(self, extension: str) -> Turn:
@@ -159,11 +166,15 @@ class Subscriptions:
         await self._told(turn)
 
     async def _due(self, extension: str, now: datetime) -> None:
-        async with self._database.writing() as session:
-            row = await session.get(SubscriptionRow, extension, with_for_update=True)
-            turn = await self._turned(session, row, now) if row is not None else None
-        if turn is not None:
-            await self._tell(turn)
+        async with self._database.reading() as session:
+            row = await session.get(SubscriptionRow, extension)
+        plan = self.plans.get((row.following or row.plan).casefold()) if row else None
+        with self._hold(extension, plan.price if plan else 0):
+            async with self._database.writing() as session:
+                row = await session.get(SubscriptionRow, extension, with_for_update=True)
+                turn = await self._turned(session, row, now) if row is not None else None
+            if turn is not None:
+                await self._tell(turn)
 
     async def _turned(
         self, session: AsyncSession, row: SubscriptionRow, now: datetime
@@ -219,7 +230,12 @@ class Subscriptions:
         return True
 
     def _enough(self, purse: Purse, row: SubscriptionRow, plan: Plan) -> bool:
-        return purse.worth - self._aside(row.extension) >= plan.price
+        held = plan.price if self._holding is not None else 0  # which is set aside for itself
+        return purse.worth - self._aside(row.extension) + held >= plan.price
+
+    def _hold(self, extension: str, price: int) -> AbstractContextManager[None]:
+        """No call is given the price of a plan while that is paid for."""
+        return self._holding(extension, price) if self._holding is not None else nullcontext()
 
     async def _take_minutes(self, session: AsyncSession, row: SubscriptionRow) -> None:
         """What was included is over."""

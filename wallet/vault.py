@@ -7,6 +7,7 @@ second, and whoever copies the database lacks the secret, which lies in a file o
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,8 +18,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import select
 
 from store.database import Database
+from store.secret import NoSecret, secret_in
 from store.tables import VaultRow
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 TRIES = 3
 "Wrong PINs after which only the owner's chat opens it again."
-SECRET_BYTES, SALT, NONCE = 32, 16, 12
+SALT, NONCE = 16, 12
 _PASSES, _LANES, _MEMORY = 3, 1, 65_536
 "Of Argon2id; memory in KiB (RFC 9106 §4, the second recommendation, on one lane)."
 
@@ -41,6 +44,11 @@ class WrongPin(Exception):
 
 class NoVault(Exception):
     """Somebody has no wallet."""
+
+
+class VaultClosed(Exception):
+    """No PIN opens it now: the secret of this machine is missing, or another than it was sealed
+    with. The text is for whoever runs the exchange."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,52 +76,60 @@ class Vaults:
         return VaultState(address=row.address, locked=row.tries >= TRIES)
 
     async def make(self, extension: str, pin: str) -> str:
-        """Make somebody a wallet; its address. One that is there already stays as it is."""
+        """Make somebody a wallet; its address, or nothing when there is one already, which stays
+        as it is. Raises `VaultClosed`."""
         made = await asyncio.to_thread(self._new)
-        sealed = await self._sealed(made, pin)
+        own = await self._own_for_new()
+        sealed = await self._sealed(made, pin, own)
 
         async def make(session: AsyncSession) -> str:
-            row = await session.get(VaultRow, extension, with_for_update=True)
-            if row is None:
-                row = VaultRow(
-                    extension=extension,
-                    address=made.address,
-                    sealed=sealed,
-                    made=datetime.now(UTC),
-                )
-                session.add(row)
+            if await session.get(VaultRow, extension, with_for_update=True) is not None:
+                return ""
+            row = VaultRow(
+                extension=extension,
+                address=made.address,
+                sealed=sealed,
+                secret=_named(own),
+                made=datetime.now(UTC),
+            )
+            session.add(row)
             return row.address
 
         return await self._database.together(make)
 
     async def open(self, extension: str, pin: str) -> Account:
         """Somebody's wallet. Each try is counted before it is made, so that many at once are not
-        more than many in turn. Raises `WrongPin`, `NoVault`."""
-
+        more than many in turn. Raises `WrongPin`, `NoVault` and `VaultClosed`."""
+        if await self.state(extension) is None:
+            raise NoVault
+        own = await asyncio.to_thread(self._own)
         async with self._database.writing() as session:
             row = await session.get(VaultRow, extension, with_for_update=True)
             if row is None:
                 raise NoVault
+            if row.secret != _named(own):
+                raise VaultClosed(f"{self._secret} is another than this wallet was sealed with")
             row.tries = min(row.tries + 1, TRIES + 1)
             address, sealed, left = row.address, row.sealed, TRIES - row.tries
         if left < 0:
             raise WrongPin(0)
         async with self._deriving:
             try:
-                seed = await asyncio.to_thread(_unseal, sealed, pin, self._own(), address)
+                seed = await asyncio.to_thread(_unseal, sealed, pin, own, address)
             except InvalidTag:
                 raise WrongPin(left) from None
         await self.unlock(extension)
         return await asyncio.to_thread(self._account, seed)
 
     async def change(self, extension: str, account: Account, pin: str) -> None:
-        """Seal an open wallet by another PIN."""
-        sealed = await self._sealed(account, pin)
+        """Seal an open wallet by another PIN. Raises `VaultClosed`."""
+        own = await asyncio.to_thread(self._own)
+        sealed = await self._sealed(account, pin, own)
 
         async def change(session: AsyncSession) -> None:
             row = await session.get(VaultRow, extension, with_for_update=True)
             if row is not None and row.address == account.address:
-                row.sealed = sealed
+                row.sealed, row.secret = sealed, _named(own)
 
         await self._database.together(change)
 
@@ -138,9 +154,9 @@ class Vaults:
         await self._database.together(forget)
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
-    async def _sealed(self, account: Account, pin: str) -> bytes:
+    async def _sealed(self, account: Account, pin: str, own: bytes) -> bytes:
         async with self._deriving:
-            return await asyncio.to_thread(_seal, account.seed, pin, self._own(), account.address)
+            return await asyncio.to_thread(_seal, account.seed, pin, own, account.address)
 
     def _new(self) -> Account:
         from wallet.signing import account, new_seed  # loaded by those who have a wallet only
@@ -153,11 +169,25 @@ class Vaults:
         return account(seed, self._chain)
 
     def _own(self) -> bytes:
-        """The secret of this machine, made at its first use."""
-        if not self._secret.exists():
-            self._secret.touch(mode=0o600)
-            self._secret.write_text(secrets.token_hex(SECRET_BYTES))
-        return bytes.fromhex(self._secret.read_text().strip())
+        """The secret of this machine. Raises `VaultClosed`."""
+        try:
+            return secret_in(self._secret, make=False)
+        except NoSecret as error:
+            raise VaultClosed(str(error)) from error
+
+    async def _own_for_new(self) -> bytes:
+        """The same, made for the very first wallet: when others are there, it was lost."""
+        async with self._database.reading() as session:
+            first = (await session.execute(select(VaultRow.extension).limit(1))).scalar() is None
+        try:
+            return await asyncio.to_thread(secret_in, self._secret, make=first)
+        except NoSecret as error:
+            raise VaultClosed(str(error)) from error
+
+
+def _named(secret: bytes) -> str:
+    """Tells one secret from another, and nothing of it."""
+    return hashlib.sha256(b"vault " + secret).hexdigest()[:16]
 
 
 def _seal(seed: str, pin: str, secret: bytes, address: str) -> bytes:

@@ -181,11 +181,17 @@ def refund(
 ) -> None:
     """Give coins back for what somebody has, from the account of [waves] address."""
     from encryptotel.refunds import Refunds, worth
+    from wallet.money import MoneyError
 
     loaded = config_of(config, data)
     unit, asset = loaded.money.asset, coin_named(loaded, coin)
-    sum_ = asset.parse(amount)
-    taken = unit.parse(credit) if credit else worth(loaded, asset, sum_)
+    try:
+        sum_ = asset.parse(amount)
+        taken = unit.parse(credit) if credit else worth(loaded, asset, sum_)
+    except MoneyError as error:
+        raise UserError(f"{error}; nothing was given back") from error
+    if sum_ <= 0:
+        raise UserError("a refund is more than nothing")
     host = account_of(loaded, key)
     question = f"Send {asset.short(sum_)} to {to}, and take {unit.text(taken)} off {extension}?"
     if not yes and not typer.confirm(question):
@@ -230,7 +236,7 @@ def wallet(
 ) -> None:
     """Show the seed of somebody's wallet, which their PIN opens: to keep it on paper."""
     from encryptotel.app import VAULT
-    from wallet.vault import NoVault, Vaults, WrongPin
+    from wallet.vault import NoVault, VaultClosed, Vaults, WrongPin
 
     loaded = config_of(config, data)
     pin = typer.prompt(f"The PIN of {extension}", hide_input=True)
@@ -242,6 +248,8 @@ def wallet(
         found = finish(with_database(where_of(config, data), data, work))
     except NoVault:
         raise UserError(f"{extension} has no wallet") from None
+    except VaultClosed as closed:
+        raise UserError(str(closed)) from closed
     except WrongPin as wrong:
         left = f"{wrong.left} tries are left" if wrong.left else "the wallet is locked"
         raise UserError(f"that PIN is wrong; {left}") from None

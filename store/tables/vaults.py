@@ -18,6 +18,8 @@ class VaultRow(SQLModel, table=True):
     extension: str = Field(primary_key=True, max_length=16)
     address: str = Field(max_length=64)
     sealed: bytes
+    secret: str = Field(max_length=16)
+    "Which secret of a machine it is sealed with: the first bytes of its hash."
     tries: int = 0
     "PINs tried since the last right one."
     made: datetime = Field(sa_type=UtcDateTime)

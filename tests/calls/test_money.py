@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import select, update
 
 from bot.ports import OperatorError
 from encryptotel.accounts import give
 from encryptotel.demo.phone import Phone, plays
+from encryptotel.postman import pages_of
 from nlp.commands import Balance, Call, Conference, Message, Party, Tariff, TrackingNumber
 from pbx.events import LegAnswered, LegEnded, LegStarted
 from pbx.media.tones import share_of, tone
 from pbx.ports import CallRefused
-from store.tables import ChargeRow
+from pbx.texts import Text
+from store.tables import ChargeRow, TextRow
 from tests.calls.test_callback import telephone_network
 from tests.calls.test_texts import carrier, say, until_none_left
 from tests.calls.writers import Writer
 from tests.office import BusyPhone, Office, open_office, quiet
+from wallet.charging import NotPaid
 from wallet.ledger import CALLS, balances, verify
 
 DECK = """prefix,name,price,fee,increments
@@ -319,7 +322,7 @@ async def test_texts_to_outside_have_a_price_and_what_does_not_arrive_costs_noth
         await carrier(office, network)
         asked = await say(office, Message(to=Party(number=NUMBER), text="hello"), confirm=True)
         assert asked == "Send “hello” to +1 202-555-0143? It costs 0.03 EUR."
-        await say(office, Message(to=Party(number=NUMBER), text="x" * 154))
+        await say(office, Message(to=Party(number=NUMBER), text="x" * 161))
         await until_none_left(office.app)
         assert metering(office).charging.has("101") == 1
         refused = await say(office, Message(to=Party(number=NUMBER), text="hello"))
@@ -401,3 +404,88 @@ async def test_a_side_that_ends_after_its_permit_was_given_back(tmp_path: Path) 
                          cause=""))  # fmt: skip
         assert await settled(office) == []
         assert it.charging.free("101") == 500
+
+
+@pytest.mark.parametrize(
+    ("words", "pages"),
+    [
+        ("x" * 160, 1), ("x" * 161, 2), ("x" * 306, 2), ("x" * 307, 3), ("€" * 80, 1),
+        ("€" * 81, 2), ("ж" * 70, 1), ("ж" * 71, 2), ("ж" * 134, 2), ("ж" * 135, 3), ("😀" * 35, 1),
+        ("😀" * 36, 2),
+    ],
+)  # fmt: skip
+def test_pages_are_those_that_a_carrier_counts(words: str, pages: int) -> None:
+    assert pages_of(words) == pages
+
+
+async def test_a_text_that_comes_again_is_neither_paid_nor_sent_again(tmp_path: Path) -> None:
+    """A phone chooses what it calls a message: the same name for other words is another."""
+    async with paying(tmp_path, 9, money_more={"text": "0.03"}) as office:
+        network = Writer()
+        await carrier(office, network)
+        texts = office.app.texts
+        for words in ("one", "one", "two", "one"):
+            await texts.take(Text(id="chosen", sender="101", recipient=NUMBER, words=words))
+            await until_none_left(office.app)
+        assert [words for _, words in network.read.items] == ["one", "two"]
+        assert metering(office).charging.has("101") == 3
+        assert (await verify(office.app.database)).faults == []
+        await network.stop()
+
+
+async def test_what_waited_too_long_is_told_of_and_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encryptotel.texts.PAUSES", (60.0,))
+    monkeypatch.setattr("encryptotel.texts.MAX_WAITING", 2)
+    async with paying(tmp_path, 9, money_more={"text": "0.03"}) as office:
+        office.dialogue()
+        network = Writer(answer=503)
+        await carrier(office, network)
+        for words in ("one", "two"):
+            await office.app.texts.say("101", "Alice", NUMBER, words)
+        with pytest.raises(CallRefused, match="too many messages wait"):
+            await office.app.texts.say("101", "Alice", NUMBER, "three")
+        assert metering(office).charging.has("101") == 3
+        async with office.app.database.writing() as session:
+            await session.execute(update(TextRow).values(at=datetime.now(UTC) - timedelta(days=8)))
+        await office.app.texts.forget_old()
+        assert metering(office).charging.has("101") == 9
+        await office.until(lambda: any("down all the time" in text for text in office.told))
+        assert (await verify(office.app.database)).faults == []
+        await network.stop()
+
+
+async def test_a_text_and_a_call_do_not_spend_the_same_money(tmp_path: Path) -> None:
+    async with paying(tmp_path, 3, money_more={"text": "0.03"}) as office:
+        network = Writer()
+        await carrier(office, network)
+        charging = metering(office).charging
+        sending = asyncio.ensure_future(office.app.texts.say("101", "Alice", NUMBER, "hello"))
+        while charging.aside("101") == 0 and not sending.done():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        with pytest.raises(NotPaid):
+            charging.reserve("101", NUMBER)
+        await sending
+        assert (charging.has("101"), charging.aside("101")) == (0, 0)
+        await network.stop()
+
+
+async def test_a_smaller_plan_keeps_fewer_numbers(tmp_path: Path) -> None:
+    only = {"only_with_plan": ("numbers",)}
+    several = (
+        {"name": "Two", "price": "1", "numbers": 2}, {"name": "One", "price": "1", "numbers": 1},
+    )  # fmt: skip
+    async with paying(tmp_path, 500, tariff=several, money_more=only) as office:
+        chat, app = office.dialogue(), office.app
+        numbers = ("+12025550100", "+12025550101", "+12025550102")
+        await telephone_network(office, Phone(quiet), numbers=numbers)
+        await chat.hear("I want the Two plan")
+        for label in ("Facebook", "Radio"):
+            assert "is the number for" in await say(office, TrackingNumber(label=label))
+        await chat.hear("I want the One plan")
+        assert app.tariffs is not None
+        later = datetime.now(UTC) + timedelta(days=30, minutes=1)
+        app.tariffs.subscriptions._now = lambda: later
+        await app.tariffs.subscriptions.look()
+        assert [row.label for row in app.directory.tracked()] == ["Facebook"]

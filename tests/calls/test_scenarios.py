@@ -28,11 +28,13 @@ from nlp.commands import (
 from pbx.calls.leg import Leg
 from pbx.events import CallAnswered, CallEnded, CallTraced
 from pbx.media.keys import DTMF_RELAY
+from pbx.media.srtp import SrtpPolicy
 from pbx.ports import CallRefused
 from tests.calls.test_rooms import ended, keys, said
 from tests.office import Office, open_office, quiet
 from tests.peers.waves_js import READY, waves_js
 from tests.peers.waves_node import Chain, WavesNode, waves_node
+from wallet.chain import DEEP
 from wallet.money import WAVES
 from wallet.signing import account
 
@@ -110,7 +112,7 @@ async def test_the_first_call_chooses_a_pin_and_the_next_one_pays(
         (tx,) = node.chain.mempool
         assert (tx["recipient"], tx["amount"]) == (TO, 5 * ONE)
         await told(office, f"Sent 5 WAVES to {TO}: transaction {tx['id']}")
-        node.chain.forge()
+        node.chain.forge(DEEP + 1)
         await told(office, f"The chain has your payment of 5 WAVES to {TO}.")
         opened = await office.app.wallets._vaults.open("101", PIN)
         for secret in (PIN, opened.seed):
@@ -287,11 +289,11 @@ async def test_whose_a_scenario_is(tmp_path: Path) -> None:
     ("command", "why"),
     [
         (Scenario(name="x", trigger="*77"), "what shall be done"),
-        (Scenario(name="x", action=SEND, trigger="102"), "taken"),
+        (Scenario(name="x", action=SEND, trigger="102"), "cannot be its number"),
         (Scenario(name="x", action=SEND, trigger="*72"), "taken"),
         (Scenario(name="x", action=SEND, trigger="*721"), "taken"),
         (Scenario(name="x", action=SEND, trigger="*671"), "taken"),
-        (Scenario(name="x", action=SEND, trigger="600"), "taken"),
+        (Scenario(name="x", action=SEND, trigger="600"), "cannot be its number"),
         (Scenario(name="x", action=SEND, trigger="+12025550143"), "cannot be its number"),
         (Scenario(name="x", action=SEND, trigger="*"), "cannot be its number"),
         (Scenario(name="x", action=Scenario(name="y"), trigger="*77"), "cannot be done"),
@@ -322,7 +324,7 @@ async def test_scenarios_outlast_a_restart(tmp_path: Path) -> None:
         assert (one.name, one.trigger, one.paused) == ("rent", "*77", True)
         leg = await alice.call("*77")
         keys(leg, f"{PIN}#")
-        await said(office, alice, "This scenario is paused.")
+        await said(office, alice, "This scenario is paused, or is no more.")
         await ended(leg)
 
 
@@ -350,3 +352,75 @@ async def test_nobody_is_forgotten_with_money_in_their_wallet(tmp_path: Path) ->
         (reply,) = await dialogue.hear("delete my wallet")
         assert reply.text == "Your wallet is gone; it was empty."
         assert await office.app.wallets._vaults.state("101") is None
+
+
+async def test_what_is_deleted_while_the_pin_is_keyed_does_nothing(tmp_path: Path) -> None:
+    async with bank(tmp_path) as (office, node, alice):
+        await has_wallet(office, node)
+        await scenario(office, SEND)
+        leg = await alice.call("*77")
+        await said(office, alice, ENTER)
+        await office.app.scenarios.remove(office.app.person, "rent")
+        keys(leg, f"{PIN}#")
+        await said(office, alice, "This scenario is paused, or is no more.")
+        await ended(leg)
+        await scenario(office, SEND)
+        leg = await alice.call("*77")
+        keys(leg, f"{PIN}#")
+        await said(office, alice, f"5 waves, to the address that ends in: {', '.join(TO[-4:])}.")
+        await office.app.scenarios.pause(office.app.person, "rent", on=True)
+        keys(leg, "1")
+        await said(office, alice, "Nothing was sent.")
+        assert node.chain.mempool == []
+
+
+async def test_changes_at_once_leave_what_is_on_the_disk(tmp_path: Path) -> None:
+    async with bank(tmp_path) as (office, _, _):
+        person, book = office.app.person, office.app.scenarios
+        await scenario(office, DoNotDisturb())
+        await asyncio.gather(
+            book.remove(person, "rent"), book.pause(person, "rent", on=True),
+            *(scenario(office, DoNotDisturb(), "*80") for _ in range(3)),
+            return_exceptions=True,
+        )  # fmt: skip
+        before = book.of(person)
+        await book.load()
+        assert book.of(person) == before
+        assert [one.trigger for one in before] == ["*80"]
+
+
+async def test_an_extension_of_somebody_else_later_has_nothing_of_theirs(tmp_path: Path) -> None:
+    async with bank(tmp_path) as (office, _, _):
+        app = office.app
+        await app.directory.add_extension("105", "Dave", SrtpPolicy.OFF)
+        dave = await app._person_of("105")
+        await app.wallets._vaults.make("105", PIN)
+        await app.scenarios.add(dave, Scenario(name="x", action=DoNotDisturb(), trigger="*77"))
+        await app.api_keys.make("105", "CRM", ["calls"])
+        await app.directory.remove_extension("105")
+        await app.reload()
+        await app.directory.add_extension("105", "Erin", SrtpPolicy.OFF)
+        erin = await app._person_of("105")
+        assert app.scenarios.of(erin) == []
+        assert app.api_keys.of("105") == []
+        assert await app.wallets._vaults.state("105") is None
+
+
+async def test_dust_keeps_nobody(tmp_path: Path) -> None:
+    async with bank(tmp_path) as (office, node, _):
+        address = await has_wallet(office, node)
+        node.chain.given[address, WAVES] = 999_999
+        (reply,) = await office.dialogue().hear("delete my wallet")
+        assert reply.text == "Your wallet is gone; it was empty."
+
+
+async def test_two_phones_choose_a_pin_at_once(tmp_path: Path) -> None:
+    async with bank(tmp_path) as (office, _, alice):
+        await scenario(office, DoNotDisturb())
+        other = await office.phone("101", Phone(quiet))
+        first, second = await alice.call("*75"), await other.call("*75")
+        keys(first, f"{PIN}#{PIN}#")
+        await said(office, alice, "Thank you. This is your PIN now.")
+        keys(second, "314159#314159#")
+        await said(office, other, "You have a PIN already, which was chosen just now.")
+        await office.app.wallets._vaults.open("101", PIN)

@@ -48,6 +48,7 @@ from tests.peers.waves_js import READY, waves_js
 from tests.peers.waves_node import Chain, waves_node
 from tests.peers.zbar import scanned
 from tests.web.site import entries
+from wallet.chain import DEEP
 from wallet.money import WAVES
 
 OURS = "3PJaDyprvekvPXPuAtxrapacuDJopgJRaU3"
@@ -94,6 +95,7 @@ class Journey:
             (re.compile(r"Alice's phone keys  (\S+)"), self.keys),
             (re.compile(r"Alice's phone hears the warning tone"), self.warned),
             (re.compile(r"the chain makes a block"), self.block),
+            (re.compile(r"the chain makes four blocks"), self.blocks),
             (re.compile(r"the chain undoes it"), self.undo),
             (re.compile(r"calls cost ten cents a second, and Alice has (.+) EUR"), self.charges),
             (re.compile(r"Carol rings Alice and gives up"), self.rings),
@@ -290,6 +292,9 @@ class Journey:
 
     async def block(self) -> None:
         self.chain.forge()
+
+    async def blocks(self) -> None:
+        self.chain.forge(DEEP + 1)
 
     async def undo(self) -> None:
         self.chain.roll_back(2, keep=False)

@@ -31,6 +31,8 @@ class Chain:
     blocks: list[list[dict[str, Any]]] = field(default_factory=lambda: [[]])
     mempool: list[dict[str, Any]] = field(default_factory=list)
     made: int = 0
+    late: float = 0.0
+    "Seconds that the newest block lies behind the clock."
     given: dict[tuple[str, str], int] = field(default_factory=dict)
     "What addresses have from the beginning, by address and asset."
 
@@ -122,6 +124,12 @@ class WavesNode:
         if refused := await self._first():
             return refused
         return web.json_response({"height": self.chain.height})
+
+    async def last(self, _: web.Request) -> web.Response:
+        if refused := await self._first():
+            return refused
+        stamp = int((time.time() - self.chain.late) * 1000)
+        return web.json_response({"height": self.chain.height, "timestamp": stamp})
 
     async def page(self, request: web.Request) -> web.Response:
         if refused := await self._first():
@@ -222,6 +230,7 @@ async def waves_node(chain: Chain, js: WavesJs | None = None) -> AsyncIterator[W
     app = web.Application()
     app.router.add_get("/blocks/height", node.height)
     app.router.add_get("/transactions/address/{address}/limit/{limit}", node.page)
+    app.router.add_get("/blocks/headers/last", node.last)
     app.router.add_get("/addresses/balance/{address}", node.balance)
     app.router.add_get("/assets/balance/{address}/{asset}", node.balance)
     app.router.add_get("/transactions/status", node.state)

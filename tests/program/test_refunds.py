@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from store.database import Database
 from store.tables import PaymentRow
@@ -22,6 +23,7 @@ from tests.peers.waves_node import WAVES, Chain, WavesNode, waves_node
 from tests.program.test_command_line import run
 from wallet.ledger import Entry, balances, credit_of, post, transfer
 from wallet.purse import REDUCED
+from wallet.refunds import RefundError, take_payment
 from wallet.signing import account
 from wallet.vault import Vaults
 
@@ -66,7 +68,10 @@ class Host:
 @asynccontextmanager
 async def host(folder: Path) -> AsyncIterator[Host]:
     """With 100 WAVES and 1000 ETT; 102 has 2 EUR, 1 of it from ETT."""
-    chain = Chain(given={(HOST.address, WAVES): 100 * ONE, (HOST.address, ETT): 1000 * ONE})
+    chain = Chain(
+        blocks=[[] for _ in range(20)],
+        given={(HOST.address, WAVES): 100 * ONE, (HOST.address, ETT): 1000 * ONE},
+    )
     (folder / "data").mkdir()
     (folder / "seed").write_text("the host's own words\n")
     database = Database(folder / "data" / "encryptotel.db")
@@ -120,6 +125,32 @@ async def test_a_payment_of_nobodys_goes_back_once(tmp_path: Path) -> None:
         assert it.node.chain.balance(TO, ETT) == 7 * ONE
 
 
+async def test_a_payment_that_may_be_undone_does_not_go_back(tmp_path: Path) -> None:
+    async with host(tmp_path) as it:
+        it.node.chain.roll_back(10)
+        refused = await it.runs("payments", "refund", "tx:0", "--to", TO, "--key", "seed", "--yes")
+        assert "that payment has 5 of 10 confirmations; try again later" in refused.stderr
+        assert it.node.chain.mempool == []
+
+
+async def test_two_at_once_give_a_payment_back_once(tmp_path: Path) -> None:
+    async with host(tmp_path):
+        databases = [Database(tmp_path / "data" / "encryptotel.db") for _ in range(2)]
+        for one in databases:
+            await one.open()
+        async with databases[0].reading() as other:
+            await other.get(PaymentRow, "tx:0")
+        results = await asyncio.gather(*(_take(one) for one in databases), return_exceptions=True)
+        assert sorted(type(one) for one in results if one) in ([RefundError], [OperationalError])
+        for one in databases:
+            await one.close()
+
+
+async def _take(database: Database) -> None:
+    async with database.writing() as session:
+        await take_payment(session, "tx:0")
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -130,6 +161,8 @@ async def test_a_payment_of_nobodys_goes_back_once(tmp_path: Path) -> None:
         (("refund", "102", "1", "ETT", "--to", TO[:-1] + "1"), "is no Waves address"),
         (("refund", "102", "0.01", "ETT", "--to", TO), "say what it is worth"),
         (("payments", "refund", "tx:9", "--to", TO), "there is no such payment"),
+        (("refund", "102", "0", "ETT", "--to", TO), "more than nothing"),
+        (("refund", "102", "much", "ETT", "--to", TO), "is no sum"),
     ],
 )
 async def test_what_cannot_be_given_back(tmp_path: Path, words: Any, why: str) -> None:

@@ -11,12 +11,13 @@ import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.peers.waves_js import READY, waves_js
 from tests.peers.waves_node import WAVES, Chain, waves_node
-from wallet.chain import Node, Refused, transfers
+from wallet.chain import DEEP, Node, Refused, transfers
 from wallet.sending import FEE
 from wallet.signing import Account, Signed, account, new_seed, transfer
 
@@ -46,8 +47,8 @@ class Place:
     async def confirmed(self, id: str) -> None:
         """Wait for a block that has it."""
         if self.chain is not None:
-            self.chain.forge()
-        async with asyncio.timeout(120):
+            self.chain.forge(DEEP + 1)
+        async with asyncio.timeout(600):
             while await self.node.state(id) != "confirmed":  # noqa: ASYNC110 - nodes tell nobody
                 await asyncio.sleep(1)
 
@@ -77,6 +78,8 @@ async def test_what_is_taken_is_waiting_and_then_confirmed(place: Place) -> None
     await place.node.broadcast(signed.tx)  # also when it is on the chain
     assert await place.node.balance(to, WAVES) == 5 * ONE
     assert await place.node.height() >= 1
+    age = datetime.now(UTC) - await place.node.time()
+    assert timedelta(seconds=-5) < age < timedelta(minutes=10)
 
 
 async def test_what_is_wrong_is_refused(place: Place) -> None:

@@ -8,15 +8,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import URL
+from sqlalchemy.exc import OperationalError
 
 from store.database import Database
 from store.tables import SendingRow
 from tests.peers.waves_js import READY, waves_js
 from tests.peers.waves_node import Chain, WavesNode, waves_node
-from wallet.chain import Node, NodeError
+from wallet.chain import DEEP, Node, NodeError
 from wallet.money import WAVES, Asset
 from wallet.sending import FEE, VALID, SendingError, Sendings
 from wallet.signing import account, new_seed
@@ -87,13 +89,16 @@ async def test_what_is_sent_is_on_the_chain_once(where: Path | URL) -> None:
         assert it.node.chain.find(row.id) is not None
         assert await it.sendings.look()
         assert it.told == []
+        it.node.chain.forge(DEEP)
+        assert await it.sendings.look()  # not deep enough yet
+        assert it.told == []
         it.node.chain.forge()
         assert not await it.sendings.look()
         assert [(one.id, one.state) for one in it.told] == [(row.id, "confirmed")]
         assert it.has() == 5 * ONE
         assert it.node.chain.balance(MINE.address, WAVES) == 95 * ONE - FEE
         await it.send(7 * ONE, ETT)
-        it.node.chain.forge()
+        it.node.chain.forge(DEEP + 1)
         await it.sendings.look()
         assert it.has(ETT) == 7 * ONE
 
@@ -144,7 +149,7 @@ async def test_a_dead_node_sends_nothing_and_a_lost_answer_sends_once(where: Pat
         assert row.state == "signed"
         it.node.lost = False
         await it.sendings.look()
-        it.node.chain.forge()
+        it.node.chain.forge(DEEP + 1)
         await it.sendings.look()
         assert it.has() == ONE
         assert [one.state for one in it.told] == ["confirmed"]
@@ -174,21 +179,84 @@ async def test_what_a_crash_left_goes_out_at_the_next_start(where: Path | URL) -
         it.restarted().start()
         async with asyncio.timeout(10):
             await it.node.took.wait()
-            it.node.chain.forge()
+            it.node.chain.forge(DEEP + 1)
             await it.heard.wait()
         assert it.has() == ONE
 
 
-async def test_what_no_node_took_within_two_hours_came_to_nothing(where: Path | URL) -> None:
+async def test_what_no_block_can_take_any_more_came_to_nothing(where: Path | URL) -> None:
+    """By the clock of the chain: a node that lies behind says nothing about what is new."""
     async with purse(where) as it:
         it.node.budget = 1
-        await it.send(10 * ONE)
+        row = await it.send(10 * ONE)
         it.node.budget = None
-        it.clock[0] += VALID + timedelta(seconds=1)
+        await age(it, row, VALID + timedelta(seconds=1))
+        it.node.chain.late, it.node.budget = 60.0, 2  # it does not take it either
+        await it.sendings.look()
+        assert it.told == []
+        it.node.chain.late, it.node.budget = 0.0, None
         await it.sendings.look()
         assert [one.state for one in it.told] == ["failed"]
-        it.clock[0] -= VALID + timedelta(seconds=1)
-        await it.send(10 * ONE - 1)  # and counts no more
+        await it.send(10 * ONE - 1)  # it counts no more
+
+
+async def age(it: Purse, row: SendingRow, by: timedelta) -> None:
+    """As if it had been signed before."""
+    async with it.database.writing() as session:
+        kept = await session.get(SendingRow, row.id)
+        assert kept is not None
+        kept.at -= by
+
+
+async def test_a_fork_before_it_is_deep_sends_it_again(where: Path | URL) -> None:
+    async with purse(where) as it:
+        await it.send(ONE)
+        it.node.chain.forge(2)
+        await it.sendings.look()
+        it.node.chain.roll_back(2, keep=False)
+        await it.sendings.look()
+        it.node.chain.forge(DEEP + 1)
+        await it.sendings.look()
+        assert it.has() == ONE
+        assert [one.state for one in it.told] == ["confirmed"]
+
+
+async def test_the_follower_outlives_a_database_that_fails(
+    where: Path | URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with purse(where) as it:
+        await it.send(ONE)
+        real, failures = it.database.reading, [1, 1]
+
+        def failing() -> Any:
+            if failures:
+                failures.pop()
+                raise OperationalError("SELECT", {}, Exception("locked"))
+            return real()
+
+        monkeypatch.setattr(it.database, "reading", failing)
+        it.sendings.start()
+        it.node.chain.forge(DEEP + 1)
+        async with asyncio.timeout(10):
+            await it.heard.wait()
+        assert not failures
+
+
+async def test_what_another_program_signed_is_followed(
+    where: Path | URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command line writes a refund down; the exchange sends it without being told."""
+    monkeypatch.setattr("wallet.sending.ANYHOW", 0.2)
+    async with purse(where) as it:
+        it.sendings.start()
+        other = Sendings(it.database, Node(it.node.url), COINS, MOST, 0.05)
+        it.node.budget = 1
+        row = await other.send("", MINE, TO, WAVES, ONE)
+        it.node.budget = None
+        assert row.state == "signed"
+        async with asyncio.timeout(10):
+            await it.node.took.wait()
+        await other.stop()
 
 
 async def test_a_node_that_lies(where: Path | URL) -> None:

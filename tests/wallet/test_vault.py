@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from sqlalchemy import URL
 
 from store.database import Database
 from store.tables import VaultRow
-from wallet.vault import NoVault, Vaults, WrongPin, _unseal
+from wallet.vault import NoVault, VaultClosed, Vaults, WrongPin, _unseal
 
 PIN = "271828"
 
@@ -35,7 +36,7 @@ async def test_the_right_pin_opens_it(where: Path | URL, tmp_path: Path) -> None
             await it.open("101", PIN)
         assert await it.state("101") is None
         address = await it.make("101", PIN)
-        assert await it.make("101", "314159") == address  # it stays as it is
+        assert await it.make("101", "314159") == ""  # it stays as it is
         first, again = await it.open("101", PIN), await it.open("101", PIN)
         assert first == again
         assert first.address == address
@@ -74,9 +75,12 @@ async def test_many_tries_at_once_are_not_more_than_three(
 ) -> None:
     async with vaults(where, tmp_path) as (it, _):
         await it.make("101", PIN)
-        pins = [f"{number:06}" for number in range(10)] + [PIN]
-        found = await asyncio.gather(*(it.open("101", pin) for pin in pins), return_exceptions=True)
-        assert all(isinstance(one, WrongPin) for one in found)
+        tries = (it.open("101", f"{number:06}") for number in range(10))
+        found = await asyncio.gather(*tries, return_exceptions=True)
+        lefts = [one.left for one in found if isinstance(one, WrongPin)]
+        assert sorted(lefts) == [0] * 8 + [1, 2]
+        with pytest.raises(WrongPin):
+            await it.open("101", PIN)
 
 
 async def test_what_lies_on_the_disk_needs_pin_secret_and_address(tmp_path: Path) -> None:
@@ -104,3 +108,32 @@ def assert_nowhere(folder: Path, *words: str) -> None:
     on_disk = b"".join(file.read_bytes() for file in folder.iterdir() if file.is_file())
     for word in words:
         assert word.encode() not in on_disk
+
+
+async def test_a_secret_that_is_lost_damaged_or_another_counts_no_try(tmp_path: Path) -> None:
+    async with vaults(tmp_path / "encryptotel.db", tmp_path) as (it, _):
+        await it.make("101", PIN)
+        secret = tmp_path / "vault.key"
+        whole = secret.read_text()
+        for text in ("", whole[:-2], "00" * 32):
+            secret.write_text(text)
+            for _ in range(4):
+                with pytest.raises(VaultClosed):
+                    await it.open("101", PIN)
+        secret.unlink()
+        with pytest.raises(VaultClosed, match="missing"):
+            await it.open("101", PIN)
+        with pytest.raises(VaultClosed, match="missing"):
+            await it.make("102", PIN)  # a new one would shut the others out
+        assert not secret.exists()
+        secret.write_text(whole)
+        await it.open("101", PIN)
+
+
+async def test_many_first_wallets_share_one_secret(tmp_path: Path) -> None:
+    async with vaults(tmp_path / "encryptotel.db", tmp_path) as (it, _):
+        names = [str(number) for number in range(101, 107)]
+        await asyncio.gather(*(it.make(name, PIN) for name in names))
+        for name in names:
+            await it.open(name, PIN)
+        assert [name for name in os.listdir(tmp_path) if "vault" in name] == ["vault.key"]

@@ -15,6 +15,7 @@ def upgrade() -> None:
         sa.Column("extension", sa.String(16), primary_key=True),
         sa.Column("address", sa.String(64), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("secret", sa.String(16), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("made", UtcDateTime(), nullable=False),
     )
