@@ -72,6 +72,14 @@ def test_what_is_no_secret_stays() -> None:
         ("sip:h:5060 sip:bob@h:5060", "sip:h:5060 sip:bob@h:5060"),
         ("a=fingerprint:sha-256 AA:BB", "a=fingerprint:…"),
         ("a=zrtp-hash:1.10 abc", "a=zrtp-hash:…"),
+        (
+            "INFO sip:x SIP/2.0\r\nContent-Type: application/dtmf\r\n\r\n5\r\n\0SIP/2.0 200 OK",
+            "INFO sip:x SIP/2.0\r\nContent-Type: application/dtmf\r\n\r\n…\0SIP/2.0 200 OK",
+        ),
+        (
+            "c: APPLICATION/DTMF;x=y\r\n\r\n5",
+            "c: APPLICATION/DTMF;x=y\r\n\r\n…",
+        ),
     ],
 )
 def test_masks(text: str, shown: str) -> None:

@@ -10,6 +10,8 @@ import pytest
 from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, create_engine, inspect
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
 
 import store.tables  # fills the metadata
@@ -36,6 +38,7 @@ from store.journal import (
     recent_calls,
     trace_of,
 )
+from store.tables import ShelfRow
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -224,3 +227,25 @@ def test_the_head_the_start_compares_with_is_alembics() -> None:
     folder = Path(store.__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+async def test_work_that_fails_does_not_take_that_of_others_along(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.db")
+    await database.open()
+
+    async def good(session: AsyncSession) -> str:
+        await session.merge(ShelfRow(shelf="s", key="k", value={}))
+        return "done"
+
+    async def bad(session: AsyncSession) -> str:
+        session.add(ShelfRow(shelf=None, key="b", value={}))
+        await session.flush()
+        return "never"
+
+    results = await asyncio.gather(
+        database.together(good), database.together(bad), database.together(good),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert (results[0], results[2]) == ("done", "done")
+    assert isinstance(results[1], IntegrityError)
+    await database.close()
