@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from web.api.app import create_api
+from web.api.problems import refused
 from web.bounds import Bounds
 from web.pages import notice
 from web.ports import Desk, Setup
@@ -35,6 +36,8 @@ def create_app(setup: Setup, public_url: str, desk: Desk) -> Bounds:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if f"{API}/" in request.scope["path"]:  # with a line break in it, which no path there has
+        return await refused(request, error)
     answer = notice("Not found", NOTHING_HERE, error.status_code)
     answer.headers.update(error.headers or {})
     return answer

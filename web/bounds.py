@@ -8,9 +8,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from email.utils import formatdate
+from http import HTTPStatus
 
 from starlette.datastructures import MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.pages import STYLE_HASH
@@ -114,28 +115,38 @@ class Bounds:
             if began:
                 raise
             status = 413 if isinstance(error, _TooLarge) else 503
-            await _refusal(status)(scope, receive, answer)
+            await self._refusal(scope, status)(scope, receive, answer)
 
-    def _refused(self, scope: Scope) -> PlainTextResponse | None:
+    def _is_program(self, scope: Scope) -> bool:
+        return bool(self._programs) and scope["path"].startswith(self._programs + "/")
+
+    def _refusal(self, scope: Scope, status: int, text: str = "") -> Response:
+        """The last answer on a connection: the rest of the request is not wanted."""
+        headers = {"connection": "close"}
+        if not self._is_program(scope):
+            return PlainTextResponse(text and f"{text}\n", status, headers)
+        title = HTTPStatus(status).phrase
+        id = f"request.{title.lower().replace(' ', '_')}"
+        problem = {
+            "type": f"/problems/{id}", "title": title, "status": status, "id": id,
+            "detail": text or f"at most {MAX_TARGET} bytes of path and {MAX_BODY} of body, please",
+        }  # fmt: skip
+        return JSONResponse(problem, status, headers, media_type="application/problem+json")
+
+    def _refused(self, scope: Scope) -> Response | None:
         """The answer to what is not even looked at."""
         client = scope.get("client")
-        program = bool(self._programs) and scope["path"].startswith(self._programs + "/")
-        often = self._often_programs if program else self._often
+        often = self._often_programs if self._is_program(scope) else self._often
         if client and not often.spend(client[0]):
-            refusal = _refusal(429, "Too many requests. Try again in a minute.\n")
+            refusal = self._refusal(scope, 429, "Too many requests. Try again in a minute.")
             refusal.headers["retry-after"] = str(round(PER_SECONDS))
             return refusal
         if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET:
-            return _refusal(414)
+            return self._refusal(scope, 414)
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if int(length) > MAX_BODY:  # the parser has let digits through only
-            return _refusal(413)
+            return self._refusal(scope, 413)
         return None
-
-
-def _refusal(status: int, text: str = "") -> PlainTextResponse:
-    """The last answer on a connection: the rest of the request is not wanted."""
-    return PlainTextResponse(text, status, {"connection": "close"})
 
 
 class _TooLarge(Exception):

@@ -31,6 +31,10 @@ _BY_END = {
 "By the last part of an id; everything else is 422."
 
 
+_OF_BODIES = (400, 413)
+"What a body can be refused for before it is looked at."
+
+
 class FieldError(BaseModel):
     """What is wrong with one part of a request."""
 
@@ -60,14 +64,17 @@ class Refusal(Exception):
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
-    """These refusals, for the document; 401, 403 and 429 may come from everywhere."""
+    """These refusals, for the document; 401, 403 and 429 may come from everywhere, 400 from where
+    there is a body, which then was no JSON at all."""
     return {
         status: {
             "model": Problem,
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        for status in sorted({401, 403, 429, *statuses})
+        for status in sorted(
+            {401, 403, 414, 429, *statuses, *(_OF_BODIES if 422 in statuses else ())}
+        )
     }
 
 
@@ -117,6 +124,8 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
                 422, "request.invalid", "the request is not as documented", errors=errors
             )
         case HTTPException():
-            id = {404: "path.unknown", 405: "method.unknown"}.get(error.status_code, "request")
+            id = {400: "request.unreadable", 404: "path.unknown", 405: "method.unknown"}.get(
+                error.status_code, "request"
+            )
             return problem(error.status_code, id, str(error.detail), headers=error.headers)
     raise error

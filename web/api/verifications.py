@@ -62,7 +62,7 @@ async def begin(order: NewVerification, desk: At, program: May) -> Verified:
     return _verified(found)
 
 
-@router.post("/{id}/check", responses=documented(404, 422))
+@router.post("/{id}/check", responses=documented(404, 409, 422))
 async def check(id: str, said: Code, desk: At, program: May) -> Verified:
     """Whether that was the code: `approved` once, and never again."""
     return _verified(await desk.verifications.check(program.person, id, said.code))

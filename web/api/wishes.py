@@ -179,7 +179,9 @@ async def drop_reminder(id: str, desk: At, program: Reminds) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/numbers", tags=["numbers"], status_code=201, responses=documented(404, 422))
+@router.post(
+    "/numbers", tags=["numbers"], status_code=201, responses=documented(402, 404, 409, 422)
+)
 async def number(
     order: NewNumber, desk: At, program: Annotated[Program, Depends(allowed("numbers"))]
 ) -> Said:
