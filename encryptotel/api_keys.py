@@ -135,6 +135,11 @@ class ApiKeys:
             await self._database.together(lambda session: _note_use(session, row.id, now))
         return Program(key=row.id, name=row.name, person=person, scopes=row.scopes.split())
 
+    def holds(self, program: Program) -> bool:
+        """Whether its key opens something still."""
+        row = self._rows.get(program.key)
+        return row is not None and row.expires > datetime.now(UTC)
+
     async def begin(self, program: Program, word: str, digest: str) -> Asked | None:
         """A request that may come again begins; what was answered if it came before."""
         row = ReplayRow(key=program.key, word=word, digest=digest, at=datetime.now(UTC))

@@ -38,6 +38,7 @@ from encryptotel.demo import carrier
 from encryptotel.demo.phone import DEMO_AGENT, Behaviour, Phone, plays
 from encryptotel.directory import Directory
 from encryptotel.errors import UserError
+from encryptotel.feeds import Feeds
 from encryptotel.followers import Followers
 from encryptotel.gatekeeper import Gatekeeper, PastCall
 from encryptotel.health import Health
@@ -163,6 +164,8 @@ class App:
     certificates: Certificates
     phones: Phones
     web: Server | None = None
+    feeds: Feeds | None = None
+    "What programs hear of, where the web is served."
     tariffs: Tariffs | None = None
     "Monthly plans."
     payments: Payments | None = None
@@ -484,6 +487,8 @@ class App:
         await asyncio.gather(*self._messages, return_exceptions=True)
         for chat in self.chats:
             await chat.stop()
+        if self.feeds is not None:
+            self.feeds.close()
         if self.web is not None:
             await self.web.stop()
         await self.reception.close()
@@ -818,10 +823,12 @@ class App:
             wanted = (section.host or self.config.exchange.host, section.port)
             await self._listen_on("web", wanted, self.web.listen, "[web]")
             self.phones.site = await self._site()
+            self.feeds = Feeds(self.followers.follow)
             desk = Desk(
                 operator=self.operator,
                 keys=self.api_keys,
                 verifications=self.verifications,
+                events=self.feeds,
                 talk=self._talk,
                 ready=lambda: not self._stopping,
             )

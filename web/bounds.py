@@ -21,6 +21,8 @@ MAX_TARGET = 1_024
 MAX_BODY = 65_536
 ANSWER_WITHIN = 10.0
 "Seconds."
+ENDLESS = "/events"
+"Where programs listen for as long as they like."
 REQUESTS, PER_SECONDS = 60, 60.0
 "Of one address; more are answered 429."
 OF_PROGRAMS = 30_000
@@ -108,8 +110,9 @@ class Bounds:
         if refused is not None:
             await refused(scope, receive, answer)
             return
+        endless = self._is_program(scope) and scope["path"].endswith(ENDLESS)
         try:
-            async with asyncio.timeout(self._within):
+            async with asyncio.timeout(None if endless else self._within):
                 await self._app(scope, _bounded(receive), answer)
         except (TimeoutError, _TooLarge) as error:
             if began:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -90,6 +90,9 @@ class Keys(Protocol):
     async def find(self, token: str) -> Program | None:
         """Whose key that is; None for one that opens nothing (any more)."""
 
+    def holds(self, program: Program) -> bool:
+        """Whether its key opens something still."""
+
     async def begin(self, program: Program, word: str, digest: str) -> Asked | None:
         """A request that may come again begins; what was answered if it came before."""
 
@@ -125,11 +128,38 @@ class Verifications(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Happened:
+    """Something that happened to a person: `kind` is a step of a call and the like, or `gap` when
+    there was more before it than is known."""
+
+    id: str
+    kind: str
+    call: str = ""
+    peer: str = ""
+    text: str = ""
+    seconds: int = 0
+    back: str = ""
+    about: str = ""
+
+
+class TooMany(Exception):
+    """So many programs of one person listen already."""
+
+
+class Events(Protocol):
+    """What happens to people."""
+
+    def listen(self, person: Person, after: str) -> AsyncGenerator[Happened]:
+        """What happens to somebody from now on, or behind an event. Raises `TooMany`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Desk:
     """All that the API is given: `talk` does what somebody says, as their chat would."""
 
     operator: Operator
     keys: Keys
     verifications: Verifications
+    events: Events
     talk: Callable[[Person, str], Awaitable[Sequence[Reply]]]
     ready: Callable[[], bool]
