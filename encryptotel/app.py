@@ -68,6 +68,7 @@ from encryptotel.tariffs import Tariffs
 from encryptotel.texts import Texts
 from encryptotel.verifications import Verifications
 from encryptotel.wallets import Wallets, most_of
+from encryptotel.webhooks import Webhooks
 from encryptotel.wishes import Kind, WishBook
 from nlp.commands import Command, Understanding
 from nlp.context import Context
@@ -165,7 +166,8 @@ class App:
     phones: Phones
     web: Server | None = None
     feeds: Feeds | None = None
-    "What programs hear of, where the web is served."
+    webhooks: Webhooks | None = None
+    "What programs hear of and are told, where the web is served."
     tariffs: Tariffs | None = None
     "Monthly plans."
     payments: Payments | None = None
@@ -489,6 +491,8 @@ class App:
             await chat.stop()
         if self.feeds is not None:
             self.feeds.close()
+        if self.webhooks is not None:
+            await self.webhooks.stop()
         if self.web is not None:
             await self.web.stop()
         await self.reception.close()
@@ -824,11 +828,19 @@ class App:
             await self._listen_on("web", wanted, self.web.listen, "[web]")
             self.phones.site = await self._site()
             self.feeds = Feeds(self.followers.follow)
+            self.webhooks = self.operator.webhooks = Webhooks(
+                self.database,
+                self.followers,
+                self._person_of,
+                private=section.private_webhooks,
+            )
+            await self.webhooks.start()
             desk = Desk(
                 operator=self.operator,
                 keys=self.api_keys,
                 verifications=self.verifications,
                 events=self.feeds,
+                webhooks=self.webhooks,
                 talk=self._talk,
                 ready=lambda: not self._stopping,
             )
@@ -1000,6 +1012,8 @@ class App:
                 await self.recordings.forget_old()
                 await self.texts.forget_old()
                 await self.api_keys.forget_old()
+                if self.webhooks is not None:
+                    await self.webhooks.forget_old()
             except (DBAPIError, OSError) as error:
                 log.warning("old conversations could not be forgotten: %s", type(error).__name__)
             await asyncio.sleep(FORGET_EVERY)

@@ -455,6 +455,7 @@ class WebSection(Section):
     port: Port = 8443
     public_url: str = Field("", pattern=r"^(https://[^\s/?#]+(/[\w./-]*)?)?$", max_length=300)
     sip_host: str = Field("", pattern=r"^[A-Za-z0-9.\-:]*$", max_length=253)
+    private_webhooks: bool = False
 
     @property
     def names(self) -> Sequence[str]:

@@ -36,6 +36,7 @@ from store.tables import (
     SetupLinkRow,
     TrunkRow,
     VaultRow,
+    WebhookRow,
 )
 from wallet.ledger import close_account
 
@@ -378,7 +379,7 @@ def _credentials(username: str, secret: str) -> Credentials | None:
 async def _set_aside(session: AsyncSession, number: str) -> None:
     """What was somebody's is not for whoever has their extension later: keys and scenarios are
     gone, a wallet and payments on their way go by another name, credit goes back to the host."""
-    for kind in (ScenarioRow, ApiKeyRow):
+    for kind in (ScenarioRow, ApiKeyRow, WebhookRow):
         await session.execute(delete(kind).where(col(kind.extension) == number))
     name = f"gone {secrets.token_hex(5)}"
     for table in (VaultRow, SendingRow):

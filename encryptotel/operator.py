@@ -66,6 +66,7 @@ from encryptotel.tariffs import Tariffs
 from encryptotel.texts import Texts
 from encryptotel.tracking import Tracking
 from encryptotel.wallets import Wallets
+from encryptotel.webhooks import Webhooks
 from encryptotel.when_free import WhenFree
 from encryptotel.wishes import Kind, WishBook
 from nlp.commands import Call, Conference, Message, Party, Redirect, Remind, When
@@ -191,6 +192,8 @@ class Operator:
         self._moderation = moderation
         self._notice = config.recording.notice
         self.when_free = WhenFree(exchange.directory, presence, followers, self.call)
+        self.webhooks: Webhooks | None = None
+        "Programs that are told what happens, where the web is served."
         self.read_codes: Callable[[], Sequence[tuple[str, str]]] = lambda: ()
         self.tracking = Tracking(
             database, directory, self._parties, followers, self.accounts.require
@@ -956,6 +959,8 @@ class Operator:
         await self.scenarios.forget(person.extension)
         await self.wallets.forget(person.extension)
         await self.keys.forget(person.extension)
+        if self.webhooks is not None:
+            await self.webhooks.forget(person)
         await self.accounts.forget(person.extension)
         await self._people.forget(person)
         if self._exchange.directory.extension(person.extension) is None:

@@ -154,6 +154,51 @@ class Events(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """Where a program hears of some kinds of events, or of all."""
+
+    id: str
+    url: str
+    kinds: Sequence[str]
+    secret: str = field(repr=False)
+    failing: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """An event that was told, or is to be: waiting, done or dead."""
+
+    id: str
+    kind: str
+    at: datetime
+    state: str
+    tries: int
+    status: int | None
+
+
+class Webhooks(Protocol):
+    """Programs that are told what happens. Raises `OperatorError`."""
+
+    async def add(self, person: Person, url: str, kinds: Sequence[str]) -> Webhook:
+        """Tell a program at an address."""
+
+    def of(self, person: Person) -> Sequence[Webhook]:
+        """Somebody's webhooks, the oldest first."""
+
+    async def remove(self, person: Person, id: str) -> None:
+        """Tell one nothing more."""
+
+    async def test(self, person: Person, id: str) -> None:
+        """Tell something harmless."""
+
+    async def deliveries(self, person: Person, id: str) -> Sequence[Delivery]:
+        """What was told lately or is to be told, newest first."""
+
+    async def replay(self, person: Person, id: str, message: str) -> None:
+        """Tell something again."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Desk:
     """All that the API is given: `talk` does what somebody says, as their chat would."""
 
@@ -161,5 +206,6 @@ class Desk:
     keys: Keys
     verifications: Verifications
     events: Events
+    webhooks: Webhooks
     talk: Callable[[Person, str], Awaitable[Sequence[Reply]]]
     ready: Callable[[], bool]

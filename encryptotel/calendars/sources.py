@@ -7,8 +7,6 @@ Runs in the process that also reads calendars.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import socket
 import ssl
 import zlib
 from collections.abc import Iterator, Mapping
@@ -19,14 +17,13 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from encryptotel.calendars.entries import MAX_BYTES, MAX_URL, CalendarError, Source, SourceError
+from encryptotel.outbound import Forbidden, Why, addresses_of, by_number
 
 TIMEOUT = httpx.Timeout(20.0, connect=10.0)
 THINKS = httpx.Timeout(60.0, connect=10.0)
 "For an account: a server with twenty thousand events thinks before it answers."
 MAX_REDIRECTS = 5
-MAX_ADDRESSES = 4
 AGENT = "EncryptoTel"
-_PORTS = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +83,7 @@ def _answering(
     host = parts.netloc.rpartition("@")[2]
     addresses = _addresses(url, private)
     for number, address in enumerate(addresses, 1):
-        there = f"[{address}]" if ":" in address else address
-        place = parts._replace(netloc=f"{there}:{parts.port or _PORTS[parts.scheme]}").geturl()
+        place = by_number(url, address)
         name = {"sni_hostname": parts.hostname}
         try:
             with client.stream(
@@ -159,25 +155,16 @@ def _said() -> Iterator[None]:
 
 def _addresses(url: str, private: bool) -> list[str]:
     """Where a host is. Raises `SourceError` for what leads elsewhere than to the Internet."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not private:
-        raise SourceError("the calendar must be had by https")
-    if parts.scheme not in _PORTS or not parts.hostname:
-        raise SourceError("that is no address of a calendar; it begins with https://")
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise SourceError("the calendar's server cannot be found") from None
-    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))[:MAX_ADDRESSES]
-    for address in addresses:
-        if not private:
-            _refuse_private(address)
-    return addresses
+        return addresses_of(url, private=private)
+    except Forbidden as error:
+        raise SourceError(_FORBIDDEN[error.why]) from None
 
 
-def _refuse_private(address: str) -> None:
-    if not ipaddress.ip_address(address.partition("%")[0]).is_global:
-        raise SourceError(
-            "that calendar is in a private network; the owner can allow those: private = true in "
-            "[calendars]"
-        )
+_FORBIDDEN = {
+    Why.NO_ADDRESS: "that is no address of a calendar; it begins with https://",
+    Why.NOT_HTTPS: "the calendar must be had by https",
+    Why.UNKNOWN: "the calendar's server cannot be found",
+    Why.PRIVATE: "that calendar is in a private network; the owner can allow those: private = true "
+    "in [calendars]",
+}

@@ -1,6 +1,12 @@
 """Every table, so that one import knows them all."""
 
-from store.tables.api import ApiKeyRow, ReplayRow, VerificationRow
+from store.tables.api import (
+    ApiKeyRow,
+    DeliveryRow,
+    ReplayRow,
+    VerificationRow,
+    WebhookRow,
+)
 from store.tables.directory import (
     DeviceRow,
     ExtensionRow,
@@ -37,6 +43,7 @@ __all__ = [
     "ChargeRow",
     "ConsentRow",
     "ContactRow",
+    "DeliveryRow",
     "DeviceRow",
     "EntryRow",
     "ExtensionRow",
@@ -68,5 +75,6 @@ __all__ = [
     "VaultRow",
     "VerificationRow",
     "VoicemailRow",
+    "WebhookRow",
     "WishRow",
 ]

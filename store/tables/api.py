@@ -58,3 +58,38 @@ class VerificationRow(SQLModel, table=True):
     tries: int = 0
     state: str = Field(default="sent", max_length=10)
     "sent, approved, failed (too many tries, or it did not arrive)."
+
+
+class WebhookRow(SQLModel, table=True):
+    """Where a program hears what happens to somebody; `secret` signs what it is told."""
+
+    __tablename__ = "webhook"
+
+    id: str = Field(primary_key=True, max_length=16)
+    extension: str = Field(index=True, max_length=16)
+    url: str = Field(max_length=500)
+    secret: str = Field(max_length=64)
+    kinds: str = Field(default="", max_length=300)
+    "Of which kinds of events, with spaces between; empty: of all."
+    made: datetime = Field(sa_type=UtcDateTime)
+    failing: bool = False
+    "Whether it was given up for a day, and its person told."
+
+
+class DeliveryRow(SQLModel, table=True):
+    """An event on its way to a webhook."""
+
+    __tablename__ = "delivery"
+
+    id: int | None = Field(default=None, primary_key=True)
+    webhook: str = Field(index=True, max_length=16)
+    message: str = Field(max_length=40)
+    "What the receiver knows it by."
+    kind: str = Field(max_length=30)
+    body: str
+    made: datetime = Field(sa_type=UtcDateTime)
+    due: datetime = Field(sa_type=UtcDateTime)
+    tries: int = 0
+    state: str = Field(default="waiting", max_length=8, index=True)
+    "waiting, done or dead."
+    status: int | None = None

@@ -31,7 +31,8 @@ async def test_the_program_does_as_its_document_says(tmp_path: Path, examples: i
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "schemathesis.cli", "run", f"{it.site.url}/v1/openapi.json",
             "--url", f"{it.site.url}/v1", "--tls-verify", "false",
-            "--header", f"Authorization: Bearer {it.token}", "--checks", CHECKS, "--exclude-path", "/events",
+            "--header", f"Authorization: Bearer {it.token}", "--checks", CHECKS,
+            "--exclude-path", "/events",
             "--max-examples", str(examples), "--workers", "1", "--seed", "1",
             "--generation-database", "none", "--no-color", "--suppress-health-check", "all",
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=tmp_path,

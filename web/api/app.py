@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from bot.ports import OperatorError
-from web.api import calls, events, kept, money, people, verifications, wishes
+from web.api import calls, events, kept, money, people, verifications, webhooks, wishes
 from web.api.problems import Refusal, refused
 from web.ports import Desk
 
@@ -42,7 +42,7 @@ def create_api(desk: Desk) -> FastAPI:
         servers=[{"url": "/v1"}],
     )
     api.state.desk, api.state.buckets = desk, {}
-    for part in (calls, people, wishes, kept, money, verifications, events):
+    for part in (calls, people, wishes, kept, money, verifications, events, webhooks):
         api.include_router(part.router)
 
     @api.get("/health", tags=["health"])

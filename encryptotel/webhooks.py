@@ -1,0 +1,380 @@
+"""Webhooks: what happens to people is told to their programs, signed, in order, and again and again
+for a day while they do not answer.
+
+What is to be told is written down first; an event reaches its receiver at least once, always under
+the same id. Signatures are those of standardwebhooks.com: HMAC-SHA256 over id, time and body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import httpx
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, delete, func, select, update
+
+from bot.ports import OperatorError, Person, Progress, Step
+from encryptotel.followers import Followers
+from encryptotel.outbound import Forbidden, Why, addresses_of, by_number
+from store.database import Database
+from store.tables import DeliveryRow, WebhookRow
+from web.ports import Delivery, Webhook
+
+log = logging.getLogger(__name__)
+
+MOST = 10
+"Webhooks of one person."
+MAX_URL = 500
+MAX_WAITING = 10_000
+"Events that wait for one receiver; what comes then is not told."
+KEPT = timedelta(days=7)
+"How long what was told can be told again."
+GIVE_UP = timedelta(days=1)
+PAUSES = (2, 5, 15, 60, 300, 900, 1_800, 3_600)
+"Seconds until an event is told again; the last for the rest of the day."
+ANSWERS_WITHIN = httpx.Timeout(10.0)
+LISTED = 100
+SECRET = "whsec_"  # noqa: S105 - what secrets begin with
+TEST = "test"
+_WORDS = {
+    Why.NO_ADDRESS: "that is no address of a program; it begins with https://",
+    Why.NOT_HTTPS: "a webhook must be reached by https",
+    Why.UNKNOWN: "that server cannot be found",
+    Why.PRIVATE: "that is in a private network; the owner can allow those: private_webhooks = true "
+    "in [web]",
+}
+
+
+class Webhooks:
+    """Implements `web.ports.Webhooks`. `person_of` gives the person of an extension; with `private`
+    receivers may be in a private network."""
+
+    def __init__(
+        self,
+        database: Database,
+        followers: Followers,
+        person_of: Callable[[str], Awaitable[Person]],
+        *,
+        private: bool,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database, self._followers, self._person_of = database, followers, person_of
+        self._private, self._now = private, now
+        self._hooks: dict[str, WebhookRow] = {}
+        self._followed: dict[str, Callable[[], None]] = {}
+        "By extension, how to hear no more."
+        self._heard: asyncio.Queue[tuple[str, Progress]] = asyncio.Queue(MAX_WAITING)
+        self._news: dict[str, asyncio.Event] = {}
+        "By webhook: there is something to tell."
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        "By webhook what tells it; under nothing what writes events down."
+        self._client = httpx.AsyncClient(timeout=ANSWERS_WITHIN, follow_redirects=False)
+
+    async def start(self) -> None:
+        """Tell from now on, first what the last run left."""
+        async with self._database.reading() as session:
+            rows = list((await session.execute(select(WebhookRow))).scalars())
+        self._tasks[""] = asyncio.ensure_future(self._write())
+        for row in rows:
+            await self._begin(row)
+
+    async def stop(self) -> None:
+        """Tell no more; the next start goes on."""
+        for stop_following in self._followed.values():
+            stop_following()
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._client.aclose()
+
+    # ── for programs ────────────────────────────────────────────────────────────────────
+    async def add(self, person: Person, url: str, kinds: Sequence[str]) -> Webhook:
+        """Tell a program at an address, of some kinds of events or of all. Raises
+        `OperatorError`."""
+        known = {str(step).replace(" ", "_") for step in Step}
+        if unknown := [kind for kind in kinds if kind not in known]:
+            raise OperatorError("webhook.kind", f"there is no kind {unknown[0]}")
+        if len(self.of(person)) >= MOST:
+            raise OperatorError("webhook.too_many", f"{MOST} webhooks are the most")
+        try:
+            await asyncio.to_thread(addresses_of, url[:MAX_URL], private=self._private)
+        except Forbidden as error:
+            raise OperatorError("webhook.address", _WORDS[error.why]) from None
+        row = WebhookRow(
+            id=secrets.token_hex(6),
+            extension=person.extension,
+            url=url,
+            secret=SECRET + base64.b64encode(secrets.token_bytes(24)).decode(),
+            kinds=" ".join(sorted(set(kinds))),
+            made=self._now(),
+        )
+
+        async def add(session: AsyncSession) -> None:
+            session.add(WebhookRow(**row.model_dump()))
+
+        await self._database.together(add)
+        await self._begin(row)
+        return _shown(row)
+
+    def of(self, person: Person) -> Sequence[Webhook]:
+        """Somebody's webhooks, the oldest first."""
+        mine = [row for row in self._hooks.values() if row.extension == person.extension]
+        return [_shown(row) for row in sorted(mine, key=lambda row: row.made)]
+
+    async def remove(self, person: Person, id: str) -> None:
+        """Tell one nothing more. Raises `OperatorError`."""
+        row = self._mine(person, id)
+        await self._end(row.id)
+
+        async def remove(session: AsyncSession) -> None:
+            await session.execute(delete(WebhookRow).where(col(WebhookRow.id) == row.id))
+            await session.execute(delete(DeliveryRow).where(col(DeliveryRow.webhook) == row.id))
+
+        await self._database.together(remove)
+
+    async def forget(self, person: Person) -> None:
+        """Tell nothing more of somebody."""
+        for hook in self.of(person):
+            await self.remove(person, hook.id)
+
+    async def test(self, person: Person, id: str) -> None:
+        """Tell something harmless, to see whether it arrives. Raises `OperatorError`."""
+        row = self._mine(person, id)
+        await self._keep([(row.id, TEST, Progress(call_id="", step=Step.NOTICE, text="a test"))])
+
+    async def deliveries(self, person: Person, id: str) -> Sequence[Delivery]:
+        """What was told lately or is to be told, newest first. Raises `OperatorError`."""
+        row = self._mine(person, id)
+        query = select(DeliveryRow).where(col(DeliveryRow.webhook) == row.id)
+        async with self._database.reading() as session:
+            newest = query.order_by(col(DeliveryRow.id).desc()).limit(LISTED)
+            found = (await session.execute(newest)).scalars()
+            return [
+                Delivery(
+                    id=one.message,
+                    kind=one.kind,
+                    at=one.made,
+                    state=one.state,
+                    tries=one.tries,
+                    status=one.status,
+                )
+                for one in found
+            ]
+
+    async def replay(self, person: Person, id: str, message: str) -> None:
+        """Tell something again, under its own id. Raises `OperatorError`."""
+        row = self._mine(person, id)
+        now = self._now()
+        async with self._database.writing() as session:
+            mine = (col(DeliveryRow.webhook) == row.id) & (col(DeliveryRow.message) == message)
+            again = {"state": "waiting", "due": now, "made": now, "tries": 0}
+            done = await session.execute(update(DeliveryRow).where(mine).values(**again))
+        if not getattr(done, "rowcount", 0):
+            raise OperatorError("delivery.unknown", "there is no such event any more")
+        self._news[row.id].set()
+
+    def _mine(self, person: Person, id: str) -> WebhookRow:
+        row = self._hooks.get(id)
+        if row is None or row.extension != person.extension:
+            raise OperatorError("webhook.unknown", "there is no such webhook")
+        return row
+
+    # ── hearing ─────────────────────────────────────────────────────────────────────────
+    async def _begin(self, row: WebhookRow) -> None:
+        self._hooks[row.id], self._news[row.id] = row, asyncio.Event()
+        self._news[row.id].set()
+        self._tasks[row.id] = asyncio.ensure_future(self._tell_all(row))
+        if row.extension not in self._followed:
+            person = await self._person_of(row.extension)
+
+            def hear(progress: Progress, extension: str = row.extension) -> None:
+                if self._heard.full():
+                    log.error("more happens to %s than can be told to programs", extension)
+                    return
+                self._heard.put_nowait((extension, progress))
+
+            self._followed[row.extension] = self._followers.follow(person, hear)
+
+    async def _end(self, id: str) -> None:
+        row = self._hooks.pop(id)
+        task = self._tasks.pop(id)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if all(one.extension != row.extension for one in self._hooks.values()):
+            self._followed.pop(row.extension)()
+
+    async def _write(self) -> None:
+        """Write down what happens, in its order, all that waits at once."""
+        while True:
+            heard = [await self._heard.get()]
+            while not self._heard.empty():
+                heard.append(self._heard.get_nowait())
+            events = [
+                (row.id, str(progress.step).replace(" ", "_"), progress)
+                for extension, progress in heard
+                for row in self._hooks.values()
+                if row.extension == extension
+            ]
+            wanted = [one for one in events if self._wants(one[0], one[1])]
+            try:
+                await self._keep(wanted)
+            except DBAPIError as error:
+                log.error("%d events are not told, the database fails: %s", len(wanted), error.orig)
+
+    def _wants(self, id: str, kind: str) -> bool:
+        kinds = self._hooks[id].kinds
+        return not kinds or kind in kinds.split()
+
+    async def _keep(self, events: Sequence[tuple[str, str, Progress]]) -> None:
+        now = self._now()
+
+        async def keep(session: AsyncSession) -> None:
+            for webhook, kind, progress in events:
+                waiting = select(func.count()).where(
+                    col(DeliveryRow.webhook) == webhook, col(DeliveryRow.state) == "waiting"
+                )
+                if (await session.execute(waiting)).scalar_one() < MAX_WAITING:
+                    session.add(
+                        DeliveryRow(
+                            webhook=webhook,
+                            message=f"msg_{secrets.token_hex(12)}",
+                            kind=kind,
+                            body=_body(kind, progress, now),
+                            made=now,
+                            due=now,
+                        )
+                    )
+
+        await self._database.together(keep)
+        for webhook, _, _ in events:
+            if webhook in self._news:
+                self._news[webhook].set()
+
+    # ── telling ─────────────────────────────────────────────────────────────────────────
+    async def _tell_all(self, row: WebhookRow) -> None:
+        """Tell one receiver everything, one after the other."""
+        news = self._news[row.id]
+        while True:
+            news.clear()
+            try:
+                wait = await self._tell_next(row)
+            except DBAPIError as error:
+                log.error("webhooks wait, the database fails: %s", error.orig)
+                wait = float(PAUSES[0])
+            except Exception:
+                log.exception("a webhook could not be served")
+                wait = float(PAUSES[-1])
+            if wait is None:
+                await news.wait()
+            elif wait > 0:
+                await asyncio.sleep(wait)
+
+    async def _tell_next(self, row: WebhookRow) -> float | None:
+        """Tell what waits longest, if it is due; seconds until there is more to do, None when
+        nothing waits. Others wait behind it: order is kept."""
+        query = (
+            select(DeliveryRow)
+            .where(col(DeliveryRow.webhook) == row.id, col(DeliveryRow.state) == "waiting")
+            .order_by(col(DeliveryRow.id))
+            .limit(1)
+        )
+        async with self._database.reading() as session:
+            one = (await session.execute(query)).scalar_one_or_none()
+        if one is None:
+            return None
+        now = self._now()
+        if one.due > now:
+            return (one.due - now).total_seconds()
+        status = await self._send(row, one)
+        good = 200 <= status < 300
+        late = self._now() - one.made > GIVE_UP
+        pause = PAUSES[min(one.tries, len(PAUSES) - 1)]
+        async with self._database.writing() as session:
+            kept = await session.get(DeliveryRow, one.id)
+            if kept is None:
+                return 0.0
+            kept.tries, kept.status = one.tries + 1, status or None
+            kept.state = "done" if good else "dead" if late else "waiting"
+            kept.due = self._now() + timedelta(seconds=pause)
+            hook = await session.get(WebhookRow, row.id)
+            told = hook is not None and not hook.failing and kept.state == "dead"
+            if hook is not None:
+                hook.failing = kept.state == "dead" or (hook.failing and not good)
+        if told:
+            host = urlsplit(row.url).hostname
+            text = f"Your webhook at {host} has not answered for a day; what waited for it is lost."
+            self._followers.announce(row.extension, text)
+        return 0.0 if kept.state != "waiting" else float(pause)
+
+    async def _send(self, row: WebhookRow, one: DeliveryRow) -> int:
+        """The status of the answer; 0 when there is none."""
+        stamp = str(int(self._now().timestamp()))
+        body = one.body.encode()
+        headers = {
+            "content-type": "application/json",
+            "host": urlsplit(row.url).netloc.rpartition("@")[2],
+            "user-agent": "EncryptoTel",
+            "webhook-id": one.message,
+            "webhook-timestamp": stamp,
+            "webhook-signature": signature(row.secret, one.message, stamp, body),
+        }
+        try:
+            addresses = await asyncio.to_thread(addresses_of, row.url, private=self._private)
+            name = {"sni_hostname": urlsplit(row.url).hostname}
+            there = by_number(row.url, addresses[0])
+            async with self._client.stream(
+                "POST", there, content=body, headers=headers, extensions=name
+            ) as answer:
+                return answer.status_code
+        except (httpx.HTTPError, httpx.InvalidURL, Forbidden, OSError) as error:
+            log.info("a webhook is not reached: %s", type(error).__name__)
+            return 0
+
+    async def forget_old(self) -> None:
+        """Forget what was told long ago."""
+        old = (col(DeliveryRow.made) < self._now() - KEPT) & (col(DeliveryRow.state) != "waiting")
+
+        async def forget(session: AsyncSession) -> None:
+            await session.execute(delete(DeliveryRow).where(old))
+
+        await self._database.together(forget)
+
+
+def signature(secret: str, id: str, stamp: str, body: bytes) -> str:
+    """What the receiver computes as well (standardwebhooks.com)."""
+    key = base64.b64decode(secret.removeprefix(SECRET))
+    signed = hmac.new(key, f"{id}.{stamp}.".encode() + body, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(signed).decode()}"
+
+
+def _body(kind: str, progress: Progress, at: datetime) -> str:
+    data = {
+        "call": progress.call_id,
+        "peer": progress.peer,
+        "text": progress.text,
+        "seconds": progress.seconds,
+        "back": progress.back,
+        "about": progress.about,
+    }
+    event = {"type": kind, "timestamp": at.isoformat(), "data": data}
+    return json.dumps(event, ensure_ascii=False)
+
+
+def _shown(row: WebhookRow) -> Webhook:
+    return Webhook(
+        id=row.id,
+        url=row.url,
+        kinds=tuple(row.kinds.split()),
+        secret=row.secret,
+        failing=row.failing,
+    )

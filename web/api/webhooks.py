@@ -1,0 +1,101 @@
+"""Where programs are told what happens, signed (standardwebhooks.com)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, Field, StringConstraints
+
+from web.api.caller import At, allowed
+from web.api.once import Once
+from web.api.problems import documented
+from web.api.shapes import Said
+from web.ports import Program, Webhook
+
+router = APIRouter(route_class=Once, tags=["webhooks"], prefix="/webhooks")
+May = Annotated[Program, Depends(allowed("events"))]
+Kind = Annotated[str, StringConstraints(max_length=30)]
+
+
+class NewWebhook(BaseModel):
+    """A program to tell."""
+
+    url: Annotated[str, StringConstraints(min_length=8, max_length=500)] = Field(
+        examples=["https://crm.example.org/calls"]
+    )
+    kinds: list[Kind] = Field([], max_length=40, examples=[["incoming", "ended"]])
+
+
+class WebhookShown(BaseModel):
+    """A program that is told; an event of which no kind is named is of all kinds."""
+
+    id: str
+    url: str
+    kinds: list[str]
+    failing: bool
+
+
+class WebhookMade(WebhookShown):
+    """The same with the secret that signs, which is shown once."""
+
+    secret: str
+
+
+class Delivered(BaseModel):
+    """An event that was told, or is to be: waiting, done or dead."""
+
+    id: str
+    kind: str
+    at: datetime
+    state: str
+    tries: int
+    status: int | None
+
+
+@router.post("", status_code=201, responses=documented(409, 422))
+async def add(order: NewWebhook, desk: At, program: May) -> WebhookMade:
+    """Tell a program what happens to the person."""
+    one = await desk.webhooks.add(program.person, order.url, order.kinds)
+    return WebhookMade(**_shown(one).model_dump(), secret=one.secret)
+
+
+@router.get("", responses=documented())
+async def listed(desk: At, program: May) -> list[WebhookShown]:
+    """The person's webhooks, the oldest first."""
+    return [_shown(one) for one in desk.webhooks.of(program.person)]
+
+
+@router.delete("/{id}", status_code=204, responses=documented(404))
+async def remove(id: str, desk: At, program: May) -> Response:
+    """Tell it nothing more."""
+    await desk.webhooks.remove(program.person, id)
+    return Response(status_code=204)
+
+
+@router.post("/{id}/test", status_code=202, responses=documented(404, 422))
+async def test(id: str, desk: At, program: May) -> Said:
+    """Tell it something harmless, to see whether it arrives."""
+    await desk.webhooks.test(program.person, id)
+    return Said(detail="a test is on its way")
+
+
+@router.get("/{id}/deliveries", responses=documented(404))
+async def deliveries(id: str, desk: At, program: May) -> list[Delivered]:
+    """What was told lately or is to be told, newest first."""
+    return [
+        Delivered(id=o.id, kind=o.kind, at=o.at, state=o.state, tries=o.tries, status=o.status)
+        for o in await desk.webhooks.deliveries(program.person, id)
+    ]
+
+
+@router.post("/{id}/deliveries/{event}/replay", status_code=202, responses=documented(404, 422))
+async def replay(id: str, event: str, desk: At, program: May) -> Said:
+    """Tell it something again, under its own id."""
+    await desk.webhooks.replay(program.person, id, event)
+    return Said(detail="on its way again")
+
+
+def _shown(one: Webhook) -> WebhookShown:
+    return WebhookShown(id=one.id, url=one.url, kinds=list(one.kinds), failing=one.failing)
