@@ -57,7 +57,7 @@ class Card:
                 self._held = progress.step is Step.HELD
             case Step.MUTED | Step.UNMUTED:
                 self._muted = progress.step is Step.MUTED
-            case Step.INVOICE | Step.NOTICE | Step.QUESTION:
+            case Step.INVOICE | Step.NOTICE | Step.CODE | Step.QUESTION:
                 self._notices = [*self._notices, progress.text][-MAX_NOTICES:]
                 self._third = ""
             case Step.RECORDING | Step.NOT_RECORDING:
@@ -142,6 +142,7 @@ def told(progress: Progress) -> str:
         case (
             Step.INVOICE
             | Step.NOTICE
+            | Step.CODE
             | Step.QUESTION
             | Step.REMINDER
             | Step.REMINDER_AGAIN

@@ -125,6 +125,7 @@ class Dialogue:
         *,
         trust_contacts: bool = False,
         listen: Listen | None = None,
+        follow: bool = True,
     ) -> None:
         self.person = person
         self._operator = operator
@@ -145,7 +146,9 @@ class Dialogue:
         self._asked_yes_elsewhere = False
         "Whether the latest question is one of the exchange, and a yes is for that."
         self._news = News(lambda: ZoneInfo(self.person.timezone))
-        self._stop_following = operator.follow(person, self._on_progress)
+        self._stop_following: Callable[[], None] = lambda: None
+        if follow:
+            self._stop_following = operator.follow(person, self._on_progress)
 
     def close(self) -> None:
         """Stop telling of calls."""

@@ -169,6 +169,8 @@ class Step(StrEnum):
     BROADCAST_OVER = "broadcast over"
     SPEAKING = "speaking"
     NOTICE = "notice"
+    CODE = "code"
+    "A second factor, for the person's own eyes."
     QUESTION = "question"
     MISSED = "missed"
     VOICEMAIL = "voicemail"

@@ -32,10 +32,16 @@ class Alerts:
         self.muted = 0
         "Sources that were not told of."
 
-    def once(self, source: str, text: str) -> None:
+    def failed_login(self, event: LoginFailed) -> None:
+        """Tell of a wrong password. One for a user that there is not takes as long, and is told
+        of to nobody."""
+        text = wrong_password(event)
+        self.once(f"password {event.host}", text, wanted=bool(event.extension))
+
+    def once(self, source: str, text: str, *, wanted: bool = True) -> None:
         """Tell of a source unless that was done within the day."""
         now = self._clock()
-        if now - self._sources.get(source, -AGAIN) < AGAIN:
+        if now - self._sources.get(source, -AGAIN) < AGAIN or not wanted:
             return
         self._sources[source] = now
         self._sources.move_to_end(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -26,6 +27,10 @@ REMEMBERED = timedelta(hours=24)
 "How long a request is known that may come again."
 
 
+async def _nothing() -> None:
+    """Where nothing depends on keys."""
+
+
 async def _nobody(extension: str) -> None:
     """Where keys are looked at only."""
 
@@ -37,6 +42,9 @@ class ApiKeys:
         self, database: Database, person_of: Callable[[str], Awaitable[Person | None]] = _nobody
     ) -> None:
         self._database, self._person_of = database, person_of
+        self._making = asyncio.Lock()
+        self.on_revoked: Callable[[], Awaitable[None]] = _nothing
+        "Keys are gone, and with them what they began."
         self._rows: dict[str, ApiKeyRow] = {}
 
     async def load(self) -> None:
@@ -46,6 +54,11 @@ class ApiKeys:
             self._rows = {row.id: row for row in found}
 
     # ── for people ──────────────────────────────────────────────────────────────────────
+    def is_known(self, key: str) -> bool:
+        """Whether a key opens something still, by its id."""
+        row = self._rows.get(key)
+        return row is not None and row.expires > datetime.now(UTC)
+
     async def make(self, extension: str, name: str, scopes: Sequence[str], days: int = DAYS) -> str:
         """A key for a program; what is to be shown once and kept nowhere. Raises
         `OperatorError`."""
@@ -58,6 +71,10 @@ class ApiKeys:
             )
         if not 1 <= days <= MOST_DAYS:
             raise OperatorError("key.days", f"a key is good for 1 to {MOST_DAYS} days")
+        async with self._making:
+            return await self._made(extension, name, wanted, days)
+
+    async def _made(self, extension: str, name: str, wanted: Sequence[str], days: int) -> str:
         mine = [row for row in self._rows.values() if row.extension == extension]
         if len(mine) >= MOST:
             raise OperatorError("key.too_many", f"{MOST} keys are the most; revoke one first")
@@ -117,6 +134,8 @@ class ApiKeys:
         await self._database.together(remove)
         for id in ids:
             self._rows.pop(id, None)
+        if ids:
+            await self.on_revoked()
 
     # ── for programs ────────────────────────────────────────────────────────────────────
     async def find(self, token: str) -> Program | None:
@@ -137,8 +156,7 @@ class ApiKeys:
 
     def holds(self, program: Program) -> bool:
         """Whether its key opens something still."""
-        row = self._rows.get(program.key)
-        return row is not None and row.expires > datetime.now(UTC)
+        return self.is_known(program.key)
 
     async def begin(self, program: Program, word: str, digest: str) -> Asked | None:
         """A request that may come again begins; what was answered if it came before."""

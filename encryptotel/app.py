@@ -26,7 +26,7 @@ from bot.ports import FrontEnd, OperatorError, Person, Role, Talk
 from bot.reception import Reception
 from bot.replies import Reply
 from encryptotel import certificates
-from encryptotel.alerts import Alerts, failed_handshake, guessed_pins, wrong_password
+from encryptotel.alerts import Alerts, failed_handshake, guessed_pins
 from encryptotel.answerphone import LISTEN, AnswerphoneByPhone
 from encryptotel.api_keys import ApiKeys
 from encryptotel.broadcasts import Broadcasts
@@ -246,7 +246,7 @@ class App:
         self._tls: ssl.SSLContext
         self._reloading = asyncio.Lock()
         self._said: Dialogue | None = None
-        self._spoken: dict[str, Dialogue] = {}
+        self._spoken: dict[str, tuple[Dialogue, asyncio.Lock]] = {}
         "Conversations of people with their programs, the oldest first."
         self._said_later: deque[Reply] = deque(maxlen=MAX_NEWS)
         self._stopping = False
@@ -427,20 +427,18 @@ class App:
 
     async def _talk(self, person: Person, text: str) -> Sequence[Reply]:
         """What somebody says by a program; each person has one conversation with all of theirs."""
-        dialogue = self._spoken.get(person.extension)
-        if dialogue is None:
+        known = self._spoken.get(person.extension)
+        if known is None or (known[0].person.id, known[0].person.role) != (person.id, person.role):
             while len(self._spoken) >= MAX_SPOKEN:
-                self._spoken.pop(next(iter(self._spoken))).close()
-            dialogue = self._spoken[person.extension] = self._converse(person, lambda _: None)
-        return await dialogue.hear(text)
+                self._spoken.pop(next(iter(self._spoken)))
+            dialogue = self._converse(person, lambda _: None, follow=False)
+            known = self._spoken[person.extension] = dialogue, asyncio.Lock()
+        async with known[1]:
+            return await known[0].hear(text)
 
     async def _act(self, person: Person, command: Command) -> str:
         """Do a command for somebody who says it by a scenario; what came of it."""
-        dialogue = self._converse(person, lambda _: None)
-        try:
-            return await dialogue.act(command)
-        finally:
-            dialogue.close()
+        return await self._converse(person, lambda _: None, follow=False).act(command)
 
     async def _load_wishes(self) -> None:
         """What people want done with their calls, and by whose clocks."""
@@ -529,14 +527,16 @@ class App:
         """Take up the configuration file and what was added at run time, while calls go on;
         the options that need a restart. Raises `UserError`: then everything stays as it was."""
         async with self._reloading:
+            await self.api_keys.load()  # before all that may fail: a key may have been revoked
+            await self.scenarios.load()
+            if self.webhooks is not None:
+                await self.webhooks.load()
             wanted = self.config
             if self.config_file is not None:
                 wanted = await asyncio.to_thread(load, self.config_file, whole=True)
             config, later = blended(self.config, wanted)
             shown = await asyncio.to_thread(self._certificates_for, config)
             deck = await asyncio.to_thread(self._deck, config.money) if self.metering else None
-            await self.api_keys.load()
-            await self.scenarios.load()
             before = self.directory.accounts()
             await self.directory.load(config)
             shown.load_into(self._tls)  # tried a moment ago; the last thing that can fail
@@ -608,7 +608,9 @@ class App:
         """A conversation of the owner; `push` gets what happens later."""
         return self._converse(self.person, push)
 
-    def _converse(self, person: Person, push: Callable[[Reply], None]) -> Dialogue:
+    def _converse(
+        self, person: Person, push: Callable[[Reply], None], *, follow: bool = True
+    ) -> Dialogue:
         learn = self.lessons.keep if self.config.language.learn else None
         trust = not self.config.chat.confirm_contacts
         return Dialogue(
@@ -619,6 +621,7 @@ class App:
             learn,
             trust_contacts=trust,
             listen=self._listen_to,
+            follow=follow,
         )
 
     async def _listen_to(self, sound: bytes, person: Person) -> str:
@@ -827,13 +830,15 @@ class App:
             wanted = (section.host or self.config.exchange.host, section.port)
             await self._listen_on("web", wanted, self.web.listen, "[web]")
             self.phones.site = await self._site()
-            self.feeds = Feeds(self.followers.follow)
+            self.feeds = Feeds(self.followers.follow_for_program)
             self.webhooks = self.operator.webhooks = Webhooks(
                 self.database,
                 self.followers,
                 self._person_of,
+                self.api_keys.is_known,
                 private=section.private_webhooks,
             )
+            self.api_keys.on_revoked = self.webhooks.load
             await self.webhooks.start()
             desk = Desk(
                 operator=self.operator,
@@ -911,8 +916,8 @@ class App:
                 self.broadcasts.take(event)
             case TrunkChanged():
                 self._on_trunk(event)
-            case LoginFailed() if event.extension:
-                self.alerts.once(f"password {event.host}", wrong_password(event))
+            case LoginFailed():
+                self.alerts.failed_login(event)
             case HandshakeFailed():
                 text = failed_handshake(event, self.certificates.ca)
                 log.info("TLS with %s failed: %s", event.host, event.reason)
@@ -1012,6 +1017,7 @@ class App:
                 await self.recordings.forget_old()
                 await self.texts.forget_old()
                 await self.api_keys.forget_old()
+                await self.verifications.forget_old()
                 if self.webhooks is not None:
                     await self.webhooks.forget_old()
             except (DBAPIError, OSError) as error:

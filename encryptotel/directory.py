@@ -28,6 +28,7 @@ from pbx.sip.transport import Transport
 from store.database import Database
 from store.tables import (
     ApiKeyRow,
+    DeliveryRow,
     DeviceRow,
     ExtensionRow,
     RouteRow,
@@ -36,6 +37,7 @@ from store.tables import (
     SetupLinkRow,
     TrunkRow,
     VaultRow,
+    VerificationRow,
     WebhookRow,
 )
 from wallet.ledger import close_account
@@ -60,6 +62,7 @@ class Directory:
         self._extensions: dict[str, Extension] = {}
         self._devices: dict[str, DeviceRow] = {}
         "Phones with an account of their own, by its user name."
+        self._accounts: dict[str, Account] = {}
         self._trunks: dict[str, Trunk] = {}
         self._routes: dict[str, str] = {}
         self._tracked: Sequence[RouteRow] = ()
@@ -77,6 +80,9 @@ class Directory:
         return list(self._extensions.values())
 
     def account(self, username: str) -> Account | None:
+        return self._accounts.get(username)  # made before: its time must not tell who there is
+
+    def _account(self, username: str) -> Account | None:
         device = self._devices.get(username)
         extension = self._extensions.get(device.extension if device else username)
         if extension is None:
@@ -104,8 +110,7 @@ class Directory:
     def accounts(self) -> Mapping[str, Account]:
         """Every account that is good, by its user name: those of the extensions, and those of
         phones."""
-        found = {name: self.account(name) for name in (*self._extensions, *self._devices)}
-        return {name: one for name, one in found.items() if one is not None and not one.revoked}
+        return {name: one for name, one in self._accounts.items() if not one.revoked}
 
     def devices(self, extension: str = "") -> Sequence[DeviceRow]:
         """The phones that have an account of their own, of an extension or all, the oldest
@@ -223,6 +228,8 @@ class Directory:
             | {trunk.name: trunk for trunk in _configured_trunks(self._config)}
         )
         self._extensions = dict(sorted(self._extensions.items()))
+        names = (*self._extensions, *self._devices)
+        self._accounts = {name: one for name in names if (one := self._account(name)) is not None}
         self._routes = {row.number: row.to for row in routes} | {
             section.number: section.to for section in self._config.route
         }
@@ -379,7 +386,9 @@ def _credentials(username: str, secret: str) -> Credentials | None:
 async def _set_aside(session: AsyncSession, number: str) -> None:
     """What was somebody's is not for whoever has their extension later: keys and scenarios are
     gone, a wallet and payments on their way go by another name, credit goes back to the host."""
-    for kind in (ScenarioRow, ApiKeyRow, WebhookRow):
+    hooks = select(WebhookRow.id).where(col(WebhookRow.extension) == number)
+    await session.execute(delete(DeliveryRow).where(col(DeliveryRow.webhook).in_(hooks)))
+    for kind in (ScenarioRow, ApiKeyRow, WebhookRow, VerificationRow):
         await session.execute(delete(kind).where(col(kind.extension) == number))
     name = f"gone {secrets.token_hex(5)}"
     for table in (VaultRow, SendingRow):

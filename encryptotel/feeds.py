@@ -24,6 +24,7 @@ class Feed:
     """The events of one person from the first time that a program listened."""
 
     def __init__(self, person: Person, follow: Follow) -> None:
+        self.person_id = person.id
         self._name = secrets.token_hex(4)
         "Tells ids of this run from those of others."
         self._count = 0
@@ -42,6 +43,8 @@ class Feed:
     async def listen(self, after: str) -> AsyncGenerator[Happened]:
         """All that happens from now on, or behind an event that was heard. When that is not known
         any more, `gap` comes first."""
+        if self.listeners >= LISTENERS:  # of many at once
+            return
         self.listeners += 1
         try:
             seen = self._count
@@ -104,6 +107,9 @@ class Feeds:
     def listen(self, person: Person, after: str) -> AsyncGenerator[Happened]:
         """What happens to somebody from now on, or behind an event. Raises `TooMany`."""
         feed = self._feeds.get(person.extension)
+        if feed is not None and feed.person_id != person.id:
+            self.forget(person.extension)  # somebody else's before
+            feed = None
         if feed is None:
             if len(self._feeds) >= FEEDS:
                 self._feeds.popitem(last=False)[1].close()

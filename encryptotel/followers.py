@@ -65,6 +65,8 @@ class Followers:
         self._contacts = contacts
         self._mailbox = mailbox
         self._tells: dict[str, list[Tell]] = {}
+        self._programs: dict[str, list[Tell]] = {}
+        "The same for programs, which are no chats: they cannot be asked, and hear no codes."
         self._people: dict[str, Person] = {}
         "Who has an extension, of those who ever followed."
         self._told: dict[str, _Told] = {}
@@ -77,6 +79,12 @@ class Followers:
         if known is None or known.id != person.id:
             self._people[person.extension] = person
         tells = self._tells.setdefault(person.extension, [])
+        tells.append(tell)
+        return lambda: tells.remove(tell)
+
+    def follow_for_program(self, person: Person, tell: Tell) -> Callable[[], None]:
+        """Tell a program of what happens to a person; the result stops it."""
+        tells = self._programs.setdefault(person.extension, [])
         tells.append(tell)
         return lambda: tells.remove(tell)
 
@@ -93,12 +101,15 @@ class Followers:
         self._people[person.extension] = person
 
     def has(self, extension: str) -> bool:
-        """Whether anybody would hear what happens to an extension."""
+        """Whether any chat would hear what happens to an extension."""
         return bool(self._tells.get(extension))
 
     def spread(self, extension: str, progress: Progress) -> None:
         """Tell everybody who follows a person; one who cannot be told is nobody's trouble."""
-        for tell in list(self._tells.get(extension, ())):
+        tells = list(self._tells.get(extension, ()))
+        if progress.step is not Step.CODE:
+            tells += self._programs.get(extension, ())
+        for tell in tells:
             try:
                 tell(progress)
             except Exception:

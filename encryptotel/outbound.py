@@ -8,6 +8,11 @@ import socket
 from enum import Enum
 from urllib.parse import urlsplit
 
+_CARRIES = [
+    ipaddress.ip_network(network)
+    for network in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")
+]
+"NAT64, 6to4, Teredo and the like: they may lead anywhere."
 PORTS = {"https": 443, "http": 80}
 MAX_ADDRESSES = 4
 
@@ -59,4 +64,12 @@ def by_number(url: str, address: str) -> str:
 
 
 def _is_global(address: str) -> bool:
-    return ipaddress.ip_address(address.partition("%")[0]).is_global
+    """Also what carries another address within is told by that."""
+    number = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(number, ipaddress.IPv6Address):
+        number = number.ipv4_mapped or number
+        if isinstance(number, ipaddress.IPv6Address) and (
+            number.is_site_local or any(number in network for network in _CARRIES)
+        ):
+            return False
+    return number.is_global and not number.is_multicast

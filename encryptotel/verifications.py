@@ -17,9 +17,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, func, select
+from sqlmodel import col, delete, func, select
 
-from bot.ports import OperatorError, Person
+from bot.ports import OperatorError, Person, Progress, Step
 from bot.wishes import party_said
 from encryptotel.followers import Followers
 from encryptotel.parties import Parties
@@ -78,6 +78,11 @@ class Verifications:
             self._parties.reachable(person, party)
         if by == "chat" and not self._followers.has(number):
             raise OperatorError("verification.no_chat", f"{number} has no chat with us")
+        if by == "sms" and not number.startswith("+"):
+            raise OperatorError(
+                "verification.no_sms",
+                "an SMS goes to telephone numbers only; call, or use the chat",
+            )
         code = "".join(secrets.choice("0123456789") for _ in range(length))
         now, id = self._now(), secrets.token_hex(10)
         row = VerificationRow(
@@ -91,8 +96,7 @@ class Verifications:
             expires=now + timedelta(minutes=minutes),
         )
         async with self._database.writing() as session:
-            if number.startswith("+"):
-                await self._check_limits(session, row)
+            await self._check_limits(session, row)
             session.add(row)
             shown = _shown(row, now)
         self._later(self._send(person, row.id, number, by, code, minutes))
@@ -124,6 +128,15 @@ class Verifications:
             raise OperatorError("verification.unknown", "there is no such verification")
         return _shown(row, self._now())
 
+    async def forget_old(self) -> None:
+        """Forget codes that count for nothing any more."""
+        old = col(VerificationRow.made) < self._now() - 2 * DAY
+
+        async def forget(session: AsyncSession) -> None:
+            await session.execute(delete(VerificationRow).where(old))
+
+        await self._database.together(forget)
+
     # ── limits ──────────────────────────────────────────────────────────────────────────
     async def _check_limits(self, session: AsyncSession, row: VerificationRow) -> None:
         """Raises `OperatorError` when there were too many of the kind."""
@@ -132,16 +145,16 @@ class Verifications:
         same = col(VerificationRow.to) == row.to
         block = col(VerificationRow.to).startswith(row.to[:-3], autoescape=True)
         country = col(VerificationRow.country) == row.country
-        for which, most, what in (
-            (same, OF_NUMBER, "that number"),
-            (block, OF_BLOCK, "numbers like that"),
-            (country, OF_COUNTRY, "that country"),
-        ):
+        outside = row.to.startswith("+")
+        several = (block, OF_BLOCK, "numbers like that"), (country, OF_COUNTRY, "that country")
+        for which, most, what in ((same, OF_NUMBER, "them"), *(several if outside else ())):
             count = select(func.count()).where(lately, which)
             if (await session.execute(count)).scalar_one() >= most:
                 raise OperatorError(
                     "verification.limit", f"{most} codes an hour to {what} are the most"
                 )
+        if not outside:
+            return
         query = (
             select(VerificationRow.state)
             .where(mine, country, col(VerificationRow.made) > row.made - DAY)
@@ -169,7 +182,8 @@ class Verifications:
                     person.extension, person.name, number, f"{code} is your code. {good}"
                 )
             else:
-                self._followers.announce(number, f"{code} is your code for {person.name}. {good}")
+                words = f"{code} is your code for {person.name}. {good}"
+                self._followers.spread(number, Progress(call_id="", step=Step.CODE, text=words))
         except CallRefused:
             async with self._database.writing() as session:
                 row = await session.get(VerificationRow, id, with_for_update=True)

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import httpx
@@ -28,7 +32,7 @@ from encryptotel.followers import Followers
 from encryptotel.outbound import Forbidden, Why, addresses_of, by_number
 from store.database import Database
 from store.tables import DeliveryRow, WebhookRow
-from web.ports import Delivery, Webhook
+from web.ports import Delivery, Program, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +46,12 @@ KEPT = timedelta(days=7)
 GIVE_UP = timedelta(days=1)
 PAUSES = (2, 5, 15, 60, 300, 900, 1_800, 3_600)
 "Seconds until an event is told again; the last for the rest of the day."
-ANSWERS_WITHIN = httpx.Timeout(10.0)
+IN_ALL = 10.0
+"Seconds for one try, whatever comes meanwhile."
+ANSWERS_WITHIN = httpx.Timeout(IN_ALL)
+AT_ONCE = 3
+"Receivers of one person that are told at the same time."
+NAMES_AT_ONCE, NAMED_WITHIN = 4, 5.0
 LISTED = 100
 SECRET = "whsec_"  # noqa: S105 - what secrets begin with
 TEST = "test"
@@ -64,12 +73,18 @@ class Webhooks:
         database: Database,
         followers: Followers,
         person_of: Callable[[str], Awaitable[Person]],
+        key_holds: Callable[[str], bool] = lambda key: True,
         *,
         private: bool,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database, self._followers, self._person_of = database, followers, person_of
-        self._private, self._now = private, now
+        self._private, self._now, self._key_holds = private, now, key_holds
+        self._changing = asyncio.Lock()
+        self._asking = ThreadPoolExecutor(NAMES_AT_ONCE, "names")
+        "Name servers may be slow, and others wait for the usual threads."
+        self._places: dict[str, asyncio.Semaphore] = {}
+        "How many receivers of one person are told at the same time."
         self._hooks: dict[str, WebhookRow] = {}
         self._followed: dict[str, Callable[[], None]] = {}
         "By extension, how to hear no more."
@@ -78,15 +93,29 @@ class Webhooks:
         "By webhook: there is something to tell."
         self._tasks: dict[str, asyncio.Task[None]] = {}
         "By webhook what tells it; under nothing what writes events down."
-        self._client = httpx.AsyncClient(timeout=ANSWERS_WITHIN, follow_redirects=False)
+        nothing_kept = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        self._client = httpx.AsyncClient(
+            timeout=ANSWERS_WITHIN, follow_redirects=False, cookies=nothing_kept
+        )
 
     async def start(self) -> None:
         """Tell from now on, first what the last run left."""
-        async with self._database.reading() as session:
-            rows = list((await session.execute(select(WebhookRow))).scalars())
         self._tasks[""] = asyncio.ensure_future(self._write())
-        for row in rows:
-            await self._begin(row)
+        await self.load()
+
+    async def load(self) -> None:
+        """Tell those that there are, and whose keys open something still; end the others."""
+        async with self._changing:
+            async with self._database.reading() as session:
+                found = (await session.execute(select(WebhookRow))).scalars()
+                rows = {row.id: row for row in found}
+            for id in [id for id in self._hooks if id not in rows]:
+                await self._end(id)
+            for row in rows.values():
+                if not self._key_holds(row.key):
+                    await self._dropped(row)
+                elif row.id not in self._hooks:
+                    await self._begin(row)
 
     async def stop(self) -> None:
         """Tell no more; the next start goes on."""
@@ -96,24 +125,25 @@ class Webhooks:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await self._client.aclose()
+        self._asking.shutdown(wait=False, cancel_futures=True)
 
     # ── for programs ────────────────────────────────────────────────────────────────────
-    async def add(self, person: Person, url: str, kinds: Sequence[str]) -> Webhook:
-        """Tell a program at an address, of some kinds of events or of all. Raises
-        `OperatorError`."""
+    async def add(self, program: Program, url: str, kinds: Sequence[str]) -> Webhook:
+        """Tell a program at an address, of some kinds of events or of all, for as long as its key
+        holds. Raises `OperatorError`."""
         known = {str(step).replace(" ", "_") for step in Step}
         if unknown := [kind for kind in kinds if kind not in known]:
             raise OperatorError("webhook.kind", f"there is no kind {unknown[0]}")
-        if len(self.of(person)) >= MOST:
-            raise OperatorError("webhook.too_many", f"{MOST} webhooks are the most")
         try:
-            await asyncio.to_thread(addresses_of, url[:MAX_URL], private=self._private)
+            there = _in_ascii(url)
+            await self._addresses(there)
         except Forbidden as error:
             raise OperatorError("webhook.address", _WORDS[error.why]) from None
         row = WebhookRow(
             id=secrets.token_hex(6),
-            extension=person.extension,
-            url=url,
+            extension=program.person.extension,
+            key=program.key,
+            url=there,
             secret=SECRET + base64.b64encode(secrets.token_bytes(24)).decode(),
             kinds=" ".join(sorted(set(kinds))),
             made=self._now(),
@@ -122,9 +152,22 @@ class Webhooks:
         async def add(session: AsyncSession) -> None:
             session.add(WebhookRow(**row.model_dump()))
 
-        await self._database.together(add)
-        await self._begin(row)
+        async with self._changing:
+            if len(self.of(program.person)) >= MOST:
+                raise OperatorError("webhook.too_many", f"{MOST} webhooks are the most")
+            await self._database.together(add)
+            await self._begin(row)
         return _shown(row)
+
+    async def _addresses(self, url: str) -> list[str]:
+        """Where a receiver is. Raises `Forbidden`."""
+        looking = partial(addresses_of, url, private=self._private)
+        try:
+            async with asyncio.timeout(NAMED_WITHIN):
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._asking, looking)
+        except TimeoutError:
+            raise Forbidden(Why.UNKNOWN) from None
 
     def of(self, person: Person) -> Sequence[Webhook]:
         """Somebody's webhooks, the oldest first."""
@@ -133,8 +176,12 @@ class Webhooks:
 
     async def remove(self, person: Person, id: str) -> None:
         """Tell one nothing more. Raises `OperatorError`."""
-        row = self._mine(person, id)
-        await self._end(row.id)
+        async with self._changing:
+            await self._dropped(self._mine(person, id))
+
+    async def _dropped(self, row: WebhookRow) -> None:
+        if row.id in self._hooks:
+            await self._end(row.id)
 
         async def remove(session: AsyncSession) -> None:
             await session.execute(delete(WebhookRow).where(col(WebhookRow.id) == row.id))
@@ -196,6 +243,7 @@ class Webhooks:
         self._tasks[row.id] = asyncio.ensure_future(self._tell_all(row))
         if row.extension not in self._followed:
             person = await self._person_of(row.extension)
+            self._places.setdefault(row.extension, asyncio.Semaphore(AT_ONCE))
 
             def hear(progress: Progress, extension: str = row.extension) -> None:
                 if self._heard.full():
@@ -203,7 +251,7 @@ class Webhooks:
                     return
                 self._heard.put_nowait((extension, progress))
 
-            self._followed[row.extension] = self._followers.follow(person, hear)
+            self._followed[row.extension] = self._followers.follow_for_program(person, hear)
 
     async def _end(self, id: str) -> None:
         row = self._hooks.pop(id)
@@ -230,6 +278,8 @@ class Webhooks:
                 await self._keep(wanted)
             except DBAPIError as error:
                 log.error("%d events are not told, the database fails: %s", len(wanted), error.orig)
+            except Exception:
+                log.exception("%d events are not told", len(wanted))
 
     def _wants(self, id: str, kind: str) -> bool:
         kinds = self._hooks[id].kinds
@@ -274,10 +324,10 @@ class Webhooks:
             except Exception:
                 log.exception("a webhook could not be served")
                 wait = float(PAUSES[-1])
-            if wait is None:
-                await news.wait()
-            elif wait > 0:
-                await asyncio.sleep(wait)
+            if wait != 0:  # something new may be for now
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await news.wait()
 
     async def _tell_next(self, row: WebhookRow) -> float | None:
         """Tell what waits longest, if it is due; seconds until there is more to do, None when
@@ -295,7 +345,10 @@ class Webhooks:
         now = self._now()
         if one.due > now:
             return (one.due - now).total_seconds()
-        status = await self._send(row, one)
+        if not self._key_holds(row.key):
+            return None  # it has expired
+        async with self._places[row.extension]:
+            status = await self._send(row, one)
         good = 200 <= status < 300
         late = self._now() - one.made > GIVE_UP
         pause = PAUSES[min(one.tries, len(PAUSES) - 1)]
@@ -310,6 +363,7 @@ class Webhooks:
             told = hook is not None and not hook.failing and kept.state == "dead"
             if hook is not None:
                 hook.failing = kept.state == "dead" or (hook.failing and not good)
+                row.failing = hook.failing
         if told:
             host = urlsplit(row.url).hostname
             text = f"Your webhook at {host} has not answered for a day; what waited for it is lost."
@@ -328,17 +382,21 @@ class Webhooks:
             "webhook-timestamp": stamp,
             "webhook-signature": signature(row.secret, one.message, stamp, body),
         }
+        name = {"sni_hostname": urlsplit(row.url).hostname}
         try:
-            addresses = await asyncio.to_thread(addresses_of, row.url, private=self._private)
-            name = {"sni_hostname": urlsplit(row.url).hostname}
-            there = by_number(row.url, addresses[0])
-            async with self._client.stream(
-                "POST", there, content=body, headers=headers, extensions=name
-            ) as answer:
-                return answer.status_code
-        except (httpx.HTTPError, httpx.InvalidURL, Forbidden, OSError) as error:
+            for address in await self._addresses(row.url):
+                there = by_number(row.url, address)
+                with contextlib.suppress(httpx.ConnectError):  # another may be reached
+                    async with (
+                        asyncio.timeout(IN_ALL),
+                        self._client.stream(
+                            "POST", there, content=body, headers=headers, extensions=name
+                        ) as answer,
+                    ):
+                        return answer.status_code
+        except Exception as error:  # whatever a receiver does is a try that failed
             log.info("a webhook is not reached: %s", type(error).__name__)
-            return 0
+        return 0
 
     async def forget_old(self) -> None:
         """Forget what was told long ago."""
@@ -348,6 +406,18 @@ class Webhooks:
             await session.execute(delete(DeliveryRow).where(old))
 
         await self._database.together(forget)
+
+
+def _in_ascii(url: str) -> str:
+    """A URL whose host is written as the wire has it. Raises `Forbidden`."""
+    try:
+        parts = httpx.URL(url[:MAX_URL])
+        there = str(parts.copy_with(host=parts.raw_host.decode("ascii"), userinfo=b""))
+    except (httpx.InvalidURL, ValueError, UnicodeError):
+        raise Forbidden(Why.NO_ADDRESS) from None
+    if not there.isascii() or ("[" in url.partition("//")[2] and "]" not in url):
+        raise Forbidden(Why.NO_ADDRESS)
+    return there
 
 
 def signature(secret: str, id: str, stamp: str, body: bytes) -> str:

@@ -8,6 +8,7 @@ time that never is (the hour skipped in spring) counts by the offset before the 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -89,7 +90,7 @@ def _parsed(rule: str, start: datetime, zone: ZoneInfo) -> Any:
         found = rrulestr(rule, dtstart=start, ignoretz=True)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise RuleError(f"I do not understand how often: {error}") from error
-    if found._freq not in _MOST_A_MONTH or found._interval < 1 or _never(found):
+    if found._freq not in _MOST_A_MONTH or found._interval < 1 or _never(found, parts):
         raise RuleError("that never comes, or too often")
     if parts.get("UNTIL", "").endswith("Z"):
         until = found._until.replace(tzinfo=UTC).astimezone(zone).replace(tzinfo=None)
@@ -97,8 +98,17 @@ def _parsed(rule: str, start: datetime, zone: ZoneInfo) -> Any:
     return found
 
 
-def _never(rule: Any) -> bool:
-    """Whether no day fits, which `dateutil` would look for until the year 9999."""
+def _never(rule: Any, parts: Mapping[str, str]) -> bool:
+    """Whether nothing fits, or so rarely that `dateutil` would look for it minute by minute until
+    the year 9999. Hours and minutes may be picked where each day is like the other."""
+    if rule._freq in (HOURLY, MINUTELY):
+        picked = parts.keys() - {"FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST"}
+        step = rule._interval * _STEPS[rule._freq]
+        counted_days = any(map(str.isdecimal, parts.get("BYDAY", "")))
+        if picked - {"BYDAY", "BYHOUR", "BYMINUTE"} or counted_days:
+            return True
+        if picked and timedelta(days=1) % step:
+            return True
     days: list[int] = [*(rule._bymonthday or ()), *(-day for day in rule._bynmonthday or ())]
     longest = max(map(_LONGEST.__getitem__, rule._bymonth or range(1, 13)))
     counted = [abs(count) for _, count in rule._bynweekday or ()]

@@ -144,6 +144,8 @@ class Bounds:
             refusal = self._refusal(scope, 429, "Too many requests. Try again in a minute.")
             refusal.headers["retry-after"] = str(round(PER_SECONDS))
             return refusal
+        if b"%00" in scope["raw_path"]:  # which no name here has, and no database takes
+            return self._refusal(scope, 404)
         if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET:
             return self._refusal(scope, 414)
         length = dict(scope["headers"]).get(b"content-length", b"0")

@@ -179,8 +179,8 @@ class Delivery:
 class Webhooks(Protocol):
     """Programs that are told what happens. Raises `OperatorError`."""
 
-    async def add(self, person: Person, url: str, kinds: Sequence[str]) -> Webhook:
-        """Tell a program at an address."""
+    async def add(self, program: Program, url: str, kinds: Sequence[str]) -> Webhook:
+        """Tell a program at an address, for as long as its key holds."""
 
     def of(self, person: Person) -> Sequence[Webhook]:
         """Somebody's webhooks, the oldest first."""

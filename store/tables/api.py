@@ -67,6 +67,8 @@ class WebhookRow(SQLModel, table=True):
 
     id: str = Field(primary_key=True, max_length=16)
     extension: str = Field(index=True, max_length=16)
+    key: str = Field(max_length=16)
+    "Of the program that made it: without that it ends."
     url: str = Field(max_length=500)
     secret: str = Field(max_length=64)
     kinds: str = Field(default="", max_length=300)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bot.ports import Role
 from encryptotel.demo.phone import Phone, plays
 from pbx.events import CallAnswered, CallEnded
 from pbx.media.tones import tone
@@ -314,3 +316,75 @@ def test_the_document_is_the_one_that_is_committed() -> None:
     assert json.loads(DOCUMENT.read_text("utf-8")) == json.loads(
         json.dumps(create_api(desk).openapi())
     )
+
+
+# ── what a hostile reading found ────────────────────────────────────────────────────────────
+async def test_secrets_in_answers_are_kept_for_who_asked_only(tmp_path: Path) -> None:
+    async with client(tmp_path) as it:
+        word = {"Idempotency-Key": "k"}
+        order = {"text": "make an API key for another"}
+        made = await it.post("/say", order, **word)
+        token = made.json()[0]["text"].splitlines()[-1]
+        assert token.startswith("et_")
+        assert (await it.post("/say", order, **word)).json() == made.json()
+        (other,) = [id for id, row in it.office.app.api_keys._rows.items() if row.name == "another"]
+        assert_only_its_digest_is_kept(tmp_path, other, token.removeprefix(f"et_{other}_"))
+
+
+async def test_what_cannot_be_read_may_be_asked_again(tmp_path: Path) -> None:
+    async with client(tmp_path) as it:
+        headers = {"Idempotency-Key": "b", "content-type": "application/json"}
+        for _ in range(2):
+            answer = await it("POST", "/calls", content=b"\xff", headers=headers)
+            problem(answer, 400, "request.unreadable")
+
+
+async def test_an_extension_of_somebody_else_later_knows_nothing_of_before(tmp_path: Path) -> None:
+    """Neither what happened, nor what was talked about."""
+    async with client(tmp_path) as it:
+        app = it.office.app
+        assert app.feeds is not None
+        zoe = replace(app.person, id="zoe", name="Zoe", extension="110")
+        yan = replace(zoe, id="yan", name="Yan", role=Role.GUEST)
+        listening = app.feeds.listen(zoe, "")
+        first = asyncio.ensure_future(anext(listening))
+        await asyncio.sleep(0)
+        app.followers.announce("110", "for Zoe")
+        heard = await first
+        await listening.aclose()
+        run = heard.id.partition("-")[0]
+        again = app.feeds.listen(yan, f"{run}-0")
+        found = asyncio.ensure_future(anext(again))
+        await asyncio.sleep(0)
+        app.followers.announce("110", "for Yan")
+        assert (await found).kind == "gap"
+        assert (await anext(again)).text == "for Yan"
+        await again.aclose()
+        await app._talk(zoe, "help")
+        await app._talk(yan, "help")
+        assert app._spoken["110"][0].person.id == "yan"
+
+
+async def test_rules_that_would_be_looked_for_for_ever_are_refused(tmp_path: Path) -> None:
+    async with client(tmp_path) as it:
+        at = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        for rule in (
+            "FREQ=MINUTELY;INTERVAL=7;BYMONTH=2;BYMONTHDAY=29;BYDAY=SU;BYHOUR=3;BYMINUTE=1",
+            "FREQ=HOURLY;INTERVAL=23;BYDAY=MO;BYHOUR=3",
+            "FREQ=HOURLY;BYDAY=1MO",
+        ):
+            answer = await it.post("/reminders", {"text": "x", "at": at, "rule": rule})
+            assert answer.status_code == 422, rule
+        good = {"text": "x", "at": at, "rule": "FREQ=HOURLY;BYHOUR=9,10,11;BYDAY=MO,TU"}
+        assert (await it.post("/reminders", good)).status_code == 201
+
+
+async def test_a_revoked_key_takes_what_it_began_along(tmp_path: Path) -> None:
+    async with client(tmp_path, web={"private_webhooks": True, "port": 0}) as it:
+        app = it.office.app
+        other = Client(it.site, await key(it.office, "events"))
+        made = await other.post("/webhooks", {"url": "http://127.0.0.1:9/x"})
+        assert made.status_code == 201, made.text
+        assert len(await it.get("/webhooks")) == 1
+        await app.api_keys.revoke("101", "CRM 1")
+        assert await it.get("/webhooks") == []

@@ -127,7 +127,7 @@ async def test_a_program_that_is_too_slow_is_told_of_the_gap() -> None:
         tells.append(tell)
         return lambda: None
 
-    person: Any = type("P", (), {"extension": "101"})()
+    person: Any = type("P", (), {"extension": "101", "id": "owner"})()
     stream = Feeds(follow).listen(person, "")
     first = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0)

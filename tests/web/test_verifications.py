@@ -167,6 +167,18 @@ async def test_pumping_ends(tmp_path: Path) -> None:
         assert statuses.count(202) <= verifications.LOOKED_AT
 
 
+async def test_extensions_have_limits_as_well(tmp_path: Path) -> None:
+    """Their calls may lead outside, and their codes could be guessed at."""
+    async with client(tmp_path, "verify") as it:
+        statuses = [
+            (await it.post("/verifications", {"to": "102", "by": "call"})).status_code
+            for _ in range(OF_NUMBER + 1)
+        ]
+        assert statuses == [202] * OF_NUMBER + [429]
+        problem(await it.post("/verifications", {"to": "103", "by": "sms"}), 422,
+                "verification.no_sms")  # fmt: skip
+
+
 async def test_premium_numbers_are_not_called(tmp_path: Path) -> None:
     """The gatekeeper refuses them, before anybody is called."""
     async with client(tmp_path, "verify") as it:

@@ -4,6 +4,7 @@ everything once by id and in order."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
@@ -18,6 +19,7 @@ import pytest
 from aiohttp import web
 
 from encryptotel.demo.phone import Phone
+from encryptotel.webhooks import MOST
 from tests.office import quiet
 from tests.web.test_api import Client, client, problem
 
@@ -195,6 +197,10 @@ async def test_a_test_and_a_removal(tmp_path: Path) -> None:
         ("ftp://example.org/", "no address"),
         ("https://no.such.host.invalid/", "cannot be found"),
         ("https://[half/x", "no address"),
+        ("https://x@[64:ff9b::a00:1]/", "private network"),
+        ("https://[2002:7f00:1::]/", "private network"),
+        ("https://224.0.0.1/", "private network"),
+        ("https://ⓛocalhost/", "no address"),
     ],
 )
 async def test_what_is_not_on_the_internet_is_not_told(tmp_path: Path, url: str, why: str) -> None:
@@ -218,3 +224,63 @@ async def test_a_name_that_leads_elsewhere_later_is_not_asked(
             while not (await it.get(f"/webhooks/{made['id']}/deliveries"))[0]["tries"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert receiver.asked == 0
+
+
+async def test_a_receiver_that_drips_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte of its answer now and then is no answer."""
+    monkeypatch.setattr("encryptotel.webhooks.IN_ALL", 0.5)
+    held: list[asyncio.StreamWriter] = []
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"H")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with crm() as receiver, client(tmp_path, **PRIVATE) as it:
+        hurry(it, monkeypatch)
+        slow = await hook(it, f"http://127.0.0.1:{port}/x")
+        await hook(it, receiver.url)
+        it.office.app.followers.announce("101", "hello")
+        await receiver.until(lambda: receiver.texts() == ["hello"])
+        async with asyncio.timeout(20):
+            while not (await it.get(f"/webhooks/{slow['id']}/deliveries"))[0]["tries"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    for writer in held:
+        writer.close()
+    server.close()
+
+
+async def test_many_at_once_are_not_more_than_a_few_and_tell_once(tmp_path: Path) -> None:
+    async with crm() as receiver, client(tmp_path, **PRIVATE) as it:
+        service, keys = it.office.app.webhooks, it.office.app.api_keys
+        assert service is not None
+        program = await keys.find(it.token)
+        assert program is not None
+        found = await asyncio.gather(
+            *(service.add(program, receiver.url, ()) for _ in range(14)), return_exceptions=True
+        )
+        made = [one for one in found if not isinstance(one, BaseException)]
+        assert len(made) == MOST
+        for one in made[1:]:
+            await service.remove(program.person, one.id)
+        it.office.app.followers.announce("101", "hello")
+        it.office.app.followers.announce("101", "last")
+        await receiver.until(lambda: "last" in receiver.texts())
+        assert receiver.texts() == ["hello", "last"]
+
+
+async def test_codes_are_told_to_no_program(tmp_path: Path) -> None:
+    async with crm() as receiver, client(tmp_path, **PRIVATE) as it:
+        await hook(it, receiver.url)
+        await it.post("/verifications", {"to": "101", "by": "chat"})
+        await it.office.until(lambda: any("is your code" in text for text in it.office.told))
+        it.office.app.followers.announce("101", "after")
+        await receiver.until(lambda: receiver.got)
+        assert receiver.texts() == ["after"]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 
 from web.api.problems import Refusal
 from web.ports import Desk, Program
@@ -41,31 +42,38 @@ def desk_of(request: Request) -> Desk:
     return desk
 
 
-async def program_of(
-    request: Request,
-    response: Response,
-    shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Program:
-    """Whose key that is, counted. Raises `Refusal`."""
+async def admitted(request: Request) -> Program:
+    """Whose key a request shows, counted once. Raises `Refusal`."""
     known: Program | None = getattr(request.state, "program", None)
     if known is not None:
         return known
     challenge = {"www-authenticate": "Bearer"}
-    if shown is None:
+    scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
+    if scheme.lower() != "bearer" or not token:
         raise Refusal(401, "key.missing", "show a key: Authorization: Bearer et_…", challenge)
-    program = await desk_of(request).keys.find(shown.credentials)
+    program = await desk_of(request).keys.find(token)
     if program is None:
         raise Refusal(401, "key.wrong", "that key opens nothing; make another by chat", challenge)
     left = request.app.state.buckets.setdefault(program.key, Bucket()).take()
-    headers = {
+    limits = {
         "ratelimit-limit": str(int(BURST)),
         "ratelimit-remaining": str(max(0, left)),
         "ratelimit-reset": str(math.ceil((BURST - max(0, left)) / RATE)),
     }
     if left < 0:
-        raise Refusal(429, "key.too_often", "too many requests", {**headers, "retry-after": "1"})
-    response.headers.update(headers)
-    request.state.program = program
+        raise Refusal(429, "key.too_often", "too many requests", {**limits, "retry-after": "1"})
+    request.state.program, request.state.limits = program, limits
+    return program
+
+
+async def program_of(
+    request: Request,
+    response: Response,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Program:
+    """The same for a path, whose answer tells how many requests are left. Raises `Refusal`."""
+    program = await admitted(request)
+    response.headers.update(request.state.limits)
     return program
 
 

@@ -77,7 +77,8 @@ async def _lines(
             except StopAsyncIteration:
                 return
             coming = None
-            yield _line(one)
+            if desk.keys.holds(program):
+                yield _line(one)
     finally:
         if coming is not None:
             coming.cancel()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from fastapi.security.utils import get_authorization_scheme_param
+from starlette.exceptions import HTTPException
 
 from bot.ports import OperatorError
-from web.api.caller import desk_of
+from web.api.caller import admitted, desk_of
 from web.api.problems import Refusal
 from web.ports import Asked
 
-HEADER, MAX_WORD = "idempotency-key", 64
+HEADER, MAX_WORD, NONCE = "idempotency-key", 64, 12
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -38,29 +40,37 @@ class Once(APIRoute):
 async def _once(request: Request, word: str, handle: Handle) -> Response:
     if not (0 < len(word) <= MAX_WORD and word.isascii() and word.isprintable()):
         raise Refusal(422, "idempotency.word", f"an Idempotency-Key has 1 to {MAX_WORD} characters")
-    scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
-    desk = desk_of(request)
-    program = await desk.keys.find(token) if scheme.lower() == "bearer" else None
-    if program is None:
-        return await handle(request)  # which refuses it
+    keys = desk_of(request).keys
+    program = await admitted(request)
     about = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
     digest = hashlib.sha256(about + await request.body()).hexdigest()
-    before = await desk.keys.begin(program, word, digest)
+    seal = _seal(request)
+    before = await keys.begin(program, word, digest)
     if before is not None:
-        return _again(before)
+        return _again(before, seal)
     try:
         response = await handle(request)
-    except (OperatorError, Refusal, RequestValidationError):
-        await desk.keys.finish(program, word, None)
+    except (OperatorError, Refusal, RequestValidationError, HTTPException):
+        await keys.finish(program, word, None)
         raise
-    body = bytes(response.body)
-    media_type = response.headers.get("content-type", "")
-    answer = Asked(same=True, status=response.status_code, media_type=media_type, body=body)
-    await desk.keys.finish(program, word, answer)
+    nonce = secrets.token_bytes(NONCE)
+    answer = Asked(
+        same=True,
+        status=response.status_code,
+        media_type=response.headers.get("content-type", ""),
+        body=nonce + seal.encrypt(nonce, bytes(response.body), None),
+    )
+    await keys.finish(program, word, answer)
     return response
 
 
-def _again(before: Asked) -> Response:
+def _seal(request: Request) -> ChaCha20Poly1305:
+    """What was answered may hold a secret: only who asked can read it again."""
+    shown = request.headers.get("authorization", "")
+    return ChaCha20Poly1305(hashlib.sha256(f"replay {shown}".encode()).digest())
+
+
+def _again(before: Asked, seal: ChaCha20Poly1305) -> Response:
     """The answer to what came before."""
     if not before.same:
         raise Refusal(422, "idempotency.other", "that Idempotency-Key was used for something else")
@@ -73,4 +83,5 @@ def _again(before: Asked) -> Response:
     headers = {"idempotency-replayed": "true"}
     if before.media_type:
         headers["content-type"] = before.media_type
-    return Response(before.body, before.status, headers=headers)
+    body = seal.decrypt(before.body[:NONCE], before.body[NONCE:], None)
+    return Response(body, before.status, headers=headers)

@@ -11,11 +11,11 @@ from nlp.commands import Message
 from web.api.caller import At, allowed, program_of
 from web.api.once import Once
 from web.api.problems import documented
-from web.api.shapes import Said, Who, party
+from web.api.shapes import NO_NUL, Said, Who, party
 from web.ports import Program
 
 router = APIRouter(route_class=Once, tags=["people"])
-Name = Annotated[str, Path(min_length=1, max_length=80, examples=["Bob"])]
+Name = Annotated[str, Path(min_length=1, max_length=80, pattern=NO_NUL, examples=["Bob"])]
 
 
 class Me(BaseModel):
@@ -46,7 +46,7 @@ class NewMessage(BaseModel):
     """Words for somebody."""
 
     to: Who
-    text: Annotated[str, StringConstraints(min_length=1, max_length=1_000)] = Field(
+    text: Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)] = Field(
         examples=["I am late"]
     )
 
@@ -54,7 +54,7 @@ class NewMessage(BaseModel):
 class Sentence(BaseModel):
     """Something to say to the exchange, as in a chat."""
 
-    text: Annotated[str, StringConstraints(min_length=1, max_length=1_000)] = Field(
+    text: Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)] = Field(
         examples=["Call Bob, then call me back on 101"]
     )
 

@@ -16,9 +16,11 @@ from nlp.commands import Party
 from web.api.problems import Refusal
 
 T = TypeVar("T")
+NO_NUL = r"^[^\x00]*$"
+"PostgreSQL keeps no text with a NUL in it."
 Who = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=NO_NUL),
     Field(
         description="A number (+12025550143), an extension (102), or the name of a contact.",
         examples=["+12025550143"],

@@ -57,7 +57,7 @@ class Delivered(BaseModel):
 @router.post("", status_code=201, responses=documented(409, 422))
 async def add(order: NewWebhook, desk: At, program: May) -> WebhookMade:
     """Tell a program what happens to the person."""
-    one = await desk.webhooks.add(program.person, order.url, order.kinds)
+    one = await desk.webhooks.add(program, order.url, order.kinds)
     return WebhookMade(**_shown(one).model_dump(), secret=one.secret)
 
 

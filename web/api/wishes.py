@@ -14,11 +14,13 @@ from nlp.commands import Redirect, Remind, Statistics, TrackingNumber, When
 from web.api.caller import At, allowed
 from web.api.once import Once
 from web.api.problems import Refusal, documented
-from web.api.shapes import Line, Moment, Said, Who, party
+from web.api.shapes import NO_NUL, Line, Moment, Said, Who, party
 from web.ports import Program
 
 router = APIRouter(route_class=Once)
-Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40)]
+Label = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40, pattern=NO_NUL)
+]
 
 
 class Condition(StrEnum):
@@ -57,7 +59,7 @@ class By(StrEnum):
 class NewReminder(BaseModel):
     """Something to think of."""
 
-    text: Annotated[str, StringConstraints(min_length=1, max_length=300)] = Field(
+    text: Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=NO_NUL)] = Field(
         examples=["take my pills"]
     )
     at: Moment = Field(examples=["2030-01-01T08:00:00+01:00"])

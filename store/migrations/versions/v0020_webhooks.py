@@ -14,6 +14,7 @@ def upgrade() -> None:
         "webhook",
         sa.Column("id", sa.String(16), primary_key=True),
         sa.Column("extension", sa.String(16), nullable=False, index=True),
+        sa.Column("key", sa.String(16), nullable=False),
         sa.Column("url", sa.String(500), nullable=False),
         sa.Column("secret", sa.String(64), nullable=False),
         sa.Column("kinds", sa.String(300), nullable=False),
