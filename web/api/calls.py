@@ -9,12 +9,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field, StringConstraints
 
-from bot.ports import ActiveCall, Control, PastCall, Placed
+from bot.ports import ActiveCall, Control, Placed
+from bot.wishes import party_said
 from nlp.commands import Call, Conference
 from web.api.caller import At, allowed
 from web.api.once import Once
 from web.api.problems import documented
-from web.api.shapes import Cursor, Limit, Line, Page, Said, Who, moment_of, page_of, party
+from web.api.shapes import Cursor, Limit, Line, Page, Said, Shape, Who, moment_of, page_of
 from web.ports import Program
 
 router = APIRouter(route_class=Once, tags=["calls"])
@@ -56,7 +57,7 @@ class LiveCall(BaseModel):
     recording: bool
 
 
-class OldCall(BaseModel):
+class OldCall(Shape):
     """A call as it was, seen from the person."""
 
     at: datetime
@@ -110,9 +111,9 @@ class NewConference(BaseModel):
 async def place(order: NewCall, desk: At, program: May) -> PlacedCall:
     """Call somebody, and the person back."""
     command = Call(
-        to=(party(order.to),),
+        to=(party_said(order.to),),
         line=order.line,
-        callback=party(order.callback) if order.callback else None,
+        callback=party_said(order.callback) if order.callback else None,
         hide_number=order.hide_number,
         record=order.record,
     )
@@ -142,7 +143,7 @@ async def control(id: str, order: Order, desk: At, program: May) -> Said:
 @router.post("/calls/{id}/transfer", status_code=202, responses=documented(402, 404, 409, 422))
 async def transfer(id: str, order: To, desk: At, program: May) -> Said:
     """Give the person's place in a call to somebody."""
-    who = await desk.operator.transfer(program.person, id, party(order.to))
+    who = await desk.operator.transfer(program.person, id, party_said(order.to))
     return Said(detail=f"the call goes to {who}")
 
 
@@ -156,7 +157,7 @@ async def press(id: str, order: Keys, desk: At, program: May) -> Said:
 @router.post("/conferences", status_code=202, responses=documented(402, 404, 409, 422))
 async def confer(order: NewConference, desk: At, program: May) -> PlacedCall:
     """Call several together."""
-    whom = tuple(party(one) for one in order.participants)
+    whom = tuple(party_said(one) for one in order.participants)
     command = Conference(participants=whom, line=order.line)
     return _placed(await desk.operator.conference(program.person, command))
 
@@ -166,9 +167,10 @@ async def history(
     desk: At, program: Reads, missed: bool = False, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[OldCall]:
     """Calls that were, newest first."""
-    until = moment_of(cursor) if cursor else None
-    found = await desk.operator.history(program.person, until=until, missed=missed)
-    return page_of([_old(call) for call in found], limit, cursor, lambda one: one.at)
+    before = moment_of(cursor) if cursor else None
+    found = await desk.operator.history(program.person, until=before, missed=missed)
+    old = [OldCall.model_validate(call) for call in found]
+    return page_of(old, limit, before, lambda one: one.at)
 
 
 def _placed(call: Placed) -> PlacedCall:
@@ -187,15 +189,4 @@ def _live(call: ActiveCall) -> LiveCall:
         muted=call.muted,
         conference=call.conference,
         recording=call.recording,
-    )
-
-
-def _old(call: PastCall) -> OldCall:
-    return OldCall(
-        at=call.at,
-        peer=call.peer,
-        back=call.back,
-        incoming=call.incoming,
-        answered=call.answered,
-        seconds=call.seconds,
     )

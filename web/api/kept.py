@@ -12,6 +12,7 @@ from bot.replies import Attachment
 from web.api.caller import At, allowed
 from web.api.once import Once
 from web.api.problems import Refusal, documented
+from web.api.shapes import Shape
 from web.ports import Program
 
 router = APIRouter(route_class=Once, tags=["recordings"])
@@ -33,7 +34,7 @@ class VoiceMail(BaseModel):
     media_type: str
 
 
-class Recorded(BaseModel):
+class Recorded(Shape):
     """A recorded call, sealed for the person's key."""
 
     id: str
@@ -76,10 +77,7 @@ async def delete(id: str, desk: At, program: May) -> Response:
 @router.get("/recordings", responses=documented())
 async def recordings(desk: At, program: Reads) -> list[Recorded]:
     """The latest recordings, newest first."""
-    return [
-        Recorded(id=one.id, at=one.at, peer=one.peer, seconds=one.seconds)
-        for one in await desk.operator.recordings(program.person)
-    ]
+    return [Recorded.model_validate(one) for one in await desk.operator.recordings(program.person)]
 
 
 @router.get(

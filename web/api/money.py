@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from web.api.caller import At, allowed
 from web.api.once import Once
 from web.api.problems import Refusal, documented
+from web.api.shapes import Shape
 from web.ports import Program
 
 router = APIRouter(route_class=Once, tags=["money"])
@@ -24,7 +25,7 @@ class Balance(BaseModel):
     detail: str = Field(examples=["You have 12.50 EUR."])
 
 
-class Entry(BaseModel):
+class Entry(Shape):
     """Something that was paid or came in."""
 
     at: datetime
@@ -41,7 +42,7 @@ class NewInvoice(BaseModel):
     coin: Literal["WAVES", "ETT"]
 
 
-class InvoiceShown(BaseModel):
+class InvoiceShown(Shape):
     """What is to be paid, to the last digit, with its id as the memo; `link` opens a wallet."""
 
     id: str
@@ -65,7 +66,7 @@ async def balance(desk: At, program: Reads) -> Balance:
 async def statement(desk: At, program: Reads) -> list[Entry]:
     """The latest of the person's account, newest first."""
     lines = await desk.operator.accounts.lines(program.person)
-    return [Entry(at=line.at, amount=line.amount, what=line.what) for line in lines]
+    return [Entry.model_validate(line) for line in lines]
 
 
 @router.post("/invoices", status_code=201, responses=documented(404, 409, 422))
@@ -76,13 +77,4 @@ async def invoice(
     if desk.operator.payments is None:
         raise Refusal(404, "money.off", "nobody can pay in here")
     one = await desk.operator.payments.top_up(program.person, order.amount, order.coin)
-    return InvoiceShown(
-        id=one.id,
-        address=one.address,
-        amount=one.amount,
-        coin=one.coin,
-        asset=one.asset,
-        worth=one.worth,
-        until=one.until,
-        link=one.link,
-    )
+    return InvoiceShown.model_validate(one)

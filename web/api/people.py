@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Response
 from pydantic import BaseModel, Field, StringConstraints
 
+from bot.wishes import party_said
 from nlp.commands import Message
 from web.api.caller import At, allowed, program_of
 from web.api.once import Once
 from web.api.problems import documented
-from web.api.shapes import NO_NUL, Said, Who, party
+from web.api.shapes import NO_NUL, Said, Who
 from web.ports import Program
 
 router = APIRouter(route_class=Once, tags=["people"])
@@ -102,7 +103,7 @@ async def keep(
     name: Name, number: Number, desk: At, program: Annotated[Program, Depends(allowed("contacts"))]
 ) -> Contact:
     """Keep somebody's number under a name, in the place of another."""
-    kept = await desk.operator.save_contact(program.person, name, party(number.number))
+    kept = await desk.operator.save_contact(program.person, name, party_said(number.number))
     return Contact(name=name, number=kept)
 
 
@@ -120,7 +121,7 @@ async def write(
     order: NewMessage, desk: At, program: Annotated[Program, Depends(allowed("messages"))]
 ) -> Said:
     """Send words to somebody's phones and chats, or as an SMS."""
-    command = Message(to=party(order.to), text=order.text)
+    command = Message(to=party_said(order.to), text=order.text)
     return Said(detail=await desk.operator.message(program.person, command))
 
 

@@ -9,10 +9,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Query
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from bot.wishes import party_said
-from nlp.commands import Party
 from web.api.problems import Refusal
 
 T = TypeVar("T")
@@ -35,6 +33,12 @@ Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
 Cursor = Annotated[str | None, Query(max_length=80, description="`next` of the page before.")]
 
 
+class Shape(BaseModel):
+    """What is shown of something that the operator gave: its fields of the same names."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
 class Page(BaseModel, Generic[T]):
     """A part of a list, newest first; `next` asks for what follows."""
 
@@ -48,17 +52,11 @@ class Said(BaseModel):
     detail: str = Field(examples=["Calls go to Bob (102)."])
 
 
-def party(who: str) -> Party:
-    """Somebody as they were written."""
-    return party_said(who)
-
-
 def page_of(
-    found: Sequence[T], limit: int, cursor: str | None, at: Callable[[T], datetime]
+    found: Sequence[T], limit: int, before: datetime | None, at: Callable[[T], datetime]
 ) -> Page[T]:
-    """The part behind a cursor, of what is newest first. Raises `Refusal` for a cursor that is
-    none."""
-    rest = [one for one in found if cursor is None or at(one) < moment_of(cursor)]
+    """The part before a moment, of what is newest first."""
+    rest = [one for one in found if before is None or at(one) < before]
     items = list(rest[:limit])
     return Page(items=items, next=cursor_at(at(items[-1])) if len(rest) > limit else None)
 
@@ -78,6 +76,3 @@ def moment_of(cursor: str) -> datetime:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (binascii.Error, ValueError, OverflowError) as error:
         raise Refusal(422, "page.cursor", "that is no cursor of a page before") from error
-
-
-Moment = AwareDatetime

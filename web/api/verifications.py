@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field, StringConstraints
 from web.api.caller import At, allowed
 from web.api.once import Once
 from web.api.problems import documented
-from web.api.shapes import Who
-from web.ports import Program, Verification
+from web.api.shapes import Shape, Who
+from web.ports import Program
 
 router = APIRouter(route_class=Once, tags=["two-factor"], prefix="/verifications")
 May = Annotated[Program, Depends(allowed("verify"))]
@@ -42,7 +42,7 @@ class Code(BaseModel):
     code: Annotated[str, StringConstraints(pattern=r"^\d{4,8}$")] = Field(examples=["271828"])
 
 
-class Verified(BaseModel):
+class Verified(Shape):
     """How a code stands: sent, approved, failed or expired."""
 
     id: str
@@ -59,27 +59,16 @@ async def begin(order: NewVerification, desk: At, program: May) -> Verified:
     found = await desk.verifications.begin(
         program.person, order.to, order.by, order.length, order.minutes
     )
-    return _verified(found)
+    return Verified.model_validate(found)
 
 
 @router.post("/{id}/check", responses=documented(404, 409, 422))
 async def check(id: str, said: Code, desk: At, program: May) -> Verified:
     """Whether that was the code: `approved` once, and never again."""
-    return _verified(await desk.verifications.check(program.person, id, said.code))
+    return Verified.model_validate(await desk.verifications.check(program.person, id, said.code))
 
 
 @router.get("/{id}", responses=documented(404))
 async def find(id: str, desk: At, program: May) -> Verified:
     """How a code stands."""
-    return _verified(await desk.verifications.find(program.person, id))
-
-
-def _verified(one: Verification) -> Verified:
-    return Verified(
-        id=one.id,
-        to=one.to,
-        by=one.by,
-        state=one.state,
-        expires=one.expires,
-        tries_left=one.tries_left,
-    )
+    return Verified.model_validate(await desk.verifications.find(program.person, id))

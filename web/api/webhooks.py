@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field, StringConstraints
 from web.api.caller import At, allowed
 from web.api.once import Once
 from web.api.problems import documented
-from web.api.shapes import Said
-from web.ports import Program, Webhook
+from web.api.shapes import Said, Shape
+from web.ports import Program
 
 router = APIRouter(route_class=Once, tags=["webhooks"], prefix="/webhooks")
 May = Annotated[Program, Depends(allowed("events"))]
@@ -28,7 +28,7 @@ class NewWebhook(BaseModel):
     kinds: list[Kind] = Field([], max_length=40, examples=[["incoming", "ended"]])
 
 
-class WebhookShown(BaseModel):
+class WebhookShown(Shape):
     """A program that is told; an event of which no kind is named is of all kinds."""
 
     id: str
@@ -43,7 +43,7 @@ class WebhookMade(WebhookShown):
     secret: str
 
 
-class Delivered(BaseModel):
+class Delivered(Shape):
     """An event that was told, or is to be: waiting, done or dead."""
 
     id: str
@@ -57,14 +57,14 @@ class Delivered(BaseModel):
 @router.post("", status_code=201, responses=documented(409, 422))
 async def add(order: NewWebhook, desk: At, program: May) -> WebhookMade:
     """Tell a program what happens to the person."""
-    one = await desk.webhooks.add(program, order.url, order.kinds)
-    return WebhookMade(**_shown(one).model_dump(), secret=one.secret)
+    made = await desk.webhooks.add(program, order.url, order.kinds)
+    return WebhookMade.model_validate(made)
 
 
 @router.get("", responses=documented())
 async def listed(desk: At, program: May) -> list[WebhookShown]:
     """The person's webhooks, the oldest first."""
-    return [_shown(one) for one in desk.webhooks.of(program.person)]
+    return [WebhookShown.model_validate(one) for one in desk.webhooks.of(program.person)]
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404))
@@ -85,8 +85,7 @@ async def test(id: str, desk: At, program: May) -> Said:
 async def deliveries(id: str, desk: At, program: May) -> list[Delivered]:
     """What was told lately or is to be told, newest first."""
     return [
-        Delivered(id=o.id, kind=o.kind, at=o.at, state=o.state, tries=o.tries, status=o.status)
-        for o in await desk.webhooks.deliveries(program.person, id)
+        Delivered.model_validate(one) for one in await desk.webhooks.deliveries(program.person, id)
     ]
 
 
@@ -95,7 +94,3 @@ async def replay(id: str, event: str, desk: At, program: May) -> Said:
     """Tell it something again, under its own id."""
     await desk.webhooks.replay(program.person, id, event)
     return Said(detail="on its way again")
-
-
-def _shown(one: Webhook) -> WebhookShown:
-    return WebhookShown(id=one.id, url=one.url, kinds=list(one.kinds), failing=one.failing)

@@ -7,14 +7,14 @@ from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
-from bot.ports import Reminder
+from bot.wishes import party_said
 from nlp.commands import Redirect, Remind, Statistics, TrackingNumber, When
 from web.api.caller import At, allowed
 from web.api.once import Once
 from web.api.problems import Refusal, documented
-from web.api.shapes import NO_NUL, Line, Moment, Said, Who, party
+from web.api.shapes import NO_NUL, Line, Said, Shape, Who
 from web.ports import Program
 
 router = APIRouter(route_class=Once)
@@ -41,7 +41,7 @@ class NewRedirect(BaseModel):
     after: int | None = Field(None, ge=5, le=120, description="Seconds it rings before.")
 
 
-class Redirected(BaseModel):
+class Redirected(Shape):
     """Calls that go elsewhere, in words."""
 
     id: str
@@ -62,7 +62,7 @@ class NewReminder(BaseModel):
     text: Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=NO_NUL)] = Field(
         examples=["take my pills"]
     )
-    at: Moment = Field(examples=["2030-01-01T08:00:00+01:00"])
+    at: AwareDatetime = Field(examples=["2030-01-01T08:00:00+01:00"])
     rule: Annotated[str, StringConstraints(max_length=200)] | None = Field(
         None, description="How it comes again (RFC 5545).", examples=["FREQ=DAILY"]
     )
@@ -70,7 +70,7 @@ class NewReminder(BaseModel):
     to: Who | None = None
 
 
-class Reminded(BaseModel):
+class Reminded(Shape):
     """Something that somebody is reminded of, with its next moment."""
 
     id: str
@@ -95,7 +95,7 @@ class NewPhone(BaseModel):
     name: Label = Field(examples=["desk"])
 
 
-class SetUp(BaseModel):
+class SetUp(Shape):
     """How a phone is set up: a page for people, and what the phone itself fetches."""
 
     name: str
@@ -105,7 +105,7 @@ class SetUp(BaseModel):
     minutes: int
 
 
-class PhoneShown(BaseModel):
+class PhoneShown(Shape):
     """A phone of the person's; without `since` it is not connected."""
 
     id: str
@@ -126,7 +126,7 @@ async def redirects(
 ) -> list[Redirected]:
     """Where the person's calls go, the oldest wish first."""
     found = desk.operator.handling.redirections(program.person)
-    return [Redirected(id=one.id, what=one.what, paused=one.paused) for one in found]
+    return [Redirected.model_validate(one) for one in found]
 
 
 @router.post(
@@ -135,8 +135,8 @@ async def redirects(
 async def redirect(order: NewRedirect, desk: At, program: Redirects) -> Said:
     """Send calls elsewhere, in the place of a wish for the very same calls."""
     command = Redirect(
-        to=party(order.to),
-        from_=party(order.from_) if order.from_ else None,
+        to=party_said(order.to),
+        from_=party_said(order.from_) if order.from_ else None,
         condition=order.condition,
         after=order.after,
     )
@@ -156,7 +156,9 @@ async def reminders(
     desk: At, program: Annotated[Program, Depends(allowed("reminders:read"))]
 ) -> list[Reminded]:
     """What the person is reminded of, the next first."""
-    return [_reminded(one) for one in await desk.operator.reminding.of(program.person)]
+    return [
+        Reminded.model_validate(one) for one in await desk.operator.reminding.of(program.person)
+    ]
 
 
 @router.post(
@@ -168,9 +170,9 @@ async def remind(order: NewReminder, desk: At, program: Reminds) -> Reminded:
         when=When(at=order.at, rrule=order.rule),
         text=order.text,
         by=order.by,
-        to=party(order.to) if order.to else None,
+        to=party_said(order.to) if order.to else None,
     )
-    return _reminded(await desk.operator.reminding.remind(program.person, command))
+    return Reminded.model_validate(await desk.operator.reminding.remind(program.person, command))
 
 
 @router.delete("/reminders/{id}", tags=["reminders"], status_code=204, responses=documented(404))
@@ -226,37 +228,17 @@ async def devices(
 ) -> list[PhoneShown]:
     """The person's phones, the oldest first."""
     return [
-        PhoneShown(id=p.id, name=p.name, agent=p.agent, since=p.since, set_up=p.set_up)
-        for p in await desk.operator.phones(program.person)
+        PhoneShown.model_validate(phone) for phone in await desk.operator.phones(program.person)
     ]
 
 
 @router.post("/devices", tags=["devices"], status_code=201, responses=documented(409, 422))
 async def set_up(order: NewPhone, desk: At, program: Devices) -> SetUp:
     """A link that gives a phone an account of its own; good once, and not long."""
-    link = await desk.operator.set_up_phone(program.person, order.name)
-    return SetUp(
-        name=link.name,
-        extension=link.extension,
-        page=link.page,
-        phone=link.phone,
-        minutes=link.minutes,
-    )
+    return SetUp.model_validate(await desk.operator.set_up_phone(program.person, order.name))
 
 
 @router.delete("/devices/{id}", tags=["devices"], responses=documented(404, 422))
 async def revoke(id: str, desk: At, program: Devices) -> Said:
     """Shut a phone out, at once."""
     return Said(detail=f"{await desk.operator.revoke_phone(program.person, id)} is shut out")
-
-
-def _reminded(one: Reminder) -> Reminded:
-    return Reminded(
-        id=one.id,
-        at=one.at,
-        text=one.text,
-        by=one.by,
-        to=one.to,
-        rule=one.rule,
-        paused=one.paused,
-    )
