@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class Charging:
         self._seconds: dict[tuple[str, str], int] = {}
         "Included seconds by extension and asset."
         self._running: dict[str, set[Meter]] = {}
-        self._held: dict[str, int] = {}
+        self._held = Counter[str]()
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._writer: asyncio.Task[None] | None = None
 
@@ -158,13 +159,11 @@ class Charging:
     @contextmanager
     def holding(self, extension: str, cost: int) -> Iterator[None]:
         """So much is set aside until something else than a call is paid for."""
-        self._held[extension] = self._held.get(extension, 0) + cost
+        self._held[extension] += cost
         try:
             yield
         finally:
             self._held[extension] -= cost
-            if not self._held[extension]:
-                del self._held[extension]
 
     async def pay(
         self, session: AsyncSession, extension: str, cost: int, key: str, text: str
@@ -223,8 +222,9 @@ class Charging:
 
     def aside(self, extension: str) -> int:
         """What is set aside for calls that go on, and for what is just being paid."""
-        held = self._held.get(extension, 0)
-        return held + sum(meter.reserved for meter in self._running.get(extension, ()))
+        return self._held[extension] + sum(
+            meter.reserved for meter in self._running.get(extension, ())
+        )
 
     def reserve(self, extension: str, number: str) -> Meter:
         """Set money aside for a call. Raises `NotPaid`."""

@@ -489,3 +489,16 @@ async def test_a_smaller_plan_keeps_fewer_numbers(tmp_path: Path) -> None:
         app.tariffs.subscriptions._now = lambda: later
         await app.tariffs.subscriptions.look()
         assert [row.label for row in app.directory.tracked()] == ["Facebook"]
+
+
+async def test_texts_that_cost_nothing_may_go_out_at_once(tmp_path: Path) -> None:
+    """What is held for each ends by itself, also where that is nothing."""
+    async with paying(tmp_path, 0) as office:
+        network = Writer()
+        await carrier(office, network)
+        say_ = office.app.texts.say
+        await asyncio.gather(*(say_("101", "Alice", NUMBER, f"text {n}") for n in range(3)))
+        await until_none_left(office.app)
+        assert len(network.read.items) == 3
+        assert metering(office).charging.aside("101") == 0
+        await network.stop()
