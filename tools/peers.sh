@@ -5,7 +5,7 @@ set -eu
 
 packages="age libportaudio2 sip-tester baresip-core baresip-ffmpeg linphone-cli kamailio kamailio-tls-modules
           dnsmasq-base coturn espeak-ng flite sox gcc libc6-dev
-          prosody ejabberd go-sendxmpp profanity zbar-tools postgresql"
+          prosody ejabberd go-sendxmpp profanity zbar-tools postgresql chromium"
 missing=""
 for package in $packages; do
     dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
