@@ -52,6 +52,7 @@ from bot.reminders import about_reminders, dropped, edited, listed, remind
 from bot.replies import Button, Reply
 from bot.scenarios import about_scenarios, with_pin
 from bot.shown import who_watches
+from bot.sign_in import about_console
 from bot.wishes import about_calls
 from nlp import commands
 from nlp.commands import Party, command_from_json, command_to_json
@@ -88,7 +89,7 @@ I place calls for you. For example:
   Save Bob as +44 20 7946 0321 · Show my contacts
   Set up my phone · My phones · Invite Bob · Status · Who is watching?
   When I call *77 and enter my PIN send 5 WAVES to 3P… · My scenarios · My wallet
-  Make an API key for my CRM · My API keys
+  Make an API key for my CRM · My API keys · Open the console
   My time zone is Europe/Berlin · I'm in Tokyo until Friday · Export my data · Forget me"""
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
 NOT_HEARD = (
@@ -221,6 +222,8 @@ class Dialogue:
             return [paid]
         if about_programs := await about_keys(self._operator, self.person, text):
             return [about_programs]
+        if signing_in := await about_console(self._operator, self.person, text):
+            return [signing_in]
         if by_pin := await about_scenarios(self._operator, self.person, text):
             return [by_pin]
         if deleting := await deleted(self._operator, self.person, text):

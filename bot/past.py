@@ -25,7 +25,9 @@ async def past_calls(operator: Operator, person: Person, command: History) -> Re
     zone = ZoneInfo(person.timezone)
     period = command.period and stretch(command.period, datetime.now(zone))
     since, until = period or (None, None)
-    calls = await operator.history(person, since, until, missed=command.missed, party=command.party)
+    calls = await operator.past.calls(
+        person, since, until, missed=command.missed, party=command.party
+    )
     when = f" {command.period}" if period else ""
     if not calls:
         return Reply(text=f"No {'missed ' if command.missed else ''}calls{when}.")

@@ -255,12 +255,52 @@ class PastCall:
     """A call of the person's, as it was. `peer` is the other side for people, `back` what to
     dial to reach it, if that is known; `incoming` is seen from the person."""
 
+    id: str
     at: datetime
     peer: str
     back: str
     incoming: bool
     answered: bool
     seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegSeen:
+    """One side of a call: packets as the exchange counted them, the round trip as the peer's
+    reports tell, `mos` from 1 to 4.5."""
+
+    who: str
+    line: str
+    codec: str
+    encrypted: bool
+    received: int
+    sent: int
+    lost: int
+    jitter_ms: float
+    round_trip_ms: float | None
+    mos: float | None
+    cause: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageSeen:
+    """A SIP message between the exchange and a peer, as a line of a ladder."""
+
+    at: datetime
+    sent: bool
+    peer: str
+    summary: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallSeen:
+    """All that is known of a call, without anybody's address."""
+
+    call: PastCall
+    cause: str
+    private: bool
+    legs: Sequence[LegSeen]
+    messages: Sequence[MessageSeen]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -411,11 +451,18 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class Redirection:
-    """Calls of a person that go elsewhere; `what` says which and where to."""
+    """Calls of a person that go elsewhere; `what` says which and where to. On `days` (as in
+    RFC 5545, none: every day) from `begin` to `end`, past midnight if that is before it."""
 
     id: str
     what: str
     paused: bool
+    days: Sequence[str] = ()
+    begin: str = ""
+    end: str = ""
+    first: str = ""
+    last: str = ""
+    "Dates, both included."
 
 
 class Handling(Protocol):
@@ -472,6 +519,31 @@ class Handling(Protocol):
         """What a person wants done with their calls, a line each."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class NumberShown:
+    """A number for an advertisement; `to` is whom it rings, for people."""
+
+    label: str
+    number: str
+    to: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What numbers brought: calls by day, by hour of the day and by source, answered and missed,
+    of new and of known callers."""
+
+    title: str
+    days: Sequence[str]
+    answered_by_day: Sequence[int]
+    missed_by_day: Sequence[int]
+    answered_by_hour: Sequence[int]
+    missed_by_hour: Sequence[int]
+    sources: Sequence[tuple[str, int]]
+    new: int
+    known: int
+
+
 class Tracking(Protocol):
     """Numbers for advertisements, and what they brought. Raises `OperatorError`; what comes back
     are sentences for the person."""
@@ -490,6 +562,12 @@ class Tracking(Protocol):
 
     def listed(self, person: Person) -> str:
         """All numbers of a person."""
+
+    def numbers(self, person: Person) -> Sequence[NumberShown]:
+        """The same, one by one."""
+
+    async def figures(self, person: Person, command: Statistics) -> Figures:
+        """What one number, or all of them, brought."""
 
     async def statistics(self, person: Person, command: Statistics) -> Reply:
         """What one number, or all of them, brought: as a picture or as a table."""
@@ -703,6 +781,21 @@ class ApiKeys(Protocol):
         """Let a key open nothing from now on; its name."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConsoleLink:
+    """A way into the console page, good once."""
+
+    url: str = field(repr=False)
+    minutes: int
+
+
+class Console(Protocol):
+    """The page of the exchange. Raises `OperatorError`."""
+
+    async def offer(self, extension: str) -> ConsoleLink:
+        """A link into the console."""
+
+
 class Accounts(Protocol):
     """Money. Raises `OperatorError`."""
 
@@ -729,6 +822,27 @@ class Accounts(Protocol):
 
     def prices(self, person: Person, place: str) -> str:
         """What calling somewhere costs, for people; empty when no such place is known."""
+
+
+class Past(Protocol):
+    """Calls that were. Raises `OperatorError`."""
+
+    async def calls(
+        self,
+        person: Person,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        missed: bool = False,
+        party: Party | None = None,
+        matching: str = "",
+        limit: int = 500,
+    ) -> Sequence[PastCall]:
+        """Somebody's latest calls, newest first; `matching` is a part of a name, or how a number
+        begins."""
+
+    async def call(self, person: Person, id: str) -> CallSeen:
+        """One of somebody's calls, also one that goes on."""
 
 
 class Operator(Protocol):
@@ -773,6 +887,14 @@ class Operator(Protocol):
     @property
     def keys(self) -> ApiKeys:
         """Keys for programs."""
+
+    @property
+    def console(self) -> Console:
+        """The page of the exchange."""
+
+    @property
+    def past(self) -> Past:
+        """Calls that were."""
 
     async def call(self, person: Person, command: Call) -> Placed:
         """Call somebody and call the person back."""
@@ -835,17 +957,6 @@ class Operator(Protocol):
 
     async def call_back_later(self, person: Person, call_id: str) -> Planned:
         """Tell a caller that the person cannot take the call and calls back, and plan that."""
-
-    async def history(
-        self,
-        person: Person,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        *,
-        missed: bool = False,
-        party: Party | None = None,
-    ) -> Sequence[PastCall]:
-        """The person's latest calls, newest first."""
 
     async def voicemail(self, person: Person) -> Sequence[VoiceMessage]:
         """The person's latest voice messages, newest first."""
@@ -910,8 +1021,15 @@ class Operator(Protocol):
     def active_calls(self, person: Person) -> Sequence[ActiveCall]:
         """The person's calls going on, the latest last."""
 
+    def levels(self, person: Person, call_id: str) -> Sequence[tuple[str, float]]:
+        """How loud each side of a call of the person's is just now, in dBFS; those that can be
+        heard by us."""
+
     def state(self, person: Person) -> State:
         """How the exchange is doing."""
+
+    async def menus_drawn(self, person: Person) -> str:
+        """The menus for callers as one picture (SVG)."""
 
     def broadcasts(self, person: Person) -> Sequence[Shown]:
         """The broadcasts that the person may know of."""

@@ -15,6 +15,12 @@ _BLOCKS = {(False, False): "█", (False, True): "▀", (True, False): "▄", (T
 "Two modules above each other, dark or not; terminals write light on dark."
 
 
+def qr_image(link: str) -> str:
+    """The same as the address of an image (RFC 2397), for pages."""
+    address: str = segno.make(link, error="m", micro=False).svg_data_uri(border=_QUIET, scale=4)
+    return address
+
+
 def qr_code(link: str, name: str) -> Attachment:
     """A link to be scanned; takes some 15 ms."""
     code = segno.make(link, error="m", micro=False)

@@ -15,7 +15,7 @@ from sqlmodel import col, delete, select
 from bot.ports import ApiKey, OperatorError, Person
 from store.database import Database
 from store.tables import ApiKeyRow, ReplayRow
-from web.ports import SCOPES, Asked, Program
+from web.ports import SCOPES, SESSION, Asked, Program
 
 MOST = 20
 "Keys of one person."
@@ -76,11 +76,14 @@ class ApiKeys:
 
     async def _made(self, extension: str, name: str, wanted: Sequence[str], days: int) -> str:
         mine = [row for row in self._rows.values() if row.extension == extension]
-        if len(mine) >= MOST:
+        if sum(row.scopes != SESSION for row in mine) >= MOST:
             raise OperatorError("key.too_many", f"{MOST} keys are the most; revoke one first")
         name = " ".join(name.split())[:40]
-        if any(row.name.casefold() == name.casefold() for row in mine):
+        if any(row.name.casefold() == name.casefold() for row in mine) or name == SESSION:
             raise OperatorError("key.name_taken", f"there is a key {name} already")
+        return await self._kept(extension, name, wanted, days)
+
+    async def _kept(self, extension: str, name: str, wanted: Sequence[str], days: int) -> str:
         secret, now = secrets.token_urlsafe(32), datetime.now(UTC)
         row = ApiKeyRow(
             id=secrets.token_hex(6),
@@ -99,6 +102,16 @@ class ApiKeys:
         self._rows[row.id] = row
         return f"{PREFIX}{row.id}_{secret}"
 
+    async def open_session(self, extension: str, name: str, days: int, most: int) -> str:
+        """A key for all that the person can do themselves, in the place of the oldest of its name
+        where there are so many."""
+        async with self._making:
+            mine = [row for row in self._rows.values() if row.extension == extension]
+            known = sorted((row for row in mine if row.scopes == SESSION), key=lambda row: row.made)
+            if len(known) >= most:
+                await self._remove([row.id for row in known[: len(known) - most + 1]])
+            return await self._kept(extension, name, [SESSION], days)
+
     def of(self, extension: str) -> Sequence[ApiKey]:
         """Somebody's keys, the oldest first."""
         rows = [row for row in self._rows.values() if row.extension == extension]
@@ -115,10 +128,15 @@ class ApiKeys:
 
     async def revoke(self, extension: str, which: str) -> str:
         """Let a key open nothing from now on; its name. Raises `OperatorError`."""
-        for row in list(self._rows.values()):
-            if row.extension == extension and which.casefold() in (row.id, row.name.casefold()):
-                await self._remove([row.id])
-                return row.name
+        said = which.casefold()
+        found = [
+            row
+            for row in self._rows.values()
+            if row.extension == extension and said in (row.id, row.name.casefold())
+        ]
+        if found:
+            await self._remove([row.id for row in found])  # all sessions have one name
+            return found[0].name
         known = ", ".join(one.name for one in self.of(extension)) or "none"
         raise OperatorError("key.unknown", f"there is no key {which}; there is {known}")
 

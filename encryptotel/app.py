@@ -55,6 +55,7 @@ from encryptotel.mailbox import Mailbox
 from encryptotel.metering import Metering
 from encryptotel.operator import Operator
 from encryptotel.parties import Parties
+from encryptotel.past import Past
 from encryptotel.people import OWNER, PeopleOfExchange
 from encryptotel.phones import Phones, Site
 from encryptotel.postman import Postman
@@ -63,6 +64,7 @@ from encryptotel.recordings import Recordings
 from encryptotel.reload import blended, locked_out
 from encryptotel.rooms import Moderation, Rooms
 from encryptotel.scenarios import Scenarios
+from encryptotel.sessions import Sessions
 from encryptotel.sms import SmsGateway
 from encryptotel.tariffs import Tariffs
 from encryptotel.texts import Texts
@@ -103,9 +105,8 @@ from pbx.sip.transport import Address, Transport, bracketed
 from pbx.subscriptions import Subscriptions
 from scheduler.alarm import Alarm
 from store.database import Database
-from store.journal import calls_of, forget_calls, live_bindings, trunk_calls
+from store.journal import live_bindings, trunk_calls
 from store.shelf import Shelf
-from store.tables import CallRow
 from wallet.chain import Node
 from wallet.charging import Charging
 from wallet.rates import DeckError, RateDeck
@@ -135,8 +136,6 @@ MAX_SPOKEN = 1_000
 "Conversations of programs that are remembered."
 MAX_NEWS = 50
 "Sentences kept for an owner who is not listening just now."
-MAX_HISTORY = 500
-"Calls of one person that are looked through for “who called yesterday”."
 DEMO_TONE = tone(1.0, 440.0)
 
 
@@ -317,6 +316,9 @@ class App:
             self.directory, self.followers, config.owner.extension, self._speech
         )
         self._wire_wallets(orders)
+        self.sessions = Sessions(
+            self.database, self.api_keys, self.phones.url, self.followers.announce
+        )
         self.operator = Operator(
             self.exchange,
             self.directory,
@@ -335,8 +337,7 @@ class App:
             self.broadcasts,
             self.phones,
             Moderation(self.rooms, orders, self.followers),
-            past=self._past_of,
-            forget_calls=self._forget_calls_of,
+            past=Past(self.database, self.journal, self.exchange, self.contacts, self.followers),
             config=config,
             folder=self.config_file.parent if self.config_file else self.data,
             metering=self.metering,
@@ -346,6 +347,7 @@ class App:
             wallets=self.wallets,
             scenarios=self.scenarios,
             keys=self.api_keys,
+            console=self.sessions,
         )
         await asyncio.to_thread(resampled, hold_music(), WIDE_RATE)  # 30 ms, once
         await self.mailbox.load()
@@ -660,15 +662,6 @@ class App:
             },
         )
 
-    async def _past_of(self, extension: str) -> Sequence[CallRow]:
-        await self.journal.caught_up()
-        return await calls_of(self.database, extension, limit=MAX_HISTORY)
-
-    async def _forget_calls_of(self, extension: str) -> None:
-        await self.journal.caught_up()
-        async with self.database.writing() as session:
-            await forget_calls(session, extension)
-
     async def _speech(self, text: str) -> bytes:
         return await self.exchange.speaker.say(text)
 
@@ -817,6 +810,7 @@ class App:
                 self.config, folder, self.exchange, self.directory, self.tell_owner
             )
             await self.menus.start()
+            self.operator.draw_menus = self.menus.drawn
 
     async def _open_web(self) -> None:
         """Serve the web, where that is wanted; it costs memory and time only there."""
@@ -843,6 +837,7 @@ class App:
             desk = Desk(
                 operator=self.operator,
                 keys=self.api_keys,
+                sessions=self.sessions,
                 verifications=self.verifications,
                 events=self.feeds,
                 webhooks=self.webhooks,

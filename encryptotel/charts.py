@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+
+from bot.ports import Figures
 
 ANSWERED, MISSED, OTHER = "#2a7f62", "#d1495b", "#3d5a80"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chart:
-    """What is drawn: calls by day, by hour of the day and by source, answered and missed, of new
-    and of known callers."""
-
-    title: str
-    days: Sequence[str]
-    answered_by_day: Sequence[int]
-    missed_by_day: Sequence[int]
-    answered_by_hour: Sequence[int]
-    missed_by_hour: Sequence[int]
-    sources: Sequence[tuple[str, int]]
-    new: int
-    known: int
-
-
-def drawn(chart: Chart) -> bytes:
+def drawn(chart: Figures) -> bytes:
     """A PNG. Takes a second or two."""
     import matplotlib
 

@@ -7,6 +7,7 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable
 
+from bot.card import told
 from bot.ports import Person, Progress
 from web.ports import Happened, TooMany
 
@@ -78,6 +79,7 @@ class Feed:
                 seconds=progress.seconds,
                 back=progress.back,
                 about=progress.about,
+                words=told(progress),
             )
         )
         self._news.set()

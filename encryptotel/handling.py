@@ -92,9 +92,12 @@ class Handling:
     def redirections(self, person: Person) -> Sequence[Redirection]:
         """All redirections of a person, the oldest first."""
         return [
-            Redirection(id=row.id, what=self._described(row, person), paused=row.paused)
+            Redirection(
+                id=row.id, what=self._described(row, person), paused=row.paused,
+                days=row.days.split(), begin=row.begin, end=row.end, first=row.first, last=row.last,
+            )
             for row in self._book.rules(person.extension)
-        ]
+        ]  # fmt: skip
 
     async def pause(self, person: Person, id: str, *, on: bool) -> bool:
         """Let a redirection rest, or hold again; False if there is none such."""

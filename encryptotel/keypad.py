@@ -177,7 +177,7 @@ class Keypad:
         return party.number or party.extension or ""
 
     async def _last_caller(self, person: Person) -> str:
-        for past in await self._operator.history(person):
+        for past in await self._operator.past.calls(person):
             if past.incoming:
                 if not past.back:
                     raise OperatorError("keypad.hidden", "whoever called last hides their number")

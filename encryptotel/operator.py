@@ -7,7 +7,7 @@ import asyncio
 import json
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from bot.ports import (
     Kept,
     LineState,
     OperatorError,
-    PastCall,
     Person,
     Phone,
     PhoneState,
@@ -52,6 +51,7 @@ from encryptotel.keys import BadKey, recipient_of
 from encryptotel.mailbox import Mailbox
 from encryptotel.metering import Metering
 from encryptotel.parties import Parties, named, party_of
+from encryptotel.past import Past
 from encryptotel.people import PeopleOfExchange
 from encryptotel.phones import Phones
 from encryptotel.postman import pages_of
@@ -62,6 +62,7 @@ from encryptotel.reminding import Reminding
 from encryptotel.ringing import Ringer
 from encryptotel.rooms import Moderation
 from encryptotel.scenarios import Scenarios
+from encryptotel.sessions import Sessions
 from encryptotel.tariffs import Tariffs
 from encryptotel.texts import Texts
 from encryptotel.tracking import Tracking
@@ -84,7 +85,7 @@ from pbx.ports import CallRefused
 from pbx.vocabulary import CallState
 from scheduler.alarm import Alarm
 from store.database import Database
-from store.tables import CallRow, RecordingRow
+from store.tables import RecordingRow
 
 if TYPE_CHECKING:
     from encryptotel.payments import Payments
@@ -110,10 +111,6 @@ MAX_VOICEMAIL = 5
 "Voice messages given at once."
 
 
-Past = Callable[[str], Awaitable[Sequence[CallRow]]]
-"The latest calls of an extension, newest first."
-
-
 class Operator:
     """Implements `bot.ports.Operator` on an exchange."""
 
@@ -137,7 +134,6 @@ class Operator:
         phones: Phones,
         moderation: Moderation,
         past: Past,
-        forget_calls: Callable[[str], Awaitable[None]],
         config: Config,
         folder: Path,
         metering: Metering | None,
@@ -147,6 +143,7 @@ class Operator:
         wallets: Wallets,
         scenarios: Scenarios,
         keys: ApiKeys,
+        console: Sessions,
     ) -> None:
         self._exchange = exchange
         self._orders = orders
@@ -155,8 +152,7 @@ class Operator:
         self._contacts = contacts
         self._book = book
         self._mailbox = mailbox
-        self._past = past
-        self._forget_calls = forget_calls
+        self.past = past
         self._jobs: set[asyncio.Task[None]] = set()
         self._ways: list[Callable[[str], str]] = []
         "How a code is given to somebody, by chat."
@@ -185,7 +181,8 @@ class Operator:
         )
         self.accounts = Accounts(database, metering, tariffs, self._parties)
         self.payments = payments
-        self.wallets, self.scenarios, self.keys = wallets, scenarios, keys
+        self.wallets, self.scenarios = wallets, scenarios
+        self.keys, self.console = keys, console
         self._recordings = recordings
         self._broadcasts = broadcasts
         self._phones = phones
@@ -195,6 +192,7 @@ class Operator:
         self.webhooks: Webhooks | None = None
         "Programs that are told what happens, where the web is served."
         self.read_codes: Callable[[], Sequence[tuple[str, str]]] = lambda: ()
+        self.draw_menus: Callable[[], str] = lambda: ""
         self.tracking = Tracking(
             database, directory, self._parties, followers, self.accounts.require
         )
@@ -687,6 +685,15 @@ class Operator:
                 return bridge, leg
         raise OperatorError("call.not_in_it", "none of your phones is in that call")
 
+    async def menus_drawn(self, person: Person) -> str:
+        """The menus for callers as one picture (SVG). Raises `OperatorError`."""
+        if person.role is not Role.OWNER:
+            raise OperatorError("role.owner_only", "only the owner sees the menus")
+        picture = await asyncio.to_thread(self.draw_menus)
+        if not picture:
+            raise OperatorError("menus.unknown", "no menus answer callers here: see [menus]")
+        return picture
+
     def broadcasts(self, person: Person) -> Sequence[Shown]:
         """The broadcasts that the person may know of."""
         return self._broadcasts.of(person)
@@ -717,6 +724,15 @@ class Operator:
             muted=self._is_muted(person, call),
         )
 
+    def levels(self, person: Person, call_id: str) -> Sequence[tuple[str, float]]:
+        """How loud each side of a call is just now. Raises `OperatorError`."""
+        legs = self._mine(person, call_id).legs
+        return [
+            (self._seen(person, leg.peer), loudness)
+            for leg in legs
+            if leg.answered and (loudness := leg.loudness()) is not None
+        ]
+
     def _seen(self, person: Person, number: str) -> str:
         """A number as somebody may see it."""
         return spoken(self._followers.mask(person.extension, number) or number)
@@ -724,48 +740,6 @@ class Operator:
     def _is_muted(self, person: Person, call: RunningCall) -> bool:
         muted = call.conference.muted if call.conference else call.bridge and call.bridge.muted
         return any(leg.peer in _phones(person, call) for leg in muted or ())
-
-    async def history(
-        self,
-        person: Person,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        *,
-        missed: bool = False,
-        party: Party | None = None,
-    ) -> Sequence[PastCall]:
-        """The person's latest calls, newest first. Raises `OperatorError`."""
-        wanted = self._parties.resolve(party, person) if party else ""
-        rows = [
-            row
-            for row in await self._past(person.extension)
-            if row.kind != "reminder"
-            and (since is None or row.started_at >= since)
-            and (until is None or row.started_at < until)
-        ]
-        calls = [self._as_seen(row, person) for row in rows]
-        return [
-            call
-            for call in calls
-            if (not missed or (call.incoming and not call.answered))
-            and (not wanted or call.back == wanted)
-        ]
-
-    def _as_seen(self, row: CallRow, person: Person) -> PastCall:
-        incoming = row.kind != "callback" and row.caller != person.extension
-        if row.kind == "callback" and row.user != person.extension:
-            incoming = True  # somebody else had it placed
-        other = (row.shown or row.caller) if incoming else row.callee
-        answered, ended = row.answered_at, row.ended_at
-        seconds = round((ended - answered).total_seconds()) if answered and ended else 0
-        return PastCall(
-            at=row.started_at,
-            peer=self._followers.who(other, person),
-            back=self._followers.number_of(other, person.extension),
-            incoming=incoming,
-            answered=answered is not None,
-            seconds=seconds,
-        )
 
     async def voicemail(self, person: Person) -> Sequence[VoiceMessage]:
         """The person's latest voice messages, newest first."""
@@ -789,7 +763,7 @@ class Operator:
 
     async def last_called(self, person: Person) -> Call:
         """The command that calls again whom the person called last. Raises `OperatorError`."""
-        for past in await self.history(person):
+        for past in await self.past.calls(person):
             if not past.incoming and past.back:
                 return Call(to=(party_of(None, past.back),))
         raise OperatorError("redial.nobody", "you have called nobody yet")
@@ -905,7 +879,7 @@ class Operator:
 
     async def export(self, person: Person) -> bytes:
         """All that is known of a person, as JSON."""
-        calls = await self._past(person.extension)
+        calls = await self.past.rows(person.extension)
         known = {
             **await self._people.everything_of(person),
             "contacts": dict(self._contacts.of(person)),
@@ -942,7 +916,7 @@ class Operator:
         for call in self.active_calls(person):
             self._exchange.hang_up(call.call_id)
         await self._contacts.forget(person)
-        await self._forget_calls(person.extension)
+        await self.past.forget(person.extension)
         await self._mailbox.forget(person.extension)
         await self._texts.forget(person.extension)
         await self.agenda.forget(person.extension)

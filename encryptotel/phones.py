@@ -64,6 +64,10 @@ class Phones:
         self.on_revoked: Callable[[str], None] = lambda extension: None
         "Told of an extension one of whose phones was shut out."
 
+    def url(self) -> str:
+        """Where the web is served; empty where it is not."""
+        return self.site.url if self.site else ""
+
     # ── for the operator ────────────────────────────────────────────────────────────────
     async def offer(self, extension: str, name: str) -> SetupLink:
         """A link that sets up one phone. Raises `OperatorError`."""

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from bot.ports import OperatorError, Person, Role
+from bot.ports import Figures, NumberShown, OperatorError, Person, Role
 from bot.replies import Attachment, Reply
-from encryptotel.charts import Chart, drawn
+from encryptotel.charts import drawn
 from encryptotel.directory import Directory
 from encryptotel.followers import Followers
 from encryptotel.parties import Parties
@@ -182,6 +182,33 @@ class Tracking:
     async def statistics(self, person: Person, command: Statistics) -> Reply:
         """What one number, or all of them, brought: as a picture or as a table. Raises
         `OperatorError`."""
+        title, calls, since, until = await self._found(person, command)
+        if command.format == "csv":
+            content = await asyncio.to_thread(_table, calls, since.tzinfo)
+            return Reply(
+                text=_summary(title, calls), file=Attachment("calls.csv", "text/csv", content)
+            )
+        picture = await self._drawn(_chart(title, calls, since, until))
+        return Reply(
+            text=_summary(title, calls),
+            file=Attachment("calls.png", "image/png", picture) if picture else None,
+        )
+
+    def numbers(self, person: Person) -> Sequence[NumberShown]:
+        """All numbers of a person, one by one."""
+        return [
+            NumberShown(label=row.label, number=row.number, to=self._followers.who(row.to, person))
+            for row in self._of(person)
+        ]
+
+    async def figures(self, person: Person, command: Statistics) -> Figures:
+        """What one number, or all of them, brought. Raises `OperatorError`."""
+        return _chart(*await self._found(person, command))
+
+    async def _found(
+        self, person: Person, command: Statistics
+    ) -> tuple[str, Sequence[Tracked], datetime, datetime]:
+        """What is to be told of, its calls, and from when to when by the person's clock."""
         rows = self._of(person)
         if command.label:
             rows = [self._labelled(person, command.label)]
@@ -195,16 +222,7 @@ class Tracking:
         what = rows[0].label if command.label else "all numbers"
         when = f" {command.period}" if said else ", the last 30 days"
         title = f"{what}{when}"
-        if command.format == "csv":
-            content = await asyncio.to_thread(_table, calls, zone)
-            return Reply(
-                text=_summary(title, calls), file=Attachment("calls.csv", "text/csv", content)
-            )
-        picture = await self._drawn(title, calls, since.astimezone(zone), until.astimezone(zone))
-        return Reply(
-            text=_summary(title, calls),
-            file=Attachment("calls.png", "image/png", picture) if picture else None,
-        )
+        return title, calls, since.astimezone(zone), until.astimezone(zone)
 
     async def _calls(
         self, rows: Sequence[RouteRow], since: datetime, until: datetime
@@ -219,10 +237,7 @@ class Tracking:
         firsts = await first_calls(self._database, {call.caller for call in found})
         return [_tracked(call, labels[call.dialled], firsts.get(call.caller)) for call in found]
 
-    async def _drawn(
-        self, title: str, calls: Sequence[Tracked], since: datetime, until: datetime
-    ) -> bytes:
-        chart = _chart(title, calls, since, until)
+    async def _drawn(self, chart: Figures) -> bytes:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(DRAWN_WITHIN):
@@ -273,7 +288,7 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _table(calls: Sequence[Tracked], zone: ZoneInfo) -> bytes:
+def _table(calls: Sequence[Tracked], zone: tzinfo | None) -> bytes:
     """A line a call, for a spreadsheet."""
     out = io.StringIO()
     writer = csv.writer(out)
@@ -298,7 +313,7 @@ def _plain(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
 
 
-def _chart(title: str, calls: Sequence[Tracked], since: datetime, until: datetime) -> Chart:
+def _chart(title: str, calls: Sequence[Tracked], since: datetime, until: datetime) -> Figures:
     zone = since.tzinfo
     local = [(call, call.at.astimezone(zone)) for call in calls]
     first = since.date()
@@ -306,7 +321,7 @@ def _chart(title: str, calls: Sequence[Tracked], since: datetime, until: datetim
     names = [first + timedelta(days=day) for day in range(days)]
     per_day = Counter((at.date(), call.answered) for call, at in local)
     per_hour = Counter((at.hour, call.answered) for call, at in local)
-    return Chart(
+    return Figures(
         title=title,
         days=[f"{day.day} {day:%b}" for day in names],
         answered_by_day=[per_day[day, True] for day in names],

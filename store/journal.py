@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, or_
+from sqlalchemy import and_
 from sqlalchemy import select as select_columns
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -31,15 +31,6 @@ class TrunkCall:
     seconds: float
     number: str
     device: str
-
-
-async def calls_of(database: Database, user: str, *, limit: int) -> Sequence[CallRow]:
-    """The latest calls of one extension, newest first."""
-    theirs = or_(
-        col(CallRow.user) == user, col(CallRow.caller) == user, col(CallRow.callee) == user
-    )
-    async with database.reading() as session:
-        return (await session.execute(_latest().where(theirs).limit(limit))).scalars().all()
 
 
 async def recent_calls(
@@ -77,6 +68,13 @@ async def find_call(database: Database, prefix: str) -> CallRow | None:
         query = query.where(col(CallRow.id).startswith(prefix, autoescape=True))
     async with database.reading() as session:
         return (await session.execute(query.limit(1))).scalars().first()
+
+
+async def legs_of(database: Database, call_id: str) -> Sequence[LegRow]:
+    """The legs of a call, in the order in which they began."""
+    query = select(LegRow).where(col(LegRow.call_id) == call_id).order_by(col(LegRow.started_at))
+    async with database.reading() as session:
+        return list((await session.execute(query)).scalars())
 
 
 async def trace_of(database: Database, call_id: str) -> list[dict[str, Any]]:

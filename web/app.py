@@ -9,8 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from web import console
 from web.api.app import create_api
-from web.api.problems import refused
+from web.api.problems import Refusal, refused
 from web.bounds import Bounds
 from web.pages import notice
 from web.ports import Desk, Setup
@@ -19,7 +20,7 @@ from web.setup import routes
 NOTHING_HERE = "There is nothing here."
 
 
-API = "/v1"
+API, CONSOLE = "/v1", "/console"
 
 
 def create_app(setup: Setup, public_url: str, desk: Desk) -> Bounds:
@@ -28,10 +29,12 @@ def create_app(setup: Setup, public_url: str, desk: Desk) -> Bounds:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     path = urlsplit(public_url).path
     app.include_router(routes(setup, public_url), prefix=path)
+    app.include_router(console.routes(desk.sessions, path), prefix=path)
     app.mount(path + API, create_api(desk))
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
-    return Bounds(app, programs=path + API)
+    app.add_exception_handler(Refusal, refused)
+    return Bounds(app, programs=path + API, page=path + CONSOLE)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

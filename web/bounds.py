@@ -84,12 +84,13 @@ class Bounds:
         *,
         often: Often | None = None,
         programs: str = "",
+        page: str = "",
         within: float = ANSWER_WITHIN,
     ) -> None:
         self._app = app
         self._often = often or Often(REQUESTS, PER_SECONDS)
         self._within = within
-        self._programs = programs
+        self._programs, self._page = programs, page
         self._often_programs = Often(OF_PROGRAMS, PER_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +104,9 @@ class Bounds:
             if message["type"] == "http.response.start":
                 began = True
                 headers = MutableHeaders(scope=message)
-                headers.update({**_HEADERS, "date": formatdate(usegmt=True)})
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers["date"] = formatdate(usegmt=True)
             await send(message)
 
         refused = self._refused(scope)
@@ -139,7 +142,8 @@ class Bounds:
     def _refused(self, scope: Scope) -> Response | None:
         """The answer to what is not even looked at."""
         client = scope.get("client")
-        often = self._often_programs if self._is_program(scope) else self._often
+        page = self._page and scope["path"].startswith(self._page + "/")
+        often = self._often_programs if page or self._is_program(scope) else self._often
         if client and not often.spend(client[0]):
             refusal = self._refusal(scope, 429, "Too many requests. Try again in a minute.")
             refusal.headers["retry-after"] = str(round(PER_SECONDS))

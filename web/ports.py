@@ -59,6 +59,10 @@ SCOPES = (
 person can by chat."""
 
 
+SESSION = "console"
+"The scope of somebody's own browser, which may all."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Program:
     """A program that acts for a person."""
@@ -70,7 +74,8 @@ class Program:
 
     def may(self, scope: str) -> bool:
         """Whether it was let do that."""
-        return scope in self.scopes or scope.removesuffix(":read") in self.scopes
+        mine = self.scopes
+        return scope in mine or scope.removesuffix(":read") in mine or SESSION in mine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +103,16 @@ class Keys(Protocol):
 
     async def finish(self, program: Program, word: str, answer: Asked | None) -> None:
         """What was answered; None lets it be asked anew, for nothing was done."""
+
+
+class Sessions(Protocol):
+    """Who comes into the console page."""
+
+    async def enter(self, token: str, browser: str) -> str | None:
+        """The key of a session for a token, which is used up then; None if it is none."""
+
+    async def leave(self, program: Program) -> None:
+        """End a session."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +155,8 @@ class Happened:
     seconds: int = 0
     back: str = ""
     about: str = ""
+    words: str = ""
+    "The same for people."
 
 
 class TooMany(Exception):
@@ -204,6 +221,7 @@ class Desk:
 
     operator: Operator
     keys: Keys
+    sessions: Sessions
     verifications: Verifications
     events: Events
     webhooks: Webhooks

@@ -8,6 +8,7 @@ from pathlib import Path
 from encryptotel.config import Config
 from encryptotel.directory import Directory
 from encryptotel.ivr.book import MenuBook
+from encryptotel.ivr.drawing import drawn
 from encryptotel.ivr.ear import ProcessEar
 from encryptotel.ivr.file import Surroundings
 from pbx.exchange import Exchange
@@ -28,6 +29,7 @@ class MenuDesk:
         directory: Directory,
         tell: Callable[[str], None],
     ) -> None:
+        self._title, self._directory = config.exchange.name, directory
         self.ear = ProcessEar(config.menus, folder)
         self.ivr = Ivr(Onward(exchange), self.ear)
         self.book = MenuBook(
@@ -43,6 +45,11 @@ class MenuDesk:
     async def start(self) -> None:
         """Answer from now on."""
         await self.book.start()
+
+    def drawn(self) -> str:
+        """The menus as one picture (SVG)."""
+        names = {one.number: one.name for one in self._directory.extensions()}
+        return drawn(self.book.menus, self._title, lambda number: names.get(number, ""))
 
     async def stop(self) -> None:
         """Answer no more."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from pbx.media.clock import MediaClock
 from pbx.media.codecs import RATE
 from pbx.media.keyframe import FAST_UPDATE, MEDIA_CONTROL, fir, pli, tells_fast_update
 from pbx.media.keys import DTMF_RELAY, info_body, info_key
+from pbx.media.loudness import QUIET_AFTER, SILENCE, loudness
 from pbx.media.rtcp import report
 from pbx.media.sdp import NotAcceptable, SdpError, SessionDescription
 from pbx.media.session import MediaSession, Profile
@@ -150,6 +152,8 @@ class Leg:
         self.profile = Profile.PLAIN
         self.heard_at = asyncio.get_running_loop().time()
         self._heard = 0
+        self._loud_at = (0, 0.0)
+        "How many packets there were when one was looked at that was new, and when."
         self._forwards = forwards
         self._stack = stack
         self.clock = clock
@@ -482,6 +486,19 @@ class Leg:
         if received != self._heard or not self.answered or not two_way:
             self._heard, self.heard_at = received, now
         return now - self.heard_at
+
+    def loudness(self) -> float | None:
+        """How loud the far side is just now, in dBFS; None where we cannot hear it, -100 where
+        nothing came lately."""
+        port, terms = self.media.audio_port, self.media.audio_terms
+        if port is None or terms is None or port.unread:
+            return None
+        now = time.monotonic()
+        if port.received != self._loud_at[0]:
+            self._loud_at = port.received, now
+        elif now - self._loud_at[1] > QUIET_AFTER:
+            return SILENCE
+        return loudness(port.latest, terms)
 
     # ── what the session tells ──────────────────────────────────────────────────────────
     def on_progress(self, status: int, body: bytes) -> None:

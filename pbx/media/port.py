@@ -268,6 +268,11 @@ class RtpPort:
         return int.from_bytes(self._packet[8:12], "big")
 
     @property
+    def latest(self) -> bytes:
+        """The peer's latest packet, unprotected; empty before there was one."""
+        return self._packet
+
+    @property
     def clock_rate(self) -> int:
         """Timestamp units a second, of the first payload type agreed."""
         return self._reception.clock_rate

@@ -2,6 +2,7 @@
 
 from store.tables.api import (
     ApiKeyRow,
+    ConsoleLinkRow,
     DeliveryRow,
     ReplayRow,
     VerificationRow,
@@ -42,6 +43,7 @@ __all__ = [
     "CallRow",
     "ChargeRow",
     "ConsentRow",
+    "ConsoleLinkRow",
     "ContactRow",
     "DeliveryRow",
     "DeviceRow",

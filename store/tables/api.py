@@ -25,6 +25,16 @@ class ApiKeyRow(SQLModel, table=True):
     used: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class ConsoleLinkRow(SQLModel, table=True):
+    """A way into the console page, good once; of its token only a digest is kept."""
+
+    __tablename__ = "console_link"
+
+    token_hash: str = Field(primary_key=True, max_length=64)
+    extension: str = Field(max_length=16)
+    expires: datetime = Field(sa_type=UtcDateTime)
+
+
 class ReplayRow(SQLModel, table=True):
     """What was answered to a request that may come again; no status: it was begun."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Index
 from sqlmodel import JSON, Field, SQLModel
 
 from store.types import UtcDateTime
@@ -14,6 +15,13 @@ class CallRow(SQLModel, table=True):
     """One call. `status` is the SIP status that ended it, `cause` the same in words."""
 
     __tablename__ = "call"
+    __table_args__ = (
+        *(Index(f"ix_call_{side}_at", side, "started_at") for side in ("user", "caller", "callee")),
+        *(
+            Index(f"ix_call_{side}_begins", side, postgresql_ops={side: "text_pattern_ops"})
+            for side in ("caller", "callee")
+        ),
+    )
 
     id: str = Field(primary_key=True, max_length=16)
     started_at: datetime = Field(sa_type=UtcDateTime, index=True)
@@ -23,7 +31,7 @@ class CallRow(SQLModel, table=True):
     callee: str = Field(max_length=80)
     dialled: str = Field(default="", max_length=80, index=True)
     "What was dialled, or the number of ours that a call came in by; `callee` is who that meant."
-    user: str = Field(default="", max_length=16, index=True)
+    user: str = Field(default="", max_length=16)
     kind: str = Field(max_length=12)
     shown: str = Field(default="", max_length=80)
     "The caller as those who were called saw them; empty: as they are."

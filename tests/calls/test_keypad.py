@@ -99,7 +99,7 @@ async def test_calling_again_and_calling_back(tmp_path: Path, code: str) -> None
         await alice.call(code)
         await hears(alice, "102")
         await hears(bob, "101")
-        past = await office.app.operator.history(office.app.person)
+        past = await office.app.operator.past.calls(office.app.person)
         assert (past[0].back, past[0].incoming) == ("102", False)
         assert all(one.text != code for one in told)
 

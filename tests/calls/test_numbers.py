@@ -170,7 +170,7 @@ async def test_two_of_ours_talk_without_seeing_each_other(tmp_path: Path) -> Non
         assert (incoming.peer, incoming.back) == (number, number)
         leg.hang_up()
         await office.ended()
-        (past,) = await office.app.operator.history(person)
+        (past,) = await office.app.operator.past.calls(person)
         assert (past.peer, past.back) == (number, number)
         await alice.call(number)
         await connected(alice, BOB)
@@ -197,7 +197,7 @@ async def test_somebody_outside_and_one_of_ours(tmp_path: Path) -> None:
         (await alice.call(number)).hang_up()
         assert carrier.called == ["+12025550143"]
         await office.ended()
-        past = await office.app.operator.history(person)
+        past = await office.app.operator.past.calls(person)
         assert [(one.peer, one.back) for one in past] == [(number, number)]
         leg = await carrier.calls(office, US[1], "+12025550143")
         await connected(alice, CALLER)

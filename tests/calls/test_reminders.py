@@ -103,7 +103,7 @@ async def test_a_call_says_it_and_a_key_means_done(tmp_path: Path) -> None:
         (started,) = office.of(CallStarted)
         assert (started.caller, started.callee, started.kind) == ("*34", "101", "reminder")
         assert [ring.state for ring in await rings(office)] == ["done"]
-        assert await office.app.operator.history(office.app.person) == []
+        assert await office.app.operator.past.calls(office.app.person) == []
         assert (await chat.says("…", Reminders())).text == "Nothing is planned."
 
 

@@ -191,7 +191,7 @@ async def test_who_hid_their_number_stays_hidden_in_the_history(tmp_path: Path) 
         with pytest.raises(CallRefused):
             await bob.call("*67101")
         await office.ended()
-        (past,) = await office.app.operator.history(office.app.person)
+        (past,) = await office.app.operator.past.calls(office.app.person)
         assert (past.peer, past.back) == ("somebody without a number", "")
         assert all("102" not in one.peer and "Bob" not in one.peer for one in told)
         missed: list[Progress] = [one for one in told if one.step is Step.MISSED]

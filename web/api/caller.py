@@ -10,12 +10,15 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
+from starlette.requests import HTTPConnection
 
 from web.api.problems import Refusal
 from web.ports import Desk, Program
 
 RATE, BURST = 200.0, 400.0
 "Requests a second of one key, and how many at once."
+COOKIE, PAGE = "__Secure-console", "x-console"
+"Where a browser keeps its session, and what only the page itself can send."
 _bearer = HTTPBearer(auto_error=False, description="A key, made by chat or `encryptotel key add`.")
 
 
@@ -42,14 +45,29 @@ def desk_of(request: Request) -> Desk:
     return desk
 
 
+def shown(request: HTTPConnection) -> str:
+    """The key that a request shows: as programs do, or as the console page does, which others
+    cannot make a browser do. Empty for none. Raises `Refusal`."""
+    scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
+    if token and scheme.lower() == "bearer":
+        return token
+    session = request.cookies.get(COOKIE, "")
+    if session and request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        raise Refusal(403, "session.elsewhere", "that page is not ours")
+    safe = request.scope["type"] == "http" and request.scope["method"] in ("GET", "HEAD")
+    if session and not safe and PAGE not in request.headers:
+        raise Refusal(403, "session.elsewhere", f"the console page sends {PAGE}")
+    return session
+
+
 async def admitted(request: Request) -> Program:
     """Whose key a request shows, counted once. Raises `Refusal`."""
     known: Program | None = getattr(request.state, "program", None)
     if known is not None:
         return known
     challenge = {"www-authenticate": "Bearer"}
-    scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
-    if scheme.lower() != "bearer" or not token:
+    token = shown(request)
+    if not token:
         raise Refusal(401, "key.missing", "show a key: Authorization: Bearer et_…", challenge)
     program = await desk_of(request).keys.find(token)
     if program is None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field, StringConstraints
 
 from bot.ports import ActiveCall, Control, Placed
@@ -15,7 +16,7 @@ from nlp.commands import Call, Conference
 from web.api.caller import At, allowed
 from web.api.once import Once
 from web.api.problems import documented
-from web.api.shapes import Cursor, Limit, Line, Page, Said, Shape, Who, moment_of, page_of
+from web.api.shapes import Cursor, Limit, Line, Page, Said, Shape, Who, cursor_at, moment_of
 from web.ports import Program
 
 router = APIRouter(route_class=Once, tags=["calls"])
@@ -55,17 +56,61 @@ class LiveCall(BaseModel):
     muted: bool
     conference: bool
     recording: bool
+    levels: list[Level]
+
+
+class Level(BaseModel):
+    """How loud a side of a call is just now."""
+
+    who: str
+    dbfs: float = Field(description="Decibels below full scale; -100 is silence.")
 
 
 class OldCall(Shape):
     """A call as it was, seen from the person."""
 
+    id: str
     at: datetime
     peer: str
     back: str = Field(description="What to dial to reach them; empty if nobody knows.")
     incoming: bool
     answered: bool
     seconds: int
+
+
+class Leg(Shape):
+    """One side of a call, as the exchange measured it."""
+
+    who: str
+    line: str = Field(description="The trunk; empty for a phone of the exchange.")
+    codec: str
+    encrypted: bool
+    received: int = Field(description="Packets.")
+    sent: int
+    lost: int
+    jitter_ms: float
+    round_trip_ms: float | None
+    mos: float | None = Field(description="How good it sounded, from 1 to 4.5.")
+    cause: str
+
+
+class Sip(Shape):
+    """A SIP message between the exchange and a peer."""
+
+    at: datetime
+    sent: bool = Field(description="By the exchange.")
+    peer: str
+    summary: str = Field(examples=["INVITE sip:102@encryptotel SIP/2.0"])
+
+
+class WholeCall(Shape):
+    """All that is known of a call: its sides, and its SIP messages in order."""
+
+    call: OldCall
+    cause: str
+    private: bool
+    legs: list[Leg]
+    messages: list[Sip]
 
 
 class What(StrEnum):
@@ -123,7 +168,10 @@ async def place(order: NewCall, desk: At, program: May) -> PlacedCall:
 @router.get("/calls", responses=documented())
 async def live(desk: At, program: Reads) -> list[LiveCall]:
     """Calls that go on."""
-    return [_live(call) for call in desk.operator.active_calls(program.person)]
+    operator, person = desk.operator, program.person
+    return [
+        _live(call, operator.levels(person, call.call_id)) for call in operator.active_calls(person)
+    ]
 
 
 @router.delete("/calls/{id}", status_code=204, responses=documented(404))
@@ -164,20 +212,49 @@ async def confer(order: NewConference, desk: At, program: May) -> PlacedCall:
 
 @router.get("/history", responses=documented(422))
 async def history(
-    desk: At, program: Reads, missed: bool = False, limit: Limit = 50, cursor: Cursor = None
+    desk: At,
+    program: Reads,
+    missed: bool = False,
+    q: Annotated[
+        str, Query(max_length=80, description="A part of a name, or how a number begins.")
+    ] = "",
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Page[OldCall]:
     """Calls that were, newest first."""
-    before = moment_of(cursor) if cursor else None
-    found = await desk.operator.history(program.person, until=before, missed=missed)
-    old = [OldCall.model_validate(call) for call in found]
-    return page_of(old, limit, before, lambda one: one.at)
+    found = await desk.operator.past.calls(
+        program.person,
+        until=moment_of(cursor) if cursor else None,
+        missed=missed,
+        matching=q,
+        limit=limit + 1,
+    )
+    old = [OldCall.model_validate(call) for call in found[:limit]]
+    return Page(items=old, next=cursor_at(old[-1].at) if len(found) > limit else None)
+
+
+@router.get("/history/{id}", responses=documented(404))
+async def whole(id: str, desk: At, program: Reads) -> WholeCall:
+    """One call, also one that goes on: how good it was, and its SIP messages."""
+    return WholeCall.model_validate(await desk.operator.past.call(program.person, id))
+
+
+@router.get(
+    "/menus/picture",
+    response_class=Response,
+    responses={200: {"content": {"image/svg+xml": {}}}, **documented(404)},
+)
+async def menus(desk: At, program: Reads) -> Response:
+    """The menus that answer callers, as a picture."""
+    picture = await desk.operator.menus_drawn(program.person)
+    return Response(picture, media_type="image/svg+xml")
 
 
 def _placed(call: Placed) -> PlacedCall:
     return PlacedCall(id=call.call_id, to=call.to, line=call.line, back=call.back)
 
 
-def _live(call: ActiveCall) -> LiveCall:
+def _live(call: ActiveCall, levels: Sequence[tuple[str, float]]) -> LiveCall:
     return LiveCall(
         id=call.call_id,
         caller=call.caller,
@@ -189,4 +266,5 @@ def _live(call: ActiveCall) -> LiveCall:
         muted=call.muted,
         conference=call.conference,
         recording=call.recording,
+        levels=[Level(who=who, dbfs=round(loud, 1)) for who, loud in levels],
     )

@@ -9,10 +9,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import Field
 
 from web.api.caller import At, allowed
 from web.api.problems import Refusal, documented
+from web.api.shapes import Shape
 from web.ports import Desk, Happened, Program, TooMany
 
 router = APIRouter(tags=["events"])
@@ -22,7 +23,7 @@ AGAIN = 3_000
 "Milliseconds after which a client that was cut off should come again."
 
 
-class Event(BaseModel):
+class Event(Shape):
     """Something that happened: a step of a call (placed, ringing, answered, joined, ended …), a
     message, a reminder, a payment; or `gap`, when there was more before it than is known."""
 
@@ -33,6 +34,7 @@ class Event(BaseModel):
     seconds: int
     back: str
     about: str
+    words: str = Field(description="The same for people, as the chat would tell it.")
 
 
 @router.get(
@@ -87,14 +89,8 @@ async def _lines(
 
 
 def _line(one: Happened) -> str:
-    event = Event(
-        kind=one.kind,
-        call=one.call,
-        peer=one.peer,
-        text=one.text,
-        seconds=one.seconds,
-        back=one.back,
-        about=one.about,
-    )
-    data = json.dumps(event.model_dump(), ensure_ascii=False)
-    return f"id: {one.id}\nevent: {one.kind.replace(' ', '_')}\ndata: {data}\n\n"
+    return f"id: {one.id}\nevent: {one.kind.replace(' ', '_')}\ndata: {_data(one)}\n\n"
+
+
+def _data(one: Happened) -> str:
+    return json.dumps(Event.model_validate(one).model_dump(), ensure_ascii=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field, StringConstraints
 
+from bot.qr import qr_image
 from web.api.caller import At, allowed
 from web.api.once import Once
 from web.api.problems import Refusal, documented
@@ -53,6 +55,7 @@ class InvoiceShown(Shape):
     worth: str
     until: datetime
     link: str
+    qr: str = Field("", description="An image of the link, to be scanned.")
 
 
 @router.get("/balance", responses=documented())
@@ -77,4 +80,6 @@ async def invoice(
     if desk.operator.payments is None:
         raise Refusal(404, "money.off", "nobody can pay in here")
     one = await desk.operator.payments.top_up(program.person, order.amount, order.coin)
-    return InvoiceShown.model_validate(one)
+    shown = InvoiceShown.model_validate(one)
+    shown.qr = await asyncio.to_thread(qr_image, one.link)
+    return shown

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from bot.ports import OperatorError
-from web.api.caller import admitted, desk_of
+from web.api.caller import admitted, desk_of, shown
 from web.api.problems import Refusal
 from web.ports import Asked
 
@@ -66,8 +66,7 @@ async def _once(request: Request, word: str, handle: Handle) -> Response:
 
 def _seal(request: Request) -> ChaCha20Poly1305:
     """What was answered may hold a secret: only who asked can read it again."""
-    shown = request.headers.get("authorization", "")
-    return ChaCha20Poly1305(hashlib.sha256(f"replay {shown}".encode()).digest())
+    return ChaCha20Poly1305(hashlib.sha256(f"replay {shown(request)}".encode()).digest())
 
 
 def _again(before: Asked, seal: ChaCha20Poly1305) -> Response:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 from pydantic import BaseModel, Field, StringConstraints
 
+from bot.replies import Attachment
 from bot.wishes import party_said
 from nlp.commands import Message
 from web.api.caller import At, allowed, program_of
@@ -73,6 +75,7 @@ class Answer(BaseModel):
     text: str
     call: str = ""
     choices: list[Choice] = []
+    picture: str = Field("", description="A picture that goes with it, as a data URL.")
 
 
 @router.get("/me", responses=documented())
@@ -87,6 +90,13 @@ async def me(program: Annotated[Program, Depends(program_of)]) -> Me:
         key=program.name,
         scopes=list(program.scopes),
     )
+
+
+@router.delete("/session", status_code=204, responses=documented(422))
+async def leave(desk: At, program: Annotated[Program, Depends(program_of)]) -> Response:
+    """End the session of a console page; keys are not ended by it."""
+    await desk.sessions.leave(program)
+    return Response(status_code=204)
 
 
 @router.get("/contacts", responses=documented())
@@ -136,7 +146,14 @@ async def say(
             text=reply.text,
             call=reply.call_id,
             choices=[Choice(label=b.label, says=b.says) for b in reply.buttons if b.says],
+            picture=_picture(reply.file),
         )
         for reply in replies
         if reply.text
     ]
+
+
+def _picture(file: Attachment | None) -> str:
+    if file is None or not file.is_picture:
+        return ""
+    return f"data:{file.media_type};base64,{base64.b64encode(file.content).decode()}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
@@ -50,15 +49,6 @@ class Said(BaseModel):
     """What was done, in words."""
 
     detail: str = Field(examples=["Calls go to Bob (102)."])
-
-
-def page_of(
-    found: Sequence[T], limit: int, before: datetime | None, at: Callable[[T], datetime]
-) -> Page[T]:
-    """The part before a moment, of what is newest first."""
-    rest = [one for one in found if before is None or at(one) < before]
-    items = list(rest[:limit])
-    return Page(items=items, next=cursor_at(at(items[-1])) if len(rest) > limit else None)
 
 
 def cursor_at(moment: datetime) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import asyncio
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
+from bot.qr import qr_image
 from bot.wishes import party_said
 from nlp.commands import Redirect, Remind, Statistics, TrackingNumber, When
 from web.api.caller import At, allowed
@@ -42,11 +44,16 @@ class NewRedirect(BaseModel):
 
 
 class Redirected(Shape):
-    """Calls that go elsewhere, in words."""
+    """Calls that go elsewhere, in words, with their hours by the person's clock."""
 
     id: str
     what: str
     paused: bool
+    days: list[str] = Field(examples=[["MO", "TU"]], description="None: every day.")
+    begin: str = Field(examples=["18:00"])
+    end: str = Field(examples=["08:00"], description="Past midnight if that is before it.")
+    first: str
+    last: str
 
 
 class By(StrEnum):
@@ -89,6 +96,35 @@ class NewNumber(BaseModel):
     line: Line = None
 
 
+class NumberOf(Shape):
+    """A number for an advertisement, and whom it rings."""
+
+    label: str = Field(examples=["Facebook"])
+    number: str = Field(examples=["+12025550143"])
+    to: str = Field(examples=["Bob (102)"])
+
+
+class Brought(Shape):
+    """What numbers brought in calls."""
+
+    title: str
+    days: list[str]
+    answered_by_day: list[int]
+    missed_by_day: list[int]
+    answered_by_hour: list[int]
+    missed_by_hour: list[int]
+    sources: list[tuple[str, int]]
+    new: int
+    known: int
+
+
+class Due(BaseModel):
+    """Something there is to think of."""
+
+    at: datetime
+    what: str
+
+
 class NewPhone(BaseModel):
     """A phone to set up."""
 
@@ -103,6 +139,7 @@ class SetUp(Shape):
     page: str
     phone: str
     minutes: int
+    qr: str = Field("", description="An image of what the phone fetches, to be scanned.")
 
 
 class PhoneShown(Shape):
@@ -161,6 +198,17 @@ async def reminders(
     ]
 
 
+@router.get("/agenda", tags=["reminders"], responses=documented(422))
+async def agenda(
+    desk: At,
+    program: Annotated[Program, Depends(allowed("reminders:read"))],
+    day: Annotated[date, Query(description="By the person's clock.")],
+) -> list[Due]:
+    """What there is to think of on a day: reminders and what is in calendars."""
+    found = await desk.operator.reminding.on_day(program.person, day)
+    return [Due(at=at, what=what) for at, what in found]
+
+
 @router.post(
     "/reminders", tags=["reminders"], status_code=201, responses=documented(402, 404, 409, 422)
 )
@@ -181,6 +229,26 @@ async def drop_reminder(id: str, desk: At, program: Reminds) -> Response:
     if not await desk.operator.reminding.cancel(program.person, id):
         raise Refusal(404, "reminder.unknown", "there is no such reminder")
     return Response(status_code=204)
+
+
+@router.get("/numbers", tags=["numbers"], responses=documented())
+async def numbers(
+    desk: At, program: Annotated[Program, Depends(allowed("numbers:read"))]
+) -> list[NumberOf]:
+    """The person's numbers for advertisements."""
+    return [NumberOf.model_validate(one) for one in desk.operator.tracking.numbers(program.person)]
+
+
+@router.get("/numbers/figures", tags=["numbers"], responses=documented(404, 422))
+async def figures(
+    desk: At,
+    program: Annotated[Program, Depends(allowed("numbers:read"))],
+    label: Annotated[str | None, Query(max_length=40)] = None,
+    period: Annotated[str | None, Query(max_length=40, examples=["last week"])] = None,
+) -> Brought:
+    """What numbers brought, by day, hour and source."""
+    command = Statistics(label=label, period=period)
+    return Brought.model_validate(await desk.operator.tracking.figures(program.person, command))
 
 
 @router.post(
@@ -235,7 +303,10 @@ async def devices(
 @router.post("/devices", tags=["devices"], status_code=201, responses=documented(409, 422))
 async def set_up(order: NewPhone, desk: At, program: Devices) -> SetUp:
     """A link that gives a phone an account of its own; good once, and not long."""
-    return SetUp.model_validate(await desk.operator.set_up_phone(program.person, order.name))
+    link = await desk.operator.set_up_phone(program.person, order.name)
+    shown = SetUp.model_validate(link)
+    shown.qr = await asyncio.to_thread(qr_image, link.phone)
+    return shown
 
 
 @router.delete("/devices/{id}", tags=["devices"], responses=documented(404, 422))
