@@ -27,12 +27,13 @@ export function Chat({ news, me }) {
   };
 
   useEffect(() => {
+    if (busy) return; // what was answered comes first
     const fresh = news.heard.filter((event) => event.number >= told.current);
     told.current = news.count;
     add(...fresh.filter((event) => event.words).map((event) => ({
       text: event.words, at: new Date(), choices: event.kind === "question" ? QUESTION : [],
     })));
-  }, [news.count]);
+  }, [news.count, busy]);
   useEffect(() => { end.current.scrollTop = end.current.scrollHeight; }, [lines]);
 
   const submit = (event) => {

@@ -17,11 +17,11 @@ export function Numbers({ news }) {
     <${Asked} of=${mine} empty="You have no numbers for advertisements.">${(found) => html`
       <ul class="cards">${found.map((one) => html`<li class="card"><p><strong>${one.label}</strong>: ${one.number} → ${one.to}</p>
         <${Do} label="Give back" what=${() => api.remove("/numbers/" + encodeURIComponent(one.label))} then=${mine.again} /></li>`)}</ul>
-      <div class="row"><label>What <select onChange=${(event) => setLabel(event.target.value)}><option value="">all numbers</option>
+      ${found.length > 0 && html`<div class="row"><label>What <select onChange=${(event) => setLabel(event.target.value)}><option value="">all numbers</option>
         ${found.map((one) => html`<option>${one.label}</option>`)}</select> brought</label>
         <label>in <select onChange=${(event) => setPeriod(event.target.value)}>${PERIODS.map((one) => html`<option value=${one}>${one || "the last 30 days"}</option>`)}</select></label>
         <a class="button" href=${api.url("/numbers/statistics") + (label ? "?label=" + encodeURIComponent(label) : "")} download="calls.csv">As a table</a></div>
-      <${Figures} label=${label} period=${period} count=${news.count} />`}</${Asked}>`;
+      <${Figures} label=${label} period=${period} count=${news.count} />`}`}</${Asked}>`;
 }
 
 function Figures({ label, period, count }) {

@@ -65,7 +65,6 @@ export function Menus() {
 // ── money ────────────────────────────────────────────────────────────────────────────────────
 export function Money({ news }) {
   const balance = useAsked(() => api.get("/balance"), [news.count]);
-  const lines = useAsked(() => api.get("/statement"), [news.count]);
   const [invoice, setInvoice] = useState(null);
   const [coin, setCoin] = useState("WAVES");
   const ask = async (amount) => setInvoice(await api.post("/invoices", { amount, coin }));
@@ -75,7 +74,12 @@ export function Money({ news }) {
     ${invoice && html`<div class="card"><p>Send exactly <strong>${invoice.amount} ${invoice.coin}</strong> to <code>${invoice.address}</code>
       with <code>${invoice.id}</code> as the attachment, until ${when(invoice.until)}. It is worth ${invoice.worth}.</p>
       <img src=${invoice.qr} alt="QR code of the link that opens your wallet" /><p><a class="button" href=${invoice.link} rel="noreferrer">Open the wallet</a></p></div>`}
-    <h3>Statement</h3>
+    ${balance.value && balance.value.pays && html`<${Statement} news=${news} />`}`;
+}
+
+function Statement({ news }) {
+  const lines = useAsked(() => api.get("/statement"), [news.count]);
+  return html`<h3>Statement</h3>
     <${Asked} of=${lines} empty="Nothing yet.">${(found) => html`<div class="wide" tabindex="0" role="region" aria-label="Statement"><table><thead><tr><th>When</th><th>What</th><th>How much</th></tr></thead>
       <tbody>${found.map((line) => html`<tr><td>${when(line.at)}</td><td>${line.what}</td><td>${line.amount}</td></tr>`)}</tbody></table></div>`}</${Asked}>`;
 }
