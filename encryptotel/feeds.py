@@ -13,7 +13,7 @@ from web.ports import Happened, TooMany
 
 KEPT = 1_000
 "Events of one person that a program may have missed."
-FEEDS = 1_000
+FEEDS = 2_000
 "People whose events are kept, the latest who listened."
 LISTENERS = 8
 "Programs of one person that listen at the same time."

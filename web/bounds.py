@@ -94,7 +94,8 @@ class Bounds:
         self._often_programs = Often(OF_PROGRAMS, PER_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
             return
 
         began = False
@@ -122,6 +123,14 @@ class Bounds:
                 raise
             status = 413 if isinstance(error, _TooLarge) else 503
             await self._refusal(scope, status)(scope, receive, answer)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One that programs listen on; what else would be one is refused before it is (403)."""
+        if self._refused(scope) is None and self._is_program(scope):
+            await self._app(scope, receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close"})
 
     def _is_program(self, scope: Scope) -> bool:
         return bool(self._programs) and scope["path"].startswith(self._programs + "/")

@@ -18,6 +18,7 @@ import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from web.bounds import Often, network_of
@@ -30,6 +31,8 @@ ARRIVES_WITHIN = 10.0
 "Seconds from the first byte that could have come to the last of a request."
 IDLE = 5
 "Seconds a connection is kept for another request."
+MAX_FRAME = 1_024
+"Bytes of what may come on a WebSocket, where nothing needs to."
 HANDSHAKE = 5.0
 MAX_CONNECTIONS, MAX_OF_ONE = 128, 16
 "At once, in all and of one address; those that are shaking hands as well."
@@ -59,12 +62,13 @@ class Place:
 
 
 class Connection(H11Protocol):
-    """One connection; a request that does not come to an end ends it."""
+    """One connection; a request that does not come to an end ends it. What is served can leave the
+    connection's place (`state["leave"]`), once it knows who listens there for long."""
 
     def __init__(
         self, config: uvicorn.Config, state: ServerState, on_lost: Callable[[], None]
     ) -> None:
-        super().__init__(config, state, {})
+        super().__init__(config, state, {"leave": on_lost})
         self._on_lost = on_lost
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -76,6 +80,10 @@ class Connection(H11Protocol):
         self._arrived()
         self._on_lost()
         super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._arrived()
+        super().handle_websocket_upgrade(event)
 
     def handle_events(self) -> None:
         super().handle_events()
@@ -103,6 +111,14 @@ class Connection(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+class Socket(WebSocketsSansIOProtocol):
+    """A connection that became a WebSocket (RFC 6455)."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.app_state["leave"]()
+        super().connection_lost(exc)
 
 
 class Server:
@@ -136,7 +152,9 @@ class Server:
         assert self._listener is not None
         self._config = uvicorn.Config(
             app,
-            ws="none",
+            ws=Socket,
+            ws_max_size=MAX_FRAME,
+            ws_per_message_deflate=False,
             lifespan="off",
             interface="asgi3",
             log_config=None,

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bot.ports import Role
+from bot.ports import OperatorError, Role
 from encryptotel.demo.phone import Phone, plays
 from pbx.events import CallAnswered, CallEnded
 from pbx.media.tones import tone
@@ -388,3 +388,63 @@ async def test_a_revoked_key_takes_what_it_began_along(tmp_path: Path) -> None:
         assert len(await it.get("/webhooks")) == 1
         await app.api_keys.revoke("101", "CRM 1")
         assert await it.get("/webhooks") == []
+
+
+async def test_what_is_known_is_not_sent_again(tmp_path: Path) -> None:
+    async with client(tmp_path) as it:
+        first = await it("GET", "/contacts")
+        tag = first.headers["etag"]
+        again = await it("GET", "/contacts", headers={"if-none-match": f'"other", {tag}'})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        await it("PUT", "/contacts/Bob", json={"number": "102"})
+        changed = await it("GET", "/contacts", headers={"if-none-match": tag})
+        assert changed.json() == [{"name": "Bob", "number": "102"}]
+
+
+async def test_history_is_searched_by_name_and_by_how_numbers_begin(tmp_path: Path) -> None:
+    async with client(tmp_path) as it:
+        alice = await it.office.phone("101", Phone(quiet))
+        await it("PUT", "/contacts/The Echo", json={"number": "600"})
+        for count, number in enumerate(("600", "102", "600"), 1):
+            leg = await alice.call(number)
+            leg.hang_up()
+            await it.office.ended(count)
+
+        async def found(q: str) -> list[str]:
+            return [one["back"] for one in (await it.get("/history", q=q))["items"]]
+
+        assert await found("echo") == ["600", "600"]
+        assert await found("60") == ["600", "600"]
+        assert await found("bob") == ["102"]
+        assert await found(" 10 2 ") == ["102"]
+        assert await found("101") == []  # one's own number is everywhere
+        assert await found("nobody") == []
+        assert await found("%") == await found("_") == []
+        first = await it.get("/history", q="60", limit=1)
+        second = await it.get("/history", q="60", limit=1, cursor=first["next"])
+        assert [len(page["items"]) for page in (first, second)] == [1, 1]
+        assert second["next"] is None
+
+
+async def test_a_call_is_looked_into_by_those_whose_it_is(tmp_path: Path) -> None:
+    async with client(tmp_path) as it:
+        await it.office.phone("102", Phone(plays(tone(1, 620.0))))
+        await it.office.phone("101", Phone(plays(tone(1, 440.0))))
+        id = (await it.post("/calls", {"to": "102"})).json()["id"]
+        await it.office.until(lambda: bool(it.office.of(CallAnswered)))
+        async with asyncio.timeout(10):
+            while not (levels := (await it.get("/calls"))[0]["levels"]) or levels[0]["dbfs"] < -30:
+                pass
+        assert {one["who"] for one in levels} <= {"101", "102"}
+        going = await it.get(f"/history/{id}")
+        assert going["messages"][0]["summary"].startswith("INVITE")
+        await it("DELETE", f"/calls/{id}")
+        await it.office.ended()
+        over = await it.get(f"/history/{id}")
+        assert {leg["who"] for leg in over["legs"]} == {"101", "102"}
+        assert all(leg["codec"] == "PCMU/8000" and leg["received"] for leg in over["legs"])
+        assert "127.0.0.1" not in str(over["messages"][0]["peer"])
+        problem(await it("GET", "/history/nothing"), 404, "call.unknown")
+        carol = replace(it.office.app.person, extension="103", id="carol", role=Role.MEMBER)
+        with pytest.raises(OperatorError, match="no such call of yours"):
+            await it.office.app.operator.past.call(carol, id)

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bot.ports import Progress, Step
 from encryptotel.demo.phone import Phone
 from encryptotel.feeds import KEPT, LISTENERS, Feeds
 from tests.office import quiet
 from tests.web.test_api import Client, client, key, problem
+from web import server
 
 
 class Ear:
@@ -137,3 +141,72 @@ async def test_a_program_that_is_too_slow_is_told_of_the_gap() -> None:
     assert (await first).kind == "gap"
     assert (await anext(stream)).text == "10"
     await stream.aclose()
+
+
+# ── by WebSocket ────────────────────────────────────────────────────────────────────────────
+async def open_socket(it: Client, token: str, query: str = "") -> ClientConnection:
+    return await connect(
+        f"wss://{it.site.url.removeprefix('https://')}/v1/ws{query}",
+        ssl=it.site.tls,
+        additional_headers={"authorization": f"Bearer {token}"},
+        proxy=None,
+    )
+
+
+async def test_a_socket_hears_the_same_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    async with client(tmp_path) as it:
+        async with await open_socket(it, it.token) as socket:
+            it.office.app.followers.announce("101", "one")
+            first = json.loads(await asyncio.wait_for(socket.recv(), 5))
+            assert (first["kind"], first["words"]) == ("notice", "one")
+        for text in ("two", "three"):
+            it.office.app.followers.announce("101", text)
+        async with await open_socket(it, it.token, f"?last={first['id']}") as socket:
+            missed = [json.loads(await asyncio.wait_for(socket.recv(), 5)) for _ in range(2)]
+            assert [one["text"] for one in missed] == ["two", "three"]
+            await it.office.app.api_keys.forget("101")
+            it.office.app.followers.announce("101", "for nobody")
+            with pytest.raises(ConnectionClosed):
+                await asyncio.wait_for(socket.recv(), 5)
+        assert it.office.app.web is not None
+        await until_nobody_is_connected(it)
+
+
+async def until_nobody_is_connected(it: Client) -> None:
+    web = it.office.app.web
+    assert web is not None
+    await it.site.client.aclose()
+    async with asyncio.timeout(5):
+        while web._state.connections or web._open.total():  # noqa: ASYNC110  # nobody is told
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_no_listener_gets_no_socket(tmp_path: Path) -> None:
+    async with client(tmp_path) as it:
+        narrow = await key(it.office, "calls")
+        for token, query, status in (
+            ("et_x", "", 401),
+            (narrow, "", 403),
+            (it.token, "?last=" + 50 * "x", 403),
+        ):
+            with pytest.raises(InvalidStatus) as refused:
+                await open_socket(it, token, query)
+            assert refused.value.response.status_code == status
+        async with await open_socket(it, it.token) as socket:
+            await socket.send("x" * 5_000)  # which nobody asked for
+            with pytest.raises(ConnectionClosed):
+                await asyncio.wait_for(socket.recv(), 5)
+
+
+async def test_those_who_listen_take_no_places_of_strangers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More sockets than an address may have connections, once it is known whose they are."""
+    monkeypatch.setattr(server, "MAX_OF_ONE", LISTENERS // 2)
+    async with client(tmp_path) as it:
+        sockets = [await open_socket(it, it.token) for _ in range(LISTENERS)]
+        with pytest.raises(InvalidStatus) as refused:
+            await open_socket(it, it.token)
+        assert refused.value.response.status_code == 409
+        for socket in sockets:
+            await socket.close()

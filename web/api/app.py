@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from bot.ports import OperatorError
 from web.api import calls, events, kept, money, people, verifications, webhooks, wishes
-from web.api.problems import Refusal, refused
+from web.api.problems import Refusal, documented, refused
 from web.ports import Desk
 
 VERSION = "1.0.0"
@@ -41,7 +45,7 @@ def create_api(desk: Desk) -> FastAPI:
         redirect_slashes=False,
         servers=[{"url": "/v1"}],
     )
-    api.state.desk, api.state.buckets = desk, {}
+    api.state.desk, api.state.buckets, api.state.listening = desk, {}, 0
     for part in (calls, people, wishes, kept, money, verifications, events, webhooks):
         api.include_router(part.router)
 
@@ -62,6 +66,48 @@ def create_api(desk: Desk) -> FastAPI:
             return Health(status="not ready")
         return Health(status="ready")
 
+    api.openapi = partial(_described, api)  # type: ignore[method-assign]
     for kind in (OperatorError, Refusal, HTTPException, RequestValidationError):
         api.add_exception_handler(kind, refused)
     return api
+
+
+def _described(api: FastAPI) -> dict[str, Any]:
+    """The document, with what all reads and all writes have in common."""
+    if api.openapi_schema is None:
+        document = get_openapi(
+            title=api.title,
+            version=api.version,
+            description=api.description,
+            routes=api.routes,
+            servers=api.servers,
+        )
+        for path in document["paths"].values():
+            for method, operation in path.items():
+                header = {"get": _IF_CHANGED, "post": _ONCE}.get(method)
+                if header is None or not operation.get("security") or "/events" in path:
+                    continue
+                operation.setdefault("parameters", []).append(header)
+                if method == "get" and operation["tags"] != ["events"]:
+                    operation["responses"]["304"] = {"description": "Nothing has changed"}
+                if method == "post":
+                    for code, answer in _REPEATED.items():
+                        operation["responses"].setdefault(code, answer)
+        api.openapi_schema = document
+    return api.openapi_schema
+
+
+_REPEATED = {str(status): answer for status, answer in documented(409, 422).items()}
+"What is refused under an `Idempotency-Key`."
+for _answer in _REPEATED.values():
+    _answer.pop("model")
+_IF_CHANGED = {
+    "name": "If-None-Match", "in": "header", "required": False,
+    "description": "The `ETag` of what is known: 304 is the answer if it is still the same.",
+    "schema": {"type": "string", "maxLength": 200}, "example": '"6f1ed002ab5595859014ebf0"',
+}  # fmt: skip
+_ONCE = {
+    "name": "Idempotency-Key", "in": "header", "required": False,
+    "description": "A word of the program's for this request: it is done once within a day.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"},
+}  # fmt: skip

@@ -39,7 +39,7 @@ class Bucket:
         return int(self._left)
 
 
-def desk_of(request: Request) -> Desk:
+def desk_of(request: HTTPConnection) -> Desk:
     """What the API is given."""
     desk: Desk = request.app.state.desk
     return desk
@@ -60,7 +60,7 @@ def shown(request: HTTPConnection) -> str:
     return session
 
 
-async def admitted(request: Request) -> Program:
+async def admitted(request: HTTPConnection) -> Program:
     """Whose key a request shows, counted once. Raises `Refusal`."""
     known: Program | None = getattr(request.state, "program", None)
     if known is not None:

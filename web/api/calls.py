@@ -14,12 +14,12 @@ from bot.ports import ActiveCall, Control, Placed
 from bot.wishes import party_said
 from nlp.commands import Call, Conference
 from web.api.caller import At, allowed
-from web.api.once import Once
 from web.api.problems import documented
 from web.api.shapes import Cursor, Limit, Line, Page, Said, Shape, Who, cursor_at, moment_of
+from web.api.tagged import Tagged
 from web.ports import Program
 
-router = APIRouter(route_class=Once, tags=["calls"])
+router = APIRouter(route_class=Tagged, tags=["calls"])
 May = Annotated[Program, Depends(allowed("calls"))]
 Reads = Annotated[Program, Depends(allowed("calls:read"))]
 

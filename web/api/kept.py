@@ -10,12 +10,12 @@ from pydantic import BaseModel
 
 from bot.replies import Attachment
 from web.api.caller import At, allowed
-from web.api.once import Once
 from web.api.problems import Refusal, documented
 from web.api.shapes import Shape
+from web.api.tagged import Tagged
 from web.ports import Program
 
-router = APIRouter(route_class=Once, tags=["recordings"])
+router = APIRouter(route_class=Tagged, tags=["recordings"])
 May = Annotated[Program, Depends(allowed("recordings"))]
 Reads = Annotated[Program, Depends(allowed("recordings:read"))]
 SOUND: dict[int | str, dict[str, Any]] = {

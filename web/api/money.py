@@ -11,12 +11,12 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from bot.qr import qr_image
 from web.api.caller import At, allowed
-from web.api.once import Once
 from web.api.problems import Refusal, documented
 from web.api.shapes import Shape
+from web.api.tagged import Tagged
 from web.ports import Program
 
-router = APIRouter(route_class=Once, tags=["money"])
+router = APIRouter(route_class=Tagged, tags=["money"])
 Reads = Annotated[Program, Depends(allowed("money:read"))]
 
 

@@ -12,12 +12,12 @@ from bot.replies import Attachment
 from bot.wishes import party_said
 from nlp.commands import Message
 from web.api.caller import At, allowed, program_of
-from web.api.once import Once
 from web.api.problems import documented
 from web.api.shapes import NO_NUL, Said, Who
+from web.api.tagged import Tagged
 from web.ports import Program
 
-router = APIRouter(route_class=Once, tags=["people"])
+router = APIRouter(route_class=Tagged, tags=["people"])
 Name = Annotated[str, Path(min_length=1, max_length=80, pattern=NO_NUL, examples=["Bob"])]
 
 

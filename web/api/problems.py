@@ -105,11 +105,16 @@ def problem(
     )
 
 
+def refused_now(refusal: Refusal) -> JSONResponse:
+    """The answer to a request that was refused before anybody looked at it."""
+    return problem(refusal.status, refusal.id, refusal.detail, headers=refusal.headers)
+
+
 async def refused(request: Request, error: Exception) -> JSONResponse:
     """For `OperatorError`, `Refusal` and what the framework refuses."""
     match error:
         case Refusal():
-            return problem(error.status, error.id, error.detail, headers=error.headers)
+            return refused_now(error)
         case UnclearName():
             names = ", ".join(f"{one.name} ({number})" for one, number in error.candidates)
             return problem(404, error.id, f"{error.message}: {names}")

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field, StringConstraints
 
 from web.api.caller import At, allowed
-from web.api.once import Once
 from web.api.problems import documented
 from web.api.shapes import Shape, Who
+from web.api.tagged import Tagged
 from web.ports import Program
 
-router = APIRouter(route_class=Once, tags=["two-factor"], prefix="/verifications")
+router = APIRouter(route_class=Tagged, tags=["two-factor"], prefix="/verifications")
 May = Annotated[Program, Depends(allowed("verify"))]
 
 

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field, StringConstraints
 
 from web.api.caller import At, allowed
-from web.api.once import Once
 from web.api.problems import documented
 from web.api.shapes import Said, Shape
+from web.api.tagged import Tagged
 from web.ports import Program
 
-router = APIRouter(route_class=Once, tags=["webhooks"], prefix="/webhooks")
+router = APIRouter(route_class=Tagged, tags=["webhooks"], prefix="/webhooks")
 May = Annotated[Program, Depends(allowed("events"))]
 Kind = Annotated[str, StringConstraints(max_length=30)]
 

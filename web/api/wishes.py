@@ -14,12 +14,12 @@ from bot.qr import qr_image
 from bot.wishes import party_said
 from nlp.commands import Redirect, Remind, Statistics, TrackingNumber, When
 from web.api.caller import At, allowed
-from web.api.once import Once
 from web.api.problems import Refusal, documented
 from web.api.shapes import NO_NUL, Line, Said, Shape, Who
+from web.api.tagged import Tagged
 from web.ports import Program
 
-router = APIRouter(route_class=Once)
+router = APIRouter(route_class=Tagged)
 Label = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40, pattern=NO_NUL)
 ]
