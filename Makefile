@@ -1,7 +1,7 @@
 # Everything a person does here is one of these.
 PYTHON := .venv/bin/python
 
-.PHONY: run demo test check bench eval soak lock clean
+.PHONY: run demo test check bench docs eval soak lock clean
 
 run: .venv/ready            ## a running exchange with the console chat
 	@$(PYTHON) -m encryptotel run --console --data data
@@ -21,6 +21,9 @@ eval: .venv/tests-ready     ## how well people are understood (CORPORA=folder fo
 
 bench: .venv/tests-ready    ## speed, as ratios within one run
 	@$(PYTHON) -m bench
+
+docs: .venv/tests-ready     ## the documentation as a site, in build/docs; a broken link fails
+	@.venv/bin/sphinx-build -q -W --keep-going -n docs build/docs
 
 lock:                       ## renew the pinned versions from pyproject.toml
 	@sh tools/lock.sh
