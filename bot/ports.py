@@ -539,7 +539,7 @@ class Figures:
     missed_by_day: Sequence[int]
     answered_by_hour: Sequence[int]
     missed_by_hour: Sequence[int]
-    sources: Sequence[tuple[str, int]]
+    sources: Mapping[str, int]
     new: int
     known: int
 

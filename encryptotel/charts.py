@@ -35,7 +35,7 @@ def drawn(chart: Figures) -> bytes:
     hours.bar(range(24), chart.missed_by_hour, bottom=chart.answered_by_hour, color=MISSED)
     hours.set_xticks(range(0, 24, 3))
     sources.set_title("by source")
-    sources.barh([name for name, _ in chart.sources], [n for _, n in chart.sources], color=OTHER)
+    sources.barh(list(chart.sources), list(chart.sources.values()), color=OTHER)
     sources.invert_yaxis()
     callers.set_title("callers")
     callers.barh(["new", "known"], [chart.new, chart.known], color=[ANSWERED, OTHER])

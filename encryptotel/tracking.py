@@ -328,7 +328,7 @@ def _chart(title: str, calls: Sequence[Tracked], since: datetime, until: datetim
         missed_by_day=[per_day[day, False] for day in names],
         answered_by_hour=[per_hour[hour, True] for hour in range(24)],
         missed_by_hour=[per_hour[hour, False] for hour in range(24)],
-        sources=Counter(call.label for call in calls).most_common(8),
+        sources=dict(Counter(call.label for call in calls).most_common(8)),
         new=sum(call.new for call in calls),
         known=sum(not call.new for call in calls),
     )

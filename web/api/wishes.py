@@ -113,7 +113,7 @@ class Brought(Shape):
     missed_by_day: list[int]
     answered_by_hour: list[int]
     missed_by_hour: list[int]
-    sources: list[tuple[str, int]]
+    sources: dict[str, int]
     new: int
     known: int
 

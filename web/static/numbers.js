@@ -30,7 +30,7 @@ function Figures({ label, period, count }) {
     <p>${sum(figures.answered_by_day)} answered, ${sum(figures.missed_by_day)} missed; ${figures.new} new callers, ${figures.known} calls of known ones.</p>
     <h3>By day</h3><${Bars} names=${figures.days} answered=${figures.answered_by_day} missed=${figures.missed_by_day} />
     <h3>By hour</h3><${Bars} names=${[...Array(24).keys()]} answered=${figures.answered_by_hour} missed=${figures.missed_by_hour} />
-    <ul>${figures.sources.map(([name, calls]) => html`<li>${name}: ${calls}</li>`)}</ul>`}</${Asked}>`;
+    <ul>${Object.entries(figures.sources).map(([name, calls]) => html`<li>${name}: ${calls}</li>`)}</ul>`}</${Asked}>`;
 }
 
 const sum = (values) => values.reduce((total, one) => total + one, 0);
