@@ -203,6 +203,9 @@ class Server:
     async def _shake_hands(self, connected: socket.socket, host: str) -> None:
         """From here the connection keeps its place until it is lost."""
         leave = Place(self._open, host).leave
+        # asyncio does that for sockets which know their protocol; those accepted by hand do not,
+        # and an answer in two pieces would wait 40 ms for the other side's acknowledgement.
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(

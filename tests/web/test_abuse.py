@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -194,3 +195,12 @@ def test_an_ipv6_network_counts_as_one() -> None:
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff:2") != network_of("2001:db9::1")
     assert network_of("::ffff:192.0.2.1") == "192.0.2.1"
     assert network_of("fe80::1%eth0") == network_of("fe80::2")
+
+
+async def test_no_answer_waits_for_an_acknowledgement(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site:
+        await site.client.get("/")
+        assert site.office.app.web is not None
+        (connection,) = site.office.app.web._state.connections
+        served = connection.transport.get_extra_info("socket")
+        assert served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
