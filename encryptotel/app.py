@@ -43,6 +43,7 @@ from encryptotel.followers import Followers
 from encryptotel.gatekeeper import Gatekeeper, PastCall
 from encryptotel.health import Health
 from encryptotel.heartbeat import Heartbeat
+from encryptotel.introductions import Introductions
 from encryptotel.ivr.desk import MenuDesk
 from encryptotel.ivr.ear import ProcessEar
 from encryptotel.ivr.recognisers import Engine
@@ -75,6 +76,7 @@ from encryptotel.wishes import Kind, WishBook
 from nlp.commands import Command, Understanding
 from nlp.context import Context
 from pbx.calls.call import Call
+from pbx.course import Introduce
 from pbx.events import (
     AddressBanned,
     BroadcastChanged,
@@ -833,6 +835,7 @@ class App:
                 private=section.private_webhooks,
             )
             self.api_keys.on_revoked = self.webhooks.load
+            self.exchange.courses.introduce = self._introducing(self.webhooks)
             await self.webhooks.start()
             desk = Desk(
                 operator=self.operator,
@@ -847,6 +850,11 @@ class App:
             self.web.serve(create_app(self.phones, self.phones.site.url, desk))
         else:
             self.phones.site = await self._site()
+
+    def _introducing(self, webhooks: Webhooks) -> Introduce:
+        """Asks people's programs who calls."""
+        introductions = Introductions(webhooks.receivers, self.followers)
+        return lambda call, extension: introductions.of(call, extension, webhooks.rows())
 
     async def _site(self) -> Site:
         """How phones reach us, and what they must trust to do so."""

@@ -1,8 +1,8 @@
-"""Webhooks: what happens to people is told to their programs, signed, in order, and again and again
-for a day while they do not answer.
+"""Webhooks: what happens to people is told to their programs, in order, and again and again for a
+day while they do not answer.
 
 What is to be told is written down first; an event reaches its receiver at least once, always under
-the same id. Signatures are those of standardwebhooks.com: HMAC-SHA256 over id, time and body.
+the same id.
 """
 
 from __future__ import annotations
@@ -10,26 +10,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import hashlib
-import hmac
 import json
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
-import httpx
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete, func, select, update
 
 from bot.ports import OperatorError, Person, Progress, Step
 from encryptotel.followers import Followers
-from encryptotel.outbound import Forbidden, Why, addresses_of, by_number
+from encryptotel.introductions import LOOKUP
+from encryptotel.outbound import Forbidden, Why
+from encryptotel.receivers import SECRET, Receivers, in_ascii
 from store.database import Database
 from store.tables import DeliveryRow, WebhookRow
 from web.ports import Delivery, Program, Webhook
@@ -38,7 +34,6 @@ log = logging.getLogger(__name__)
 
 MOST = 10
 "Webhooks of one person."
-MAX_URL = 500
 MAX_WAITING = 10_000
 "Events that wait for one receiver; what comes then is not told."
 KEPT = timedelta(days=7)
@@ -48,12 +43,9 @@ PAUSES = (2, 5, 15, 60, 300, 900, 1_800, 3_600)
 "Seconds until an event is told again; the last for the rest of the day."
 IN_ALL = 10.0
 "Seconds for one try, whatever comes meanwhile."
-ANSWERS_WITHIN = httpx.Timeout(IN_ALL)
 AT_ONCE = 3
 "Receivers of one person that are told at the same time."
-NAMES_AT_ONCE, NAMED_WITHIN = 4, 5.0
 LISTED = 100
-SECRET = "whsec_"  # noqa: S105 - what secrets begin with
 TEST = "test"
 _WORDS = {
     Why.NO_ADDRESS: "that is no address of a program; it begins with https://",
@@ -79,10 +71,8 @@ class Webhooks:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database, self._followers, self._person_of = database, followers, person_of
-        self._private, self._now, self._key_holds = private, now, key_holds
+        self._now, self._key_holds = now, key_holds
         self._changing = asyncio.Lock()
-        self._asking = ThreadPoolExecutor(NAMES_AT_ONCE, "names")
-        "Name servers may be slow, and others wait for the usual threads."
         self._places: dict[str, asyncio.Semaphore] = {}
         "How many receivers of one person are told at the same time."
         self._hooks: dict[str, WebhookRow] = {}
@@ -93,10 +83,7 @@ class Webhooks:
         "By webhook: there is something to tell."
         self._tasks: dict[str, asyncio.Task[None]] = {}
         "By webhook what tells it; under nothing what writes events down."
-        nothing_kept = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        self._client = httpx.AsyncClient(
-            timeout=ANSWERS_WITHIN, follow_redirects=False, cookies=nothing_kept
-        )
+        self.receivers = Receivers(private=private, now=now)
 
     async def start(self) -> None:
         """Tell from now on, first what the last run left."""
@@ -124,19 +111,18 @@ class Webhooks:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        await self._client.aclose()
-        self._asking.shutdown(wait=False, cancel_futures=True)
+        await self.receivers.close()
 
     # ── for programs ────────────────────────────────────────────────────────────────────
     async def add(self, program: Program, url: str, kinds: Sequence[str]) -> Webhook:
         """Tell a program at an address, of some kinds of events or of all, for as long as its key
         holds. Raises `OperatorError`."""
-        known = {str(step).replace(" ", "_") for step in Step}
+        known = {LOOKUP, *(str(step).replace(" ", "_") for step in Step)}
         if unknown := [kind for kind in kinds if kind not in known]:
             raise OperatorError("webhook.kind", f"there is no kind {unknown[0]}")
         try:
-            there = _in_ascii(url)
-            await self._addresses(there)
+            there = in_ascii(url)
+            await self.receivers.addresses(there)
         except Forbidden as error:
             raise OperatorError("webhook.address", _WORDS[error.why]) from None
         row = WebhookRow(
@@ -159,15 +145,10 @@ class Webhooks:
             await self._begin(row)
         return _shown(row)
 
-    async def _addresses(self, url: str) -> list[str]:
-        """Where a receiver is. Raises `Forbidden`."""
-        looking = partial(addresses_of, url, private=self._private)
-        try:
-            async with asyncio.timeout(NAMED_WITHIN):
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._asking, looking)
-        except TimeoutError:
-            raise Forbidden(Why.UNKNOWN) from None
+    def rows(self) -> Sequence[WebhookRow]:
+        """All webhooks whose keys open something, the oldest first."""
+        found = [row for row in self._hooks.values() if self._key_holds(row.key)]
+        return sorted(found, key=lambda row: row.made)
 
     def of(self, person: Person) -> Sequence[Webhook]:
         """Somebody's webhooks, the oldest first."""
@@ -348,7 +329,9 @@ class Webhooks:
         if not self._key_holds(row.key):
             return None  # it has expired
         async with self._places[row.extension]:
-            status = await self._send(row, one)
+            status, _ = await self.receivers.tell(
+                row.url, row.secret, one.message, one.body.encode(), within=IN_ALL
+            )
         good = 200 <= status < 300
         late = self._now() - one.made > GIVE_UP
         pause = PAUSES[min(one.tries, len(PAUSES) - 1)]
@@ -370,34 +353,6 @@ class Webhooks:
             self._followers.announce(row.extension, text)
         return 0.0 if kept.state != "waiting" else float(pause)
 
-    async def _send(self, row: WebhookRow, one: DeliveryRow) -> int:
-        """The status of the answer; 0 when there is none."""
-        stamp = str(int(self._now().timestamp()))
-        body = one.body.encode()
-        headers = {
-            "content-type": "application/json",
-            "host": urlsplit(row.url).netloc.rpartition("@")[2],
-            "user-agent": "EncryptoTel",
-            "webhook-id": one.message,
-            "webhook-timestamp": stamp,
-            "webhook-signature": signature(row.secret, one.message, stamp, body),
-        }
-        name = {"sni_hostname": urlsplit(row.url).hostname}
-        try:
-            for address in await self._addresses(row.url):
-                there = by_number(row.url, address)
-                with contextlib.suppress(httpx.ConnectError):  # another may be reached
-                    async with (
-                        asyncio.timeout(IN_ALL),
-                        self._client.stream(
-                            "POST", there, content=body, headers=headers, extensions=name
-                        ) as answer,
-                    ):
-                        return answer.status_code
-        except Exception as error:  # whatever a receiver does is a try that failed
-            log.info("a webhook is not reached: %s", type(error).__name__)
-        return 0
-
     async def forget_old(self) -> None:
         """Forget what was told long ago."""
         old = (col(DeliveryRow.made) < self._now() - KEPT) & (col(DeliveryRow.state) != "waiting")
@@ -406,25 +361,6 @@ class Webhooks:
             await session.execute(delete(DeliveryRow).where(old))
 
         await self._database.together(forget)
-
-
-def _in_ascii(url: str) -> str:
-    """A URL whose host is written as the wire has it. Raises `Forbidden`."""
-    try:
-        parts = httpx.URL(url[:MAX_URL])
-        there = str(parts.copy_with(host=parts.raw_host.decode("ascii"), userinfo=b""))
-    except (httpx.InvalidURL, ValueError, UnicodeError):
-        raise Forbidden(Why.NO_ADDRESS) from None
-    if not there.isascii() or ("[" in url.partition("//")[2] and "]" not in url):
-        raise Forbidden(Why.NO_ADDRESS)
-    return there
-
-
-def signature(secret: str, id: str, stamp: str, body: bytes) -> str:
-    """What the receiver computes as well (standardwebhooks.com)."""
-    key = base64.b64decode(secret.removeprefix(SECRET))
-    signed = hmac.new(key, f"{id}.{stamp}.".encode() + body, hashlib.sha256).digest()
-    return f"v1,{base64.b64encode(signed).decode()}"
 
 
 def _body(kind: str, progress: Progress, at: datetime) -> str:

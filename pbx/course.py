@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,14 +35,23 @@ Greet = Callable[[Extension], Coroutine[object, object, bytes]]
 "What callers hear before they may leave a message for somebody."
 
 
+Introduce = Callable[[Call, Extension], Awaitable[str]]
+"What to show as the name of who calls an extension; empty: what is known already."
+
+
+async def _as_known(call: Call, extension: Extension) -> str:
+    return ""
+
+
 class Courses:
     """Carries out plans for an exchange. `on_block` is told by whose call an extension wants to be
-    rung no more."""
+    rung no more, `introduce` is asked before its phones ring."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self.greet: Greet = self._greeting
         self.on_block: Callable[[str, Call], None] = lambda extension, call: None
+        self.introduce: Introduce = _as_known
 
     async def serve(self, visit: Visit, plan: Plan) -> Ending:
         """Take a call to its end. Raises `CallRefused` when nobody takes it."""
@@ -50,6 +59,11 @@ class Courses:
         if isinstance(plan, DialTrunk):
             return await self.outside(visit, plan)
         course = self.course_of(visit, plan) if isinstance(plan, RingExtension) else plan
+        if isinstance(plan, RingExtension) and isinstance(course, Ring | Ask):
+            name = await self.introduce(visit.call, plan.extension)
+            if visit.leg.ending is not None:  # nobody waits any more
+                return visit.leg.ending
+            caller = replace(caller, name=name or caller.name)
         accept: Accept | None = None
         while True:
             match course:

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from encryptotel.demo.phone import Phone
 from encryptotel.webhooks import MOST
+from pbx.sip.stack import Incoming
 from tests.office import quiet
 from tests.web.test_api import Client, client, problem
 
@@ -35,12 +36,21 @@ class Crm:
         self.raw: list[tuple[dict[str, str], bytes]] = []
         self.asked = 0
         self.news = asyncio.Condition()
+        self.looked_up: list[dict[str, Any]] = []
+        self.introduce: Any = self.nobody
+
+    async def nobody(self, asked: dict[str, Any]) -> web.Response:
+        return web.Response(status=204)
 
     async def take(self, request: web.Request) -> web.Response:
         self.asked += 1
         body = await request.read()
+        event = json.loads(body)
+        if event["type"] == "lookup":
+            self.looked_up.append(event["data"])
+            return await self.introduce(event["data"])
         if self.status == 200:
-            self.got.append((request.headers["webhook-id"], json.loads(body)))
+            self.got.append((request.headers["webhook-id"], event))
             self.raw.append((dict(request.headers), body))
         async with self.news:
             self.news.notify_all()
@@ -216,7 +226,7 @@ async def test_a_name_that_leads_elsewhere_later_is_not_asked(
     async with crm() as receiver, client(tmp_path) as it:
         service = it.office.app.webhooks
         assert service is not None
-        monkeypatch.setattr("encryptotel.webhooks.addresses_of", lambda *_, **__: ["127.0.0.1"])
+        monkeypatch.setattr("encryptotel.receivers.addresses_of", lambda *_, **__: ["127.0.0.1"])
         made = await hook(it, receiver.url)
         monkeypatch.undo()
         await it.post(f"/webhooks/{made['id']}/test", None)
@@ -284,3 +294,97 @@ async def test_codes_are_told_to_no_program(tmp_path: Path) -> None:
         it.office.app.followers.announce("101", "after")
         await receiver.until(lambda: receiver.got)
         assert receiver.texts() == ["after"]
+
+
+# ── who calls ───────────────────────────────────────────────────────────────────────────────
+def answering(**answer: Any) -> Any:
+    async def introduce(asked: dict[str, Any]) -> web.Response:
+        return web.json_response(answer)
+
+    return introduce
+
+
+class Display(Phone):
+    """A phone that shows by whom it is rung."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet, ring_seconds=0.1)
+        self.rung_by: list[str] = []
+
+    def on_request(self, incoming: Incoming) -> None:
+        if incoming.request.method == "INVITE":
+            self.rung_by.append(incoming.request.from_.name)
+        super().on_request(incoming)
+
+
+async def rung(it: Client, caller: str = "102") -> Display:
+    """Alice's phone, which rang once for a call of somebody's."""
+    alice = Display()
+    await it.office.phone("101", alice)
+    other = await it.office.phone(caller, Phone(quiet))
+    (await other.call("101")).hang_up()
+    await it.office.ended()
+    return alice
+
+
+async def test_who_calls_is_looked_up_before_it_rings(tmp_path: Path) -> None:
+    """The name and the note are on the phone's display and in the chat."""
+    async with crm() as receiver, client(tmp_path, **PRIVATE) as it:
+        receiver.introduce = answering(name="Acme Ltd", note="three open orders")
+        await hook(it, receiver.url, "lookup")
+        alice = await rung(it)
+        (asked,) = receiver.looked_up
+        assert (asked["caller"], asked["called"]) == ("102", "101")
+        assert alice.rung_by == ["Acme Ltd: three open orders"]
+        await it.office.until(lambda: any("Acme Ltd: three" in text for text in it.office.told))
+        assert receiver.got == []  # it is asked, and told nothing
+
+
+async def late(asked: dict[str, Any]) -> web.Response:
+    await asyncio.sleep(30)  # longer than anybody waits
+    return web.json_response({"name": "Too Late"})
+
+
+async def _given(text: str) -> web.Response:
+    return web.Response(text=text, content_type="application/json")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        late,
+        lambda _: _given("no json"),
+        lambda _: _given("[" * 100_000),
+        lambda _: _given('{"name": 5, "note": {}}'),
+        lambda _: _given('{"name": "' + 10_000 * "x" + '"}'),
+        lambda _: _given("null"),
+    ],
+    ids=["late", "no json", "deep", "no words", "long", "nothing"],
+)
+async def test_phones_ring_whatever_a_program_answers(
+    tmp_path: Path, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encryptotel.introductions.WITHIN", 0.3)
+    async with crm() as receiver, client(tmp_path, **PRIVATE) as it:
+        receiver.introduce = answer
+        await hook(it, receiver.url, "lookup")
+        assert (await rung(it)).rung_by == ["Bob"]
+        assert len(receiver.looked_up) == 1
+
+
+async def test_what_a_program_writes_is_one_line_for_a_display(tmp_path: Path) -> None:
+    async with crm() as receiver, client(tmp_path, **PRIVATE) as it:
+        receiver.introduce = answering(name='Ann "<sip:x@y>\r\nVia: z', note=500 * "n")
+        await hook(it, receiver.url, "lookup")
+        (shown,) = (await rung(it)).rung_by
+        assert "\r" not in shown
+        assert "\n" not in shown
+        assert len(shown) <= 80
+
+
+async def test_who_hides_their_number_is_not_looked_up(tmp_path: Path) -> None:
+    async with crm() as receiver, client(tmp_path, **PRIVATE) as it:
+        await hook(it, receiver.url, "lookup")
+        it.office.app.exchange.hides = lambda number: True
+        assert (await rung(it)).rung_by == ["Anonymous"]
+        assert receiver.looked_up == []

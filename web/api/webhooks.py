@@ -25,7 +25,12 @@ class NewWebhook(BaseModel):
     url: Annotated[str, StringConstraints(min_length=8, max_length=500)] = Field(
         examples=["https://crm.example.org/calls"]
     )
-    kinds: list[Kind] = Field([], max_length=40, examples=[["incoming", "ended"]])
+    kinds: list[Kind] = Field(
+        [],
+        max_length=40,
+        description="Of events; none: all. One with `lookup` is asked who calls before it rings.",
+        examples=[["incoming", "ended"]],
+    )
 
 
 class WebhookShown(Shape):
