@@ -149,6 +149,8 @@ def told(progress: Progress) -> str:
             | Step.CONSENT
         ):
             return progress.text
+        case Step.APPROVE:
+            return f"{progress.text}. Do you approve?"
         case Step.NAMED:
             return "They say who they are."
         case Step.PRIVATE:

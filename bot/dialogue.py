@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bot import phones
+from bot.approvals import about_approvals
 from bot.awaited import Awaited, naming
 from bot.calendars import about_calendars, follow, put, sent
 from bot.card import clock, pair, sentence
@@ -90,6 +91,7 @@ I place calls for you. For example:
   Set up my phone · My phones · Invite Bob · Status · Who is watching?
   When I call *77 and enter my PIN send 5 WAVES to 3P… · My scenarios · My wallet
   Make an API key for my CRM · My API keys · Open the console
+  Ask me by phone before dangerous commands
   My time zone is Europe/Berlin · I'm in Tokyo until Friday · Export my data · Forget me"""
 NOT_UNDERSTOOD = "I did not understand that as a command. Say “help” for what I can do."
 NOT_HEARD = (
@@ -147,6 +149,8 @@ class Dialogue:
         self._asked_yes_elsewhere = False
         "Whether the latest question is one of the exchange, and a yes is for that."
         self._news = News(lambda: ZoneInfo(self.person.timezone))
+        self._chat = follow
+        "Whether this is a chat of the person's, and no program that says what it likes."
         self._stop_following: Callable[[], None] = lambda: None
         if follow:
             self._stop_following = operator.follow(person, self._on_progress)
@@ -214,15 +218,17 @@ class Dialogue:
             return moderated
         if dropping := await heard(self._operator, self.person, text):
             return [dropping]
+        if decided := await about_approvals(self._operator, self.person, text, chat=self._chat):
+            return [decided]
         if about := await about_calendars(self._operator, self.person, text, self._understand):
             return [about]
         if reminding := await about_reminders(self._operator, self.person, text):
             return [reminding]
         if paid := await about_money(self._operator, self.person, text):
             return [paid]
-        if about_programs := await about_keys(self._operator, self.person, text):
+        if about_programs := await about_keys(self._operator, self.person, text, chat=self._chat):
             return [about_programs]
-        if signing_in := await about_console(self._operator, self.person, text):
+        if signing_in := await about_console(self._operator, self.person, text, chat=self._chat):
             return [signing_in]
         if by_pin := await about_scenarios(self._operator, self.person, text):
             return [by_pin]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bot.moments import moment
-from bot.ports import Operator, OperatorError, Person, Role
+from bot.ports import Operator, Person, only_in_chats
 from bot.replies import Button, Reply
 
 USUAL = ("calls", "contacts", "messages")
@@ -23,15 +23,15 @@ _REVOKE = re.compile(
 )
 
 
-async def about_keys(operator: Operator, person: Person, text: str) -> Reply | None:
-    """What set phrases about keys do; None for anything else. Raises `OperatorError`."""
+async def about_keys(operator: Operator, person: Person, text: str, *, chat: bool) -> Reply | None:
+    """What set phrases about keys do; None for anything else. Raises `OperatorError`, also where
+    no `chat` of the person's but a program makes a key."""
     words = " ".join(text.split()).rstrip(".!?")
     if found := _MAKE.fullmatch(words):
-        if person.role is Role.GUEST:
-            raise OperatorError("role.guest", "guests cannot have keys")
+        only_in_chats(chat)
         said = re.split(r",? and |[, ]+", found["scopes"] or "")
         scopes = [scope.lower() for scope in said if scope] or list(USUAL)
-        token = await operator.keys.make(person.extension, found["name"], scopes)
+        token = await operator.make_key(person, found["name"], scopes)
         return Reply(
             text=f"This key lets a program act for you ({', '.join(sorted(scopes))}). I show it "
             f"once, so keep it where nobody else looks, and delete this message:\n{token}",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from bot.approvals import choices
 from bot.bounded import Bounded
 from bot.card import Card, call_back, delete_message, told
 from bot.ports import Progress, Step
@@ -34,6 +35,8 @@ class News:
             return Reply(text=text, buttons=answers(progress.about, again=again))
         if progress.step is Step.INVOICE:
             return Reply(text=text, call_id=progress.call_id, card=text)
+        if progress.step is Step.APPROVE:
+            return Reply(text=text, buttons=choices(progress.about), private=True)
         if progress.step is Step.CONSENT:
             return Reply(text=text, buttons=consents(progress.about))
         if not progress.call_id:

@@ -124,6 +124,12 @@ class OperatorError(Exception):
         self.message = message
 
 
+def only_in_chats(chat: bool) -> None:
+    """Raises `OperatorError` where it is a program that says what only a person may."""
+    if not chat:
+        raise OperatorError("chat.only", "that can be said in a chat of yours only")
+
+
 class UnclearName(OperatorError):
     """A name that is nobody's, but like some: `candidates`, with their numbers for people."""
 
@@ -172,6 +178,10 @@ class Step(StrEnum):
     CODE = "code"
     "A second factor, for the person's own eyes."
     QUESTION = "question"
+    APPROVE = "approve"
+    "Whether something may be done or is theirs, for the person's own eyes; `about` is its id."
+    DECIDED = "decided"
+    "What somebody answered whom a program of the person's had asked; `about` is its id."
     MISSED = "missed"
     VOICEMAIL = "voicemail"
     TEXT = "text"
@@ -771,9 +781,6 @@ class ApiKey:
 class ApiKeys(Protocol):
     """Keys for programs. Raises `OperatorError`."""
 
-    async def make(self, extension: str, name: str, scopes: Sequence[str], days: int = 365) -> str:
-        """A key for a program; what is to be shown once and kept nowhere."""
-
     def of(self, extension: str) -> Sequence[ApiKey]:
         """Somebody's keys, the oldest first."""
 
@@ -789,11 +796,18 @@ class ConsoleLink:
     minutes: int
 
 
-class Console(Protocol):
-    """The page of the exchange. Raises `OperatorError`."""
+class Approvals(Protocol):
+    """A second yes. Raises `OperatorError`."""
 
-    async def offer(self, extension: str) -> ConsoleLink:
-        """A link into the console."""
+    def answer(self, person: Person, id: str, *, yes: bool) -> str:
+        """Somebody's word on what they were asked; what that was."""
+
+    def wanted_by(self, person: Person) -> str:
+        """How somebody is asked before what is dangerous; empty if they are not."""
+
+    async def want(self, person: Person, by: str) -> str:
+        """Be asked before what is dangerous, by call or chat, or with nothing no more; what that
+        means, for people."""
 
 
 class Accounts(Protocol):
@@ -889,8 +903,8 @@ class Operator(Protocol):
         """Keys for programs."""
 
     @property
-    def console(self) -> Console:
-        """The page of the exchange."""
+    def approvals(self) -> Approvals:
+        """A second yes."""
 
     @property
     def past(self) -> Past:
@@ -1005,6 +1019,12 @@ class Operator(Protocol):
 
     async def invite(self, person: Person, name: str, *, guest: bool = False) -> Sequence[str]:
         """Ways in for somebody new, or with no name for a further account of the person."""
+
+    async def make_key(self, person: Person, name: str, scopes: Sequence[str]) -> str:
+        """A key for a program of the person's; what is to be shown once and kept nowhere."""
+
+    async def open_console(self, person: Person) -> ConsoleLink:
+        """A link into the console page."""
 
     async def set_up_phone(self, person: Person, name: str) -> SetupLink:
         """A link that gives a phone of the person's an account of its own."""

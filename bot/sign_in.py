@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bot.ports import Operator, Person
+from bot.ports import Operator, Person, only_in_chats
 from bot.replies import Reply
 
 _OPEN = re.compile(
@@ -18,9 +18,13 @@ Your console page, for this once and within {minutes} minutes:
 Whoever has the link first is you: do not pass it on."""
 
 
-async def about_console(operator: Operator, person: Person, text: str) -> Reply | None:
-    """A link into the console page; None for anything else. Raises `OperatorError`."""
+async def about_console(
+    operator: Operator, person: Person, text: str, *, chat: bool
+) -> Reply | None:
+    """A link into the console page; None for anything else. Raises `OperatorError`, also where it
+    is no `chat` of the person's but a program that says so."""
     if not _OPEN.fullmatch(" ".join(text.split()).rstrip(".!?")):
         return None
-    link = await operator.console.offer(person.extension)
+    only_in_chats(chat)
+    link = await operator.open_console(person)
     return Reply(text=_LINK.format(url=link.url, minutes=link.minutes), private=True)

@@ -29,6 +29,7 @@ from encryptotel import certificates
 from encryptotel.alerts import Alerts, failed_handshake, guessed_pins
 from encryptotel.answerphone import LISTEN, AnswerphoneByPhone
 from encryptotel.api_keys import ApiKeys
+from encryptotel.approvals import Approvals
 from encryptotel.broadcasts import Broadcasts
 from encryptotel.certificates import Certificates
 from encryptotel.config import Config, MoneySection, load
@@ -317,10 +318,7 @@ class App:
         self.broadcasts = Broadcasts(
             self.directory, self.followers, config.owner.extension, self._speech
         )
-        self._wire_wallets(orders)
-        self.sessions = Sessions(
-            self.database, self.api_keys, self.phones.url, self.followers.announce
-        )
+        self._wire_second_factors(orders)
         self.operator = Operator(
             self.exchange,
             self.directory,
@@ -350,6 +348,7 @@ class App:
             scenarios=self.scenarios,
             keys=self.api_keys,
             console=self.sessions,
+            approvals=self.approvals,
         )
         await asyncio.to_thread(resampled, hold_music(), WIDE_RATE)  # 30 ms, once
         await self.mailbox.load()
@@ -394,9 +393,20 @@ class App:
         post.take = texts.take
         return texts
 
-    def _wire_wallets(self, orders: Orders) -> None:
-        """What people send from wallets that their PINs open, what else they do by PIN, and codes
-        that programs have sent."""
+    def _wire_second_factors(self, orders: Orders) -> None:
+        """What is opened by a PIN, a code, a link or a second yes: wallets and what is sent from
+        them, scenarios, codes that programs have sent, and the console page."""
+        self.approvals = Approvals(
+            self.wishes,
+            self.followers,
+            self.presence,
+            orders,
+            self.exchange.speaker,
+            self._hold_on,
+        )
+        self.sessions = Sessions(
+            self.database, self.api_keys, self.phones.url, self.followers.announce
+        )
         waves = self.config.waves
         sendings = Sendings(
             self.database,
@@ -416,6 +426,7 @@ class App:
             speaker,
             self.texts,
             self.followers,
+            self.approvals,
             self._hold_on,
         )
         self.scenarios = Scenarios(

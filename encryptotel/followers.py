@@ -40,6 +40,8 @@ from pbx.texts import Text
 
 log = logging.getLogger(__name__)
 
+OWN_EYES = (Step.CODE, Step.APPROVE)
+"What no program of the person's is told."
 Tell = Callable[[Progress], None]
 
 
@@ -107,13 +109,18 @@ class Followers:
     def spread(self, extension: str, progress: Progress) -> None:
         """Tell everybody who follows a person; one who cannot be told is nobody's trouble."""
         tells = list(self._tells.get(extension, ()))
-        if progress.step is not Step.CODE:
+        if progress.step not in OWN_EYES:
             tells += self._programs.get(extension, ())
         for tell in tells:
             try:
                 tell(progress)
             except Exception:
                 log.exception("somebody could not be told of %s", progress.step)
+
+    def tell_programs(self, extension: str, progress: Progress) -> None:
+        """Tell a person's programs what is nothing for their chats."""
+        for tell in list(self._programs.get(extension, ())):
+            tell(progress)
 
     def announce(self, extension: str, text: str, *, question: bool = False) -> None:
         """Say something to a person that is about no call, or ask for a yes or no."""

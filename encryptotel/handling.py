@@ -330,6 +330,8 @@ class Handling:
                 lines.append(f"{text}: {', '.join(listed)}.")
         if unseen := len(self._book.listed(extension, Kind.UNSEEN)):
             lines.append(f"Blocked, and hidden: {unseen}. “Unblock hidden callers” lets them in.")
+        if rest.approval:
+            lines.append(f"Dangerous commands need your approval by {rest.approval}.")
         if rest.hidden:
             lines.append("Your calls show no number.")
         if not rest.waiting:

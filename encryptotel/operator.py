@@ -17,6 +17,7 @@ from zoneinfo import available_timezones
 from bot.ports import (
     ActiveCall,
     Availability,
+    ConsoleLink,
     Control,
     Kept,
     LineState,
@@ -39,6 +40,7 @@ from bot.replies import Attachment
 from encryptotel.accounts import Accounts
 from encryptotel.agenda import Agenda
 from encryptotel.api_keys import ApiKeys
+from encryptotel.approvals import Approvals
 from encryptotel.broadcasts import Broadcasts
 from encryptotel.calendars.syncing import Calendars
 from encryptotel.config import Config
@@ -97,6 +99,8 @@ _NOT_YET = {
 }
 
 
+DANGEROUS = ("say", "money", "devices", "verify")
+"What a key can do that needs a second yes of whose it is."
 _STEPS = {
     Control.HOLD: Step.HELD,
     Control.RESUME: Step.RESUMED,
@@ -144,6 +148,7 @@ class Operator:
         scenarios: Scenarios,
         keys: ApiKeys,
         console: Sessions,
+        approvals: Approvals,
     ) -> None:
         self._exchange = exchange
         self._orders = orders
@@ -182,7 +187,7 @@ class Operator:
         self.accounts = Accounts(database, metering, tariffs, self._parties)
         self.payments = payments
         self.wallets, self.scenarios = wallets, scenarios
-        self.keys, self.console = keys, console
+        self.keys, self._console, self.approvals = keys, console, approvals
         self._recordings = recordings
         self._broadcasts = broadcasts
         self._phones = phones
@@ -940,8 +945,23 @@ class Operator:
         if self._exchange.directory.extension(person.extension) is None:
             self._exchange.registrar.drop(person.extension, "its person left")
 
+    async def make_key(self, person: Person, name: str, scopes: Sequence[str]) -> str:
+        """A key for a program of the person's. Raises `OperatorError`."""
+        if person.role is Role.GUEST:
+            raise OperatorError("role.guest", "guests cannot have keys")
+        can = [scope for scope in scopes if scope in DANGEROUS]
+        what = f"an API key that can {' and '.join(can)}" if can else "an API key"
+        self.approvals.require(person, what, always=bool(can))
+        return await self.keys.make(person.extension, name, scopes)
+
+    async def open_console(self, person: Person) -> ConsoleLink:
+        """A link into the console page. Raises `OperatorError`."""
+        self.approvals.require(person, "a way into the console page")
+        return await self._console.offer(person.extension)
+
     async def set_up_phone(self, person: Person, name: str) -> SetupLink:
         """A link that gives a phone of the person's an account. Raises `OperatorError`."""
+        self.approvals.require(person, "a new phone")
         return await self._phones.offer(person.extension, name)
 
     async def phones(self, person: Person) -> Sequence[Phone]:

@@ -22,8 +22,10 @@ from sqlmodel import col, delete, func, select
 
 from bot.ports import OperatorError, Person, Progress, Step
 from bot.wishes import party_said
+from encryptotel.approvals import Approvals
 from encryptotel.followers import Followers
 from encryptotel.parties import Parties
+from encryptotel.spoken_codes import voices, words
 from encryptotel.texts import Texts
 from pbx.calls.apps.excuse import MOMENT
 from pbx.calls.leg import Leg, LegOver
@@ -62,17 +64,20 @@ class Verifications:
         voice: Voice,
         texts: Texts,
         followers: Followers,
+        approvals: Approvals,
         later: Callable[..., None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database, self._secret, self._parties = database, secret, parties
-        self._orders, self._voice, self._texts = orders, voice, texts
-        self._followers, self._later, self._now = followers, later, now
+        self._orders, self._voices, self._texts = orders, voices(voice), texts
+        self._followers, self._approvals = followers, approvals
+        self._later, self._now = later, now
 
     async def begin(
-        self, person: Person, to: str, by: str, length: int, minutes: int
+        self, person: Person, to: str, by: str, length: int, minutes: int, approve: str = ""
     ) -> Verification:
-        """Send somebody a code by call, sms or chat. Raises `OperatorError`."""
+        """Send somebody a code by call, sms or chat, or ask them to approve something by call or
+        chat. Raises `OperatorError`."""
         party = party_said(to)
         number = self._parties.resolve(party, person)
         if number != person.extension:
@@ -84,6 +89,8 @@ class Verifications:
                 "verification.no_sms",
                 "an SMS goes to telephone numbers only; call, or use the chat",
             )
+        if by == "sms" and approve:
+            raise OperatorError("verification.no_sms", "an SMS has no buttons; call, or use a chat")
         code = "".join(secrets.choice("0123456789") for _ in range(length))
         now, id = self._now(), secrets.token_hex(10)
         row = VerificationRow(
@@ -92,7 +99,7 @@ class Verifications:
             to=number[:20],
             country=region_of(number) or "",
             by=by,
-            digest=await asyncio.to_thread(self._digest, id, code),
+            digest="" if approve else await asyncio.to_thread(self._digest, id, code),
             made=now,
             expires=now + timedelta(minutes=minutes),
         )
@@ -100,7 +107,10 @@ class Verifications:
             await self._check_limits(session, row)
             session.add(row)
             shown = _shown(row, now)
-        self._later(self._send(person, row.id, number, by, code, minutes))
+        if approve:
+            self._later(self._ask(person, row.id, number, by, approve))
+        else:
+            self._later(self._send(person, row.id, number, by, code, minutes))
         return shown
 
     async def check(self, person: Person, id: str, code: str) -> Verification:
@@ -110,6 +120,10 @@ class Verifications:
             row = await session.get(VerificationRow, id[:24], with_for_update=True)
             if row is None or row.extension != person.extension:
                 raise OperatorError("verification.unknown", "there is no such verification")
+            if not row.digest:
+                raise OperatorError(
+                    "verification.no_code", "they were not sent a code but asked to approve"
+                )
             now = self._now()
             if row.state != "sent" or row.expires <= now:
                 state = "expired" if row.state == "sent" else row.state
@@ -184,22 +198,44 @@ class Verifications:
                     person.extension, person.name, number, f"{code} is your code. {good}"
                 )
             else:
-                words = f"{code} is your code for {person.name}. {good}"
-                self._followers.spread(number, Progress(call_id="", step=Step.CODE, text=words))
+                written = f"{code} is your code for {person.name}. {good}"
+                self._followers.spread(number, Progress(call_id="", step=Step.CODE, text=written))
         except CallRefused:
-            async with self._database.writing() as session:
-                row = await session.get(VerificationRow, id, with_for_update=True)
-                if row is not None and row.state == "sent":
-                    row.state = "failed"
+            await self._settle(person, id, "failed")
+
+    async def _ask(self, person: Person, id: str, number: str, by: str, approve: str) -> None:
+        """Ask somebody to approve something."""
+        about = f"{person.name} asks: {approve.rstrip('.!?')}"
+
+        def decided(yes: bool) -> None:
+            self._later(self._settle(person, id, "approved" if yes else "denied"))
+
+        if by == "chat":
+            self._approvals.write(number, about, decided)
+            return
+        try:
+            await self._approvals.ring(number, about, decided, payer=person.extension)
+        except CallRefused:
+            await self._settle(person, id, "failed")
+
+    async def _settle(self, person: Person, id: str, state: str) -> None:
+        """Note how one ended, if it is open still, and tell the person's programs."""
+        async with self._database.writing() as session:
+            row = await session.get(VerificationRow, id, with_for_update=True)
+            if row is None or row.state != "sent" or row.expires <= self._now():
+                return
+            row.state = state
+        news = Progress(call_id="", step=Step.DECIDED, text=state, about=id)
+        self._followers.tell_programs(person.extension, news)
 
     async def _call(self, person: Person, number: str, code: str) -> None:
         """Say it digit by digit, twice."""
-        said = f"Your code is: {'. '.join(code)}."
-        words = await self._voice.say(said)
+        text, language = words(number, code)
+        sound = await self._voices(language).say(text)
 
         async def talk(leg: Leg) -> str:
             with contextlib.suppress(LegOver):
-                await leg.play(MOMENT + (words + MOMENT) * TIMES)
+                await leg.play(MOMENT + (sound + MOMENT) * TIMES)
             return ""
 
         await self._orders.announce(

@@ -131,9 +131,10 @@ class Verifications(Protocol):
     """Second factors. Raises `OperatorError`."""
 
     async def begin(
-        self, person: Person, to: str, by: str, length: int, minutes: int
+        self, person: Person, to: str, by: str, length: int, minutes: int, approve: str = ""
     ) -> Verification:
-        """Send somebody a code by call, sms or chat."""
+        """Send somebody a code by call, sms or chat, or ask them to approve something by call or
+        chat."""
 
     async def check(self, person: Person, id: str, code: str) -> Verification:
         """Whether that was the code; approved once."""

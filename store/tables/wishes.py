@@ -61,6 +61,8 @@ class WishRow(SQLModel, table=True):
     "The same as somebody spoke it, Opus in Ogg."
     pin: str = Field(default="", max_length=200)
     "Asked for when its answerphone is listened to: scrypt, with salt and costs."
+    approval: str = Field(default="", max_length=8)
+    "How it is asked before what is dangerous: call, chat, or not."
 
 
 class RelayRow(SQLModel, table=True):

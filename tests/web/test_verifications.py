@@ -13,9 +13,10 @@ import pytest
 from encryptotel import verifications
 from encryptotel.demo.phone import Phone
 from encryptotel.verifications import OF_BLOCK, OF_COUNTRY, OF_NUMBER, TRIES
+from pbx.media.speech import Speaker
 from store.tables import VerificationRow
 from tests.calls.test_callback import telephone_network
-from tests.calls.test_rooms import said
+from tests.calls.test_rooms import said, sounded
 from tests.office import Office, quiet
 from tests.web.test_api import Client, client, key, problem
 from web.ports import Verification
@@ -74,6 +75,24 @@ async def test_a_code_is_said_twice_digit_by_digit(
         await it.office.ended()
         assert "7777" not in caplog.text
         assert all("7777" not in repr(event) for event in it.office.events)
+
+
+@pytest.mark.parametrize(
+    ("number", "language", "words"),
+    [
+        ("+4930123456", "de", "Ihr Code lautet: 7. 7. 7. 7."),
+        ("+33142685300", "fr", "Votre code est: 7. 7. 7. 7."),
+        ("+12025550143", "en-us", "Your code is: 7. 7. 7. 7."),
+    ],
+)
+async def test_a_code_is_said_in_the_language_of_the_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str, language: str, words: str
+) -> None:
+    monkeypatch.setattr(verifications.secrets, "choice", lambda digits: "7")
+    async with client(tmp_path, "verify") as it:
+        network = await telephone_network(it.office, Phone(quiet))
+        await it.post("/verifications", {"to": number, "by": "call", "length": 4})
+        await sounded(network, await Speaker(language).say(words))
 
 
 async def test_guessing_ends_after_a_few(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from bot.ports import OperatorError, UnclearName
 
 MEDIA_TYPE = "application/problem+json"
 _BY_ID = {
+    "approval.asked": 403,
     "role.guest": 403,
     "role.owner_only": 403,
     "conference.not_moderator": 403,
@@ -23,6 +24,7 @@ _BY_ID = {
     "call.over": 404,
     "tracking.none": 404,
     "verification.limit": 429,
+    "verification.no_code": 409,
 }
 _BY_END = {
     "unknown": 404, "unknown_name": 404, "no_such_extension": 404, "nobody": 404, "gone": 404,

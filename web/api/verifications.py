@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from web.api.caller import At, allowed
 from web.api.problems import documented
-from web.api.shapes import Shape, Who
+from web.api.shapes import NO_NUL, Shape, Who
 from web.api.tagged import Tagged
 from web.ports import Program
 
@@ -28,12 +28,17 @@ class Way(StrEnum):
 
 
 class NewVerification(BaseModel):
-    """A code to send."""
+    """A code to send, or something to approve."""
 
     to: Who
     by: Way = Way.CALL
     length: int = Field(6, ge=4, le=8)
     minutes: int = Field(10, ge=1, le=60, description="How long it is good.")
+    approve: Annotated[str, StringConstraints(max_length=120, pattern=NO_NUL)] = Field(
+        "",
+        description="No code is sent: they are asked this, and answer with a button or a key.",
+        examples=["Sign in to Example?"],
+    )
 
 
 class Code(BaseModel):
@@ -43,7 +48,7 @@ class Code(BaseModel):
 
 
 class Verified(Shape):
-    """How a code stands: sent, approved, failed or expired."""
+    """How a code or question stands: sent, approved, denied, failed or expired."""
 
     id: str
     to: str
@@ -57,7 +62,7 @@ class Verified(Shape):
 async def begin(order: NewVerification, desk: At, program: May) -> Verified:
     """Send somebody a code. The same way and number are limited by hour, country and success."""
     found = await desk.verifications.begin(
-        program.person, order.to, order.by, order.length, order.minutes
+        program.person, order.to, order.by, order.length, order.minutes, order.approve
     )
     return Verified.model_validate(found)
 
