@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from encryptotel.config import Config
 from pbx.ports import Account
 
 AT_START = (
     "exchange", "database", "network", "web", "demo", "owner", "menus", "waves", "wallet", "tariff",
+    "telegram", "xmpp", "chat", "calendars", "reminders", "recording", "sms",
 )  # fmt: skip
 "Sections that sockets, dialogs and conversations were made with …"
-LIVE = {"exchange": ("certificate", "certificate_key")}
+LIVE = {"exchange": ("certificate", "certificate_key"), "chat": ("confirm_contacts",)}
 "… but for these options of them;"
 ALSO_AT_START = {
+    "answerphone": ("keep_days",),
     "media": ("rtp_ports", "piper_voice"),
     "money": ("unit", "decimals"),
     "network": ("nameserver", "public_address", "stun_server", "local_networks"),
@@ -24,9 +27,13 @@ ALSO_AT_START = {
 def blended(running: Config, wanted: Config) -> tuple[Config, list[str]]:
     """The configuration to go on with, and the options in `wanted` that need a restart."""
     later: list[str] = []
-    sections = {}
+    sections: dict[str, Any] = {}
     for name in type(running).model_fields:
         old, new = getattr(running, name), getattr(wanted, name)
+        if isinstance(old, tuple):  # of tables, such as [[tariff]]
+            sections[name] = old if name in AT_START else new
+            later += [f"[[{name}]]"] if sections[name] != new else []
+            continue
         kept = {
             option: getattr(old, option)
             for option in _fixed(name, type(old))

@@ -127,12 +127,16 @@ async def test_people_hear_what_needs_a_restart_and_why_nothing_changed(tmp_path
     async with program, talking(program) as (caller, _, leg):
         program.sections["exchange"]["udp_port"] += 1
         program.sections["media"]["rtp_ports"][1] += 2
+        program.sections["recording"] = {"keep_days": 3}
+        program.sections["tariff"] = [{"name": "Home", "price": "5"}]
         program.write_config()
         done = await asyncio.to_thread(run, "reload", "--data", str(program.data), cwd=tmp_path)
         assert done.returncode == 0
         assert done.stdout.splitlines() == [
             "the configuration was taken up",
             "[exchange] udp_port has changed: restart for it",
+            "[recording] keep_days has changed: restart for it",
+            "[[tariff]] has changed: restart for it",
             "[media] rtp_ports has changed: restart for it",
         ]
         program.file.write_text("[calls]\nmax_cals = 3\n")
