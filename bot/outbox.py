@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from dataclasses import dataclass
 
 from bot.replies import Reply
@@ -60,7 +61,9 @@ class Outbox:
                 gone.set_result(None)
                 return gone
             self._waiting[address] = deque()
-            self._workers[address] = asyncio.ensure_future(self._work(address))
+            self._workers[address] = asyncio.get_running_loop().create_task(
+                self._work(address), context=Context()
+            )  # it serves what comes later too, about whatever that is
         waiting = self._waiting[address]
         if reply.card:
             for letter in waiting:

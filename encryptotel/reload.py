@@ -14,6 +14,7 @@ AT_START = (
 LIVE = {"exchange": ("certificate", "certificate_key")}
 "… but for these options of them;"
 ALSO_AT_START = {
+    "log": ("format",),
     "media": ("rtp_ports", "piper_voice"),
     "money": ("unit", "decimals"),
     "network": ("nameserver", "public_address", "stun_server", "local_networks"),
