@@ -51,6 +51,11 @@ class Outbox:
         self._waiting: dict[str, deque[_Letter]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
 
+    @property
+    def waiting(self) -> int:
+        """Replies that are not sent yet."""
+        return sum(map(len, self._waiting.values()))
+
     def put(self, address: str, reply: Reply) -> asyncio.Future[None]:
         """Send a reply as soon as those before it are sent; what it gives is done when it is or
         never will be, and cancelled when we stopped before."""

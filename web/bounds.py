@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -75,6 +75,11 @@ def network_of(host: str) -> str:
     return host
 
 
+def is_under(path: str, places: Sequence[str]) -> bool:
+    """Whether a path is one of these, or below one."""
+    return any(path == place or path.startswith(f"{place}/") for place in places)
+
+
 class Bounds:
     """Refuses what is too much, and puts the same headers on every answer (ASGI)."""
 
@@ -83,25 +88,27 @@ class Bounds:
         app: ASGIApp,
         *,
         often: Often | None = None,
-        programs: str = "",
+        programs: Sequence[str] = (),
+        answered: Callable[[bool, int, float], None] = lambda program, status, seconds: None,
         within: float = ANSWER_WITHIN,
     ) -> None:
         self._app = app
         self._often = often or Often(REQUESTS, PER_SECONDS)
         self._within = within
-        self._programs = programs
+        self._programs, self._answered = programs, answered
         self._often_programs = Often(OF_PROGRAMS, PER_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
 
-        began = False
+        began, came = False, time.monotonic()
 
         async def answer(message: Message) -> None:
             nonlocal began
             if message["type"] == "http.response.start":
                 began = True
+                self._answered(self._is_program(scope), message["status"], time.monotonic() - came)
                 headers = MutableHeaders(scope=message)
                 headers.update({**_HEADERS, "date": formatdate(usegmt=True)})
             await send(message)
@@ -121,7 +128,7 @@ class Bounds:
             await self._refusal(scope, status)(scope, receive, answer)
 
     def _is_program(self, scope: Scope) -> bool:
-        return bool(self._programs) and scope["path"].startswith(self._programs + "/")
+        return is_under(scope["path"], self._programs)
 
     def _refusal(self, scope: Scope, status: int, text: str = "") -> Response:
         """The last answer on a connection: the rest of the request is not wanted."""
