@@ -113,16 +113,18 @@ class Metrics:
             "api_request_duration_seconds", "Until the answer to a program began", ANSWERS
         )
         self._lag = spread("event_loop_lag_seconds", "How late the loop was, each 50 ms", LAGS)
-        for counter, values in (
+        labelled: tuple[tuple[prometheus.Counter | prometheus.Histogram, Sequence[str]], ...] = (
             (self._started, (*KINDS, OTHER)),
             (self._ended, OUTCOMES),
+            (self._ring_delay, ("phone", "trunk")),
             (self._media, ("srtp", "plain")),
             (self._registered, ("first", "refresh")),
             (self._answers, ("2xx", "3xx", "4xx", "5xx")),
             (self._pages, ("2xx", "3xx", "4xx", "5xx")),
-        ):
+        )
+        for figure, values in labelled:
             for value in values:  # there from the start: rates need a first value
-                counter.labels(value)
+                figure.labels(value)
         app.health.on_lag = self._lag.observe
 
     async def text(self) -> bytes:

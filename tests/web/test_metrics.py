@@ -121,6 +121,7 @@ async def test_a_call_changes_the_figures_and_tells_nothing_of_anybody(tmp_path:
     assert ends == {**dict.fromkeys(OUTCOMES, 0), "answered": 1, "busy": 1, "no_answer": 1}
     assert after("call_duration_seconds_count") == after("call_answer_delay_seconds_count") == 1
     assert 1 <= after("call_duration_seconds_sum") < 60
+    assert before("call_post_dial_delay_seconds_count", way="trunk") == 0
     assert after("call_post_dial_delay_seconds_count", way="trunk") == 1
     assert after("call_post_dial_delay_seconds_sum", way="trunk") < 5
     assert after("legs_answered_total", media="srtp") == 1
