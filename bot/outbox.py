@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from dataclasses import dataclass
 
 from bot.replies import Reply
@@ -50,6 +51,11 @@ class Outbox:
         self._waiting: dict[str, deque[_Letter]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
 
+    @property
+    def waiting(self) -> int:
+        """Replies that are not sent yet."""
+        return sum(map(len, self._waiting.values()))
+
     def put(self, address: str, reply: Reply) -> asyncio.Future[None]:
         """Send a reply as soon as those before it are sent; what it gives is done when it is or
         never will be, and cancelled when we stopped before."""
@@ -60,7 +66,9 @@ class Outbox:
                 gone.set_result(None)
                 return gone
             self._waiting[address] = deque()
-            self._workers[address] = asyncio.ensure_future(self._work(address))
+            self._workers[address] = asyncio.get_running_loop().create_task(
+                self._work(address), context=Context()
+            )  # it serves what comes later too, about whatever that is
         waiting = self._waiting[address]
         if reply.card:
             for letter in waiting:

@@ -77,6 +77,10 @@ class FrontEnd(Protocol):
     ready: asyncio.Event
     "Set while the network knows us."
 
+    @property
+    def waiting(self) -> int:
+        """Replies that are not sent yet."""
+
     def start(self) -> None:
         """Begin to connect, for as long as that takes."""
 

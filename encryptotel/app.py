@@ -118,6 +118,7 @@ from wallet.sending import Sendings
 from wallet.vault import Vaults
 
 if TYPE_CHECKING:
+    from encryptotel.metrics import Metrics
     from encryptotel.payments import Payments
     from web.server import Server
 
@@ -170,6 +171,8 @@ class App:
     feeds: Feeds | None = None
     webhooks: Webhooks | None = None
     "What programs hear of and are told, where the web is served."
+    metrics: Metrics | None = None
+    "How the program does, where the web is served."
     tariffs: Tariffs | None = None
     "Monthly plans."
     payments: Payments | None = None
@@ -244,7 +247,7 @@ class App:
                 "set_up_phone": self._do_set_up_phone,
             },
         )
-        self._heartbeat = Heartbeat(data / ALIVE)
+        self.heartbeat = Heartbeat(data / ALIVE)
         self._tls: ssl.SSLContext
         self._reloading = asyncio.Lock()
         self._said: Dialogue | None = None
@@ -277,14 +280,14 @@ class App:
         self.certificates = self._chosen(self.certificates, config)
         self._tls = await asyncio.to_thread(self.certificates.server_context)
         await self._control.start()  # nobody else serves here: what was left is ours to settle
-        alive = self._heartbeat.last()
+        alive = self.heartbeat.last()
         self.journal = Journal(
             self.database,
             alive=alive,
             tell=self.tell_owner,
             keep_traces=timedelta(days=config.log.traces_days),
         )
-        self._heartbeat.start()
+        self.heartbeat.start()
         await self.directory.load()
         await self.contacts.load()
         await self._load_wishes()
@@ -536,7 +539,7 @@ class App:
         for task in self._background:
             task.cancel()
         self.health.stop()
-        self._heartbeat.stop()
+        self.heartbeat.stop()
 
     async def reload(self) -> list[str]:
         """Take up the configuration file and what was added at run time, while calls go on;
@@ -829,6 +832,7 @@ class App:
         """Serve the web, where that is wanted; it costs memory and time only there."""
         section = self.config.web
         if section.on:
+            from encryptotel.metrics import Metrics
             from web.app import create_app
             from web.ports import Desk
             from web.server import Server
@@ -848,6 +852,7 @@ class App:
             self.api_keys.on_revoked = self.webhooks.load
             self.exchange.courses.introduce = self._introducing(self.webhooks)
             await self.webhooks.start()
+            self.metrics = Metrics(self)
             desk = Desk(
                 operator=self.operator,
                 keys=self.api_keys,
@@ -857,6 +862,8 @@ class App:
                 webhooks=self.webhooks,
                 talk=self._talk,
                 ready=lambda: not self._stopping,
+                metrics=self.metrics.text,
+                answered=self.metrics.answered,
             )
             self.web.serve(create_app(self.phones, self.phones.site.url, desk))
         else:
@@ -916,6 +923,8 @@ class App:
         self.journal.take(event)
         if self.metering is not None:
             self.metering.take(event)
+        if self.metrics is not None:
+            self.metrics.take(event)
         self.followers.take(event)
         self.presence.take(event)
         self.subscriptions.event(event)
@@ -1140,6 +1149,7 @@ def _load_networks(config: Config) -> None:
     """Import what costs memory and time and is wanted here: each takes a second or so."""
     wanted = {
         "web.app": config.web.on,
+        "encryptotel.metrics": config.web.on,
         "bot.telegram": config.telegram.token,
         "bot.jabber": config.xmpp.jid,
     }

@@ -465,6 +465,7 @@ class WebSection(Section):
 
 class LogSection(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
     traces_days: float = Field(30, ge=0, le=36_500)
 
 

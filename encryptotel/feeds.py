@@ -106,6 +106,11 @@ class Feeds:
         self._follow = follow
         self._feeds: OrderedDict[str, Feed] = OrderedDict()
 
+    @property
+    def listeners(self) -> int:
+        """Programs that listen."""
+        return sum(feed.listeners for feed in self._feeds.values())
+
     def listen(self, person: Person, after: str) -> AsyncGenerator[Happened]:
         """What happens to somebody from now on, or behind an event. Raises `TooMany`."""
         feed = self._feeds.get(person.extension)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ class Health:
     """Measures how late the loop comes to what is due: what a call would hear as jitter."""
 
     def __init__(self) -> None:
+        self.on_lag: Callable[[float], None] = lambda seconds: None
+        "Told what each look found."
         self._lags: deque[float] = deque(maxlen=WINDOW)
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -35,8 +38,14 @@ class Health:
     def _look(self) -> None:
         now = time.monotonic()  # the loop's own clock counts milliseconds only
         self._lags.append(max(0.0, now - self._due))
+        self.on_lag(self._lags[-1])
         self._due = now + LOOK_EVERY
         self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
+
+    @property
+    def worst(self) -> float:
+        """Seconds of the longest lag in the last five minutes."""
+        return max(self._lags, default=0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Lags in milliseconds over the last five minutes at most, memory in megabytes."""

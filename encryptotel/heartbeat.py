@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class Heartbeat:
         self._file = file
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
+        self.marked = 0.0
+        "When this run set the mark last, in seconds since 1970."
 
     def last(self) -> datetime | None:
         """When the last run was last alive; None before the first."""
@@ -50,6 +53,7 @@ class Heartbeat:
                 if not failing and not self._file.exists():
                     self._file.touch(mode=0o600)
                 os.utime(self._file)
+                self.marked = time.time()
                 failing = False
             except OSError as error:
                 if not failing:

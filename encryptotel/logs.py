@@ -1,14 +1,17 @@
-"""The log: where it goes, and what may never be in it."""
+"""The log: where it goes, how its lines look, and what may never be in them."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from encryptotel.config import Config
+from pbx.about import call_at_hand
 
 MAX_LOG = 5_000_000
 "Bytes of one file; two older ones are kept."
@@ -23,17 +26,41 @@ _SHORTEST = 6
 
 
 class Masking(logging.Formatter):
-    """Formats lines, tracebacks included, without the secrets of the configuration."""
+    """Formats lines, tracebacks included, without the secrets of the configuration. A line about
+    a call begins with its id."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(about)s%(message)s")
         self._secrets = sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
+        call = call_at_hand()
+        record.about = f"call {call}: " if call else ""
+        return self._masked(super().format(record))
+
+    def _masked(self, text: str) -> str:
         for secret in self._secrets:
-            line = line.replace(secret, MASKED)
-        return line
+            text = text.replace(secret, MASKED)
+        return text
+
+
+class JsonLines(Masking):
+    """The same for programs: an object a line. What is masked is the text before it becomes JSON,
+    where a quote in a secret would be written otherwise."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "at": at.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": self._masked(record.getMessage()),
+        }
+        if call := call_at_hand():
+            line["call"] = call
+        if record.exc_info:
+            line["error"] = self._masked(self.formatException(record.exc_info))
+        return json.dumps(line)
 
 
 def secrets_of(config: Config) -> list[str]:
@@ -50,7 +77,8 @@ def log_to(file: Path | None, config: Config) -> None:
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if file is not None:
         handler = RotatingFileHandler(file, maxBytes=MAX_LOG, backupCount=2)
-    handler.setFormatter(Masking(secrets_of(config)))
+    form = JsonLines if config.log.format == "json" else Masking
+    handler.setFormatter(form(secrets_of(config)))
     logging.basicConfig(level=config.log.level.upper(), handlers=[handler])
     for library in _QUIET:
         logging.getLogger(library).setLevel("WARNING")

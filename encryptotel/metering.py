@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from encryptotel.config import MoneySection
+from pbx.about import about
 from pbx.calls.call import Call
 from pbx.calls.leg import Leg
 from pbx.events import CallAnswered, Event, LegAnswered, LegEnded, LegStarted
@@ -165,7 +166,8 @@ class Metering:
                 self._announce(call)
             running.timer = loop.call_later(left, self._look, running)
         elif call is not None and leg is not None:
-            log.info("call %s: %s", call.id, SPENT)
+            with about(call.id):
+                log.info(SPENT)
             if call.conference is not None:  # the others go on
                 leg.hang_up(SPENT)
             else:

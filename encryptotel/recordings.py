@@ -18,6 +18,7 @@ from sqlmodel import col, delete, select
 
 from bot.ports import OperatorError
 from encryptotel.sealed import SealedFile
+from pbx.about import about
 from pbx.calls.call import Call
 from pbx.media.codecs import RATE, WIDE_RATE
 from pbx.media.recorder import Recorder
@@ -87,7 +88,8 @@ class Recordings:
             await self._drop(row)
             raise
         wide = any(leg.media.codec and leg.media.codec.rate > RATE for leg in call.legs)
-        recorder = Recorder(file, WIDE_RATE if wide else RATE)
+        with about(call.id):  # which somebody may have asked for by chat
+            recorder = Recorder(file, WIDE_RATE if wide else RATE)
         try:
             call.record(recorder, phones, partial(self.end, call), notice)
         except CallRefused as refused:
@@ -105,7 +107,8 @@ class Recordings:
         """Record no more; `done` follows when the file is finished."""
         recorder, row = call.stop_recording(), self._running.pop(call.id, None)
         if recorder is not None and row is not None:
-            task = asyncio.ensure_future(self._finish(recorder, row, keep=True))
+            with about(call.id):
+                task = asyncio.ensure_future(self._finish(recorder, row, keep=True))
             self._finishing.add(task)
             task.add_done_callback(self._finishing.discard)
 

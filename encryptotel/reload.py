@@ -17,6 +17,7 @@ LIVE = {"exchange": ("certificate", "certificate_key"), "chat": ("confirm_contac
 "… but for these options of them;"
 ALSO_AT_START = {
     "answerphone": ("keep_days",),
+    "log": ("format",),
     "media": ("rtp_ports", "piper_voice"),
     "money": ("unit", "decimals"),
     "network": ("nameserver", "public_address", "stun_server", "local_networks"),

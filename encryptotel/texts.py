@@ -79,6 +79,16 @@ class Texts:
         "Messages that phones are being given just now."
         self._jobs: set[asyncio.Task[object]] = set()
 
+    @property
+    def sending(self) -> int:
+        """Messages that are being sent, or wait for their line."""
+        return len(self._jobs)
+
+    @property
+    def waiting(self) -> int:
+        """Extensions whose phones do not have everything."""
+        return len(self._waiting)
+
     async def start(self) -> None:
         """Go on with what the last run left."""
         await self.forget_old()

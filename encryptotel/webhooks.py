@@ -13,6 +13,7 @@ import contextlib
 import json
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -84,11 +85,25 @@ class Webhooks:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         "By webhook what tells it; under nothing what writes events down."
         self.receivers = Receivers(private=private, now=now)
+        self.tries: Counter[str] = Counter()
+        "How often something was told since the start, by what became of it: done, waiting, dead."
+        self._behind: set[str] = set()
+        "Those whose last try failed."
 
     async def start(self) -> None:
         """Tell from now on, first what the last run left."""
         self._tasks[""] = asyncio.ensure_future(self._write())
         await self.load()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._hooks)
+
+    @property
+    def failing(self) -> int:
+        """How many did not take what they were told last."""
+        return len(self._behind)
 
     async def load(self) -> None:
         """Tell those that there are, and whose keys open something still; end the others."""
@@ -236,6 +251,7 @@ class Webhooks:
 
     async def _end(self, id: str) -> None:
         row = self._hooks.pop(id)
+        self._behind.discard(id)
         task = self._tasks.pop(id)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -334,6 +350,8 @@ class Webhooks:
             )
         good = 200 <= status < 300
         late = self._now() - one.made > GIVE_UP
+        self.tries["done" if good else "dead" if late else "waiting"] += 1
+        (self._behind.discard if good else self._behind.add)(row.id)
         pause = PAUSES[min(one.tries, len(PAUSES) - 1)]
         async with self._database.writing() as session:
             kept = await session.get(DeliveryRow, one.id)

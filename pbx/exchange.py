@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+from pbx.about import about
 from pbx.calls.call import MAX_FORWARDS, Call, Refer
 from pbx.calls.cause import Ending
 from pbx.calls.diversion import Outside
@@ -190,6 +191,7 @@ class Exchange:
         self._recorder = Recorder(now)
         self.stack.on_message = self._recorder.on_message
         self.stack.on_stray = self._recorder.on_stray
+        self.stack.whose = self._recorder.call_of
         self._clock = MediaClock()
         self._ports = RtpPorts(settings.media_host, settings.rtp_first, settings.rtp_last)
         self.draining = False
@@ -598,7 +600,9 @@ class Exchange:
 
     def _emit_trace(self, call_id: str) -> None:
         self._traces.pop(call_id, None)
-        self.emit(CallTraced(call_id=call_id, at=self.now(), lines=self._recorder.take(call_id)))
+        with about(call_id):
+            lines = self._recorder.take(call_id)
+            self.emit(CallTraced(call_id=call_id, at=self.now(), lines=lines))
 
     def device_targets(self, extension: Extension, shown: str, name: str) -> list[Target]:
         """Every registered phone of an extension, each by the latest of its ways."""
@@ -681,8 +685,9 @@ class Exchange:
         for call in self.calls.values():
             for leg in call.legs:
                 if leg.ending is None and leg.heard_lately(now) > self.settings.silence_timeout:
-                    log.info("call %s: %s fell silent", call.id, leg.peer)
-                    leg.hang_up("no sound for too long")
+                    with about(call.id):
+                        log.info("%s fell silent", leg.peer)
+                        leg.hang_up("no sound for too long")
         every = min(WATCH_EVERY, self.settings.silence_timeout / 4)
         self._watch = loop.call_later(every, self._watch_silence)
 

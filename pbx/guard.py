@@ -89,6 +89,12 @@ class Guard:
         entry = self._hosts.get(host)
         return bool(entry) and entry.banned_until > self._now() and not self._is_known(host)  # type: ignore[union-attr]
 
+    @property
+    def banned(self) -> int:
+        """How many addresses are banned just now."""
+        now = self._now()
+        return sum(entry.banned_until > now for entry in self._hosts.values())
+
     def is_locked(self, host: str, user: str) -> bool:
         """Whether this user's password was guessed at too often from a known address."""
         entry = self._guesses.get((host, user))

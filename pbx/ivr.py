@@ -92,7 +92,7 @@ class _Course:
         menu = self._menus[self._first]
         while True:
             goal = await self._choose(menu)
-            log.info("call %s: menu %s leads to %s", self._visit.call.id, menu.name, goal)
+            log.info("menu %s leads to %s", menu.name, goal)
             match goal.kind:
                 case Kind.MENU:
                     menu = self._menus[goal.to]
@@ -109,7 +109,7 @@ class _Course:
 
     async def _excuse(self, menu: Menu, goal: Goal, refused: CallRefused) -> None:
         """Tell the caller that it failed; they can choose again, but not for ever."""
-        log.info("call %s: %s: %s", self._visit.call.id, goal, refused.reason)
+        log.info("%s: %s", goal, refused.reason)
         self._failures += 1
         await self._leg.play(menu.phrases.unreachable + MOMENT)
         if self._failures >= MAX_FAILURES:

@@ -7,6 +7,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 
+from pbx.about import about
 from pbx.calls.apps.callback import Party, callback
 from pbx.calls.apps.confer import bring, confer
 from pbx.calls.apps.consult import Reach, consult
@@ -132,7 +133,8 @@ class Orders:
 
             return ring
 
-        task = asyncio.ensure_future(self._consult_now(call, leg, reach))
+        with about(call.id):
+            task = asyncio.ensure_future(self._consult_now(call, leg, reach))
         self._consulting[leg] = task
         task.add_done_callback(lambda _: self._consulting.pop(leg, None))
 
@@ -140,7 +142,7 @@ class Orders:
         try:
             await consult(call, leg, reach, self._exchange.speaker)
         except (CallRefused, LegOver) as error:
-            log.info("call %s: no transfer by keypad: %s", call.id, error)
+            log.info("no transfer by keypad: %s", error)
             traceback.clear_frames(error.__traceback__)  # they hold the call in a circle
         except Exception:
             log.exception("a transfer by keypad failed")

@@ -134,7 +134,7 @@ class Reach:
                 target = self.outside(place, permits, hidden=call.hidden, diverted=True)
             except CallRefused as error:
                 refused = error
-                log.info("call %s: no way to %s: %s", call.id, place.way.number, error.reason)
+                log.info("no way to %s: %s", place.way.number, error.reason)
             else:
                 offer = accept or self._offer(call, ring)
                 targets.append(replace(target, accept=offer))

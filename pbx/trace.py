@@ -107,16 +107,24 @@ class Recorder:
         self._calls: dict[str, _Messages] = {}
         self._by_sip_id: dict[str, _Messages] = {}
         self._sip_ids: dict[str, list[str]] = {}
+        self._whose: dict[str, str] = {}
+        "The call that a dialog is of now; its messages stay with the one it began in."
+
+    def call_of(self, sip_call_id: str) -> str:
+        """The call that messages with this Call-ID are about; empty for none."""
+        return self._whose.get(sip_call_id, "")
 
     def follow(self, sip_call_id: str, call: str) -> None:
         """Messages with this Call-ID belong to `call`, those already seen included."""
+        if self._whose.get(sip_call_id) != call:
+            self._whose[sip_call_id] = call
+            self._sip_ids.setdefault(call, []).append(sip_call_id)
         if sip_call_id in self._by_sip_id:
             return
         kept = self._by_sip_id[sip_call_id] = self._calls.setdefault(call, _Messages())
         strays = self._strays.pop(sip_call_id, None)
         for line in strays.lines if strays else ():
             kept.add(line)
-        self._sip_ids.setdefault(call, []).append(sip_call_id)
 
     def on_stray(self, sent: bool, message: Request | Response, flow: Flow) -> None:
         """The hook for messages of no dialog: never written into a call that goes on."""
@@ -161,7 +169,10 @@ class Recorder:
     def take(self, call: str) -> list[TraceLine]:
         """The masked messages of a call that ended; they are forgotten here."""
         lines = self.peek(call)
-        self._calls.pop(call, None)
+        kept = self._calls.pop(call, None)
         for sip_id in self._sip_ids.pop(call, []):
-            self._by_sip_id.pop(sip_id, None)
+            if self._whose.get(sip_id) == call:
+                del self._whose[sip_id]
+            if self._by_sip_id.get(sip_id) is kept:
+                self._by_sip_id.pop(sip_id, None)
         return lines

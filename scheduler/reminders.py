@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,8 @@ LEASE = timedelta(minutes=6)
 "What one try may take; after that another exchange, or the next run, tries."
 AGAIN = 10.0
 "Seconds until all is looked at again when the database failed."
+LATE = timedelta(minutes=1)
+"What comes later than this was late."
 KEPT = timedelta(days=30)
 "For so long the buttons of what rang still work."
 
@@ -92,6 +95,10 @@ class Reminders:
         "When the alarm rings."
         self._looking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.tries: Counter[str] = Counter()
+        "How often something was delivered since the start, by how the ring stood then."
+        self.late = 0
+        "Of those, what came later than it was due."
         alarm.on(KIND, lambda _: self._wake())
         alarm.on_look(self._wake)
 
@@ -313,7 +320,10 @@ class Reminders:
                     mine.append(RingRow(**{**row.model_dump(), **taken}))
             return mine
 
-        return await self._database.together(claim) if rows else []
+        found = await self._database.together(claim) if rows else []
+        late = {row.id for row in rows if row.due is not None and now - row.due > LATE}
+        self.late += sum(ring.id in late for ring in found)
+        return found
 
     async def _overdue(self, table: type[Row], now: datetime) -> Sequence[Row]:
         async with self._database.reading() as session:
@@ -331,6 +341,7 @@ class Reminders:
         except Exception:
             log.exception("a reminder failed")
             result = Result(again=LEASE)
+        self.tries[result.state] += 1
         due = None if result.again is None else self.now() + result.again
         state = {"snoozed": "open", "stopped": "done"}.get(result.state, result.state)
 

@@ -98,6 +98,9 @@ class Charging:
         self._held = Counter[str]()
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._writer: asyncio.Task[None] | None = None
+        self._saving = 0
+        self.failures = 0
+        "How often what waits could not be written since the start."
 
     async def open(self, alive: datetime | None = None) -> None:
         """Take up what everybody has; the calls of a run that ended unexpectedly are paid until it
@@ -113,6 +116,11 @@ class Charging:
                 [self._settling(row.leg, row.extension, seconds, _rate_of(row), row.zone)]
             )
         self._writer = asyncio.ensure_future(self._write())
+
+    @property
+    def waiting(self) -> int:
+        """What calls brought about and is not written yet."""
+        return self._jobs.qsize() + self._saving
 
     async def reload(self) -> None:
         """Read what everybody has, which the command line may have changed."""
@@ -379,7 +387,9 @@ class Charging:
             jobs = [await self._jobs.get()]
             while not self._jobs.empty() and len(jobs) < MAX_BATCH:
                 jobs.append(self._jobs.get_nowait())
+            self._saving = len(jobs)
             await self._save(jobs)
+            self._saving = 0
             for _ in jobs:
                 self._jobs.task_done()
 
@@ -390,6 +400,7 @@ class Charging:
                 async with self._database.writing() as session:
                     done = [await job(session) for job in jobs]
             except (DBAPIError, OSError, LedgerError) as error:
+                self.failures += 1
                 log.error("charges wait: %s", getattr(error, "orig", error))
                 await asyncio.sleep(RETRY)
             else:

@@ -55,6 +55,11 @@ class Watcher:
             await asyncio.wait((self._task,))
         await self._node.close()
 
+    @property
+    def trouble(self) -> str:
+        """Why payments cannot be looked for just now; empty when all is well."""
+        return self._trouble
+
     def look_soon(self) -> None:
         """Do not wait for the next time."""
         self._wanted.set()

@@ -10,9 +10,10 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from web import console
+from web.api import metrics
 from web.api.app import create_api
 from web.api.problems import Refusal, refused
-from web.bounds import Bounds
+from web.bounds import Bounds, is_under
 from web.pages import notice
 from web.ports import Desk, Setup
 from web.setup import routes
@@ -30,16 +31,19 @@ def create_app(setup: Setup, public_url: str, desk: Desk) -> Bounds:
     path = urlsplit(public_url).path
     app.include_router(routes(setup, public_url), prefix=path)
     app.include_router(console.routes(desk.sessions, path), prefix=path)
-    app.mount(path + API, create_api(desk))
+    app.mount(path + API, api := create_api(desk))
+    app.state.desk, app.state.buckets = desk, api.state.buckets
+    app.include_router(metrics.router, prefix=path)
+    app.state.programs = path + API, path + metrics.PATH
+    app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(Refusal, refused)
-    return Bounds(app, programs=path + API, page=path + CONSOLE)
+    return Bounds(app, programs=app.state.programs, page=path + CONSOLE, answered=desk.answered)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if f"{API}/" in request.scope["path"]:  # with a line break in it, which no path there has
+    if is_under(request.scope["path"], request.app.state.programs):  # such as no path there has
         return await refused(request, error)
     answer = notice("Not found", NOTHING_HERE, error.status_code)
     answer.headers.update(error.headers or {})

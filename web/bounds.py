@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -75,6 +75,11 @@ def network_of(host: str) -> str:
     return host
 
 
+def is_under(path: str, places: Sequence[str]) -> bool:
+    """Whether a path is one of these, or below one."""
+    return any(path == place or path.startswith(f"{place}/") for place in places)
+
+
 class Bounds:
     """Refuses what is too much, and puts the same headers on every answer (ASGI)."""
 
@@ -83,14 +88,15 @@ class Bounds:
         app: ASGIApp,
         *,
         often: Often | None = None,
-        programs: str = "",
+        programs: Sequence[str] = (),
         page: str = "",
+        answered: Callable[[bool, int, float], None] = lambda program, status, seconds: None,
         within: float = ANSWER_WITHIN,
     ) -> None:
         self._app = app
         self._often = often or Often(REQUESTS, PER_SECONDS)
         self._within = within
-        self._programs, self._page = programs, page
+        self._programs, self._page, self._answered = programs, page, answered
         self._often_programs = Often(OF_PROGRAMS, PER_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,12 +104,13 @@ class Bounds:
             await self._socket(scope, receive, send)
             return
 
-        began = False
+        began, came = False, time.monotonic()
 
         async def answer(message: Message) -> None:
             nonlocal began
             if message["type"] == "http.response.start":
                 began = True
+                self._answered(self._is_program(scope), message["status"], time.monotonic() - came)
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -133,7 +140,7 @@ class Bounds:
             await send({"type": "websocket.close"})
 
     def _is_program(self, scope: Scope) -> bool:
-        return bool(self._programs) and scope["path"].startswith(self._programs + "/")
+        return is_under(scope["path"], self._programs)
 
     def _refusal(self, scope: Scope, status: int, text: str = "") -> Response:
         """The last answer on a connection: the rest of the request is not wanted."""
@@ -151,7 +158,7 @@ class Bounds:
     def _refused(self, scope: Scope) -> Response | None:
         """The answer to what is not even looked at."""
         client = scope.get("client")
-        page = self._page and scope["path"].startswith(self._page + "/")
+        page = bool(self._page) and is_under(scope["path"], [self._page])
         often = self._often_programs if page or self._is_program(scope) else self._often
         if client and not often.spend(client[0]):
             refusal = self._refusal(scope, 429, "Too many requests. Try again in a minute.")

@@ -52,8 +52,9 @@ class Setup(Protocol):
 # ── programs ────────────────────────────────────────────────────────────────────────────────
 SCOPES = (
     "calls", "calls:read", "contacts", "contacts:read", "devices", "devices:read", "events",
-    "messages", "money", "money:read", "numbers", "numbers:read", "recordings", "recordings:read",
-    "redirects", "redirects:read", "reminders", "reminders:read", "say", "verify",
+    "messages", "metrics", "money", "money:read", "numbers", "numbers:read", "recordings",
+    "recordings:read", "redirects", "redirects:read", "reminders", "reminders:read", "say",
+    "verify",
 )  # fmt: skip
 """What a key can be for. Without “:read” it can also change things; `say` can do whatever its
 person can by chat."""
@@ -228,3 +229,7 @@ class Desk:
     webhooks: Webhooks
     talk: Callable[[Person, str], Awaitable[Sequence[Reply]]]
     ready: Callable[[], bool]
+    metrics: Callable[[], Awaitable[bytes]]
+    "How the program does, for Prometheus."
+    answered: Callable[[bool, int, float], None]
+    "Told of each answer: whether to a program, its status, and the seconds until it began."

@@ -154,6 +154,11 @@ class Jabber:
         "Set while we are connected."
         reception.open_channel(CHANNEL, self._put)
 
+    @property
+    def waiting(self) -> int:
+        """Replies that are not sent yet."""
+        return self._outbox.waiting
+
     # ── life ────────────────────────────────────────────────────────────────────────────
     def start(self) -> None:
         """Begin to connect, for as long as that takes."""

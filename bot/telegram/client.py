@@ -144,6 +144,11 @@ class Telegram:
         "Set once Telegram knows us."
         reception.open_channel(CHANNEL, self.send)
 
+    @property
+    def waiting(self) -> int:
+        """Replies that are not sent yet."""
+        return self._outbox.waiting
+
     # ── life ────────────────────────────────────────────────────────────────────────────
     def start(self) -> None:
         """Begin to reach Telegram, for as long as that takes."""

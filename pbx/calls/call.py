@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from datetime import datetime
 
+from pbx.about import about
 from pbx.calls.bridge import Bridge
 from pbx.calls.cause import Ending
 from pbx.calls.conference import Conference
@@ -111,7 +112,7 @@ class Call(LegListener):
         "What must be undone when the call is over."
         self._redirect, self._refer, self._on_stars = redirect, refer, on_stars
         self._limit: asyncio.TimerHandle | None = None
-        self.emit = emit
+        self._emit = emit
         self._now = now
         self._new_leg = new_leg
         self._tracer = tracer
@@ -135,6 +136,11 @@ class Call(LegListener):
             )
         )
 
+    def emit(self, event: Event) -> None:
+        """Tell of something that happened in this call, whoever brought it about."""
+        with about(self.id):
+            self._emit(event)
+
     def seen(self, leg: Leg) -> str:
         """Who is on a leg, as others may see them."""
         return self.shown if leg.direction == "in" and leg.peer == self.caller else leg.peer
@@ -153,8 +159,9 @@ class Call(LegListener):
     # ── life ────────────────────────────────────────────────────────────────────────────
     def run(self, course: Coroutine[object, object, Ending], on_done: Callable[[], None]) -> None:
         """Run the call: `course` does what there is to do and says how it ended."""
-        self._task = asyncio.ensure_future(self._run(course))
-        self._task.add_done_callback(lambda _: on_done())
+        with about(self.id):
+            self._task = asyncio.ensure_future(self._run(course))
+            self._task.add_done_callback(lambda _: on_done())
 
     async def _run(self, course: Coroutine[object, object, Ending]) -> None:
         ending = Ending(status=500, reason="something failed inside the exchange")
@@ -165,7 +172,7 @@ class Call(LegListener):
             # The frames it came through hold tasks, which hold it: a circle.
             traceback.clear_frames(stopped.__traceback__)
         except Exception:
-            log.exception("call %s failed", self.id)
+            log.exception("the call failed")
         finally:
             self._finish(ending)
 

@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+from pbx.about import about
 from pbx.media.codecs import FRAME_MS
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ class MediaClock:
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._due = loop.time() + PERIOD
-            self._timer = loop.call_at(self._due, self._tick)
+            with about(""):  # it ticks for all calls, not for the first
+                self._timer = loop.call_at(self._due, self._tick)
 
     def remove(self, tick: Callable[[], None]) -> None:
         self._members.pop(tick, None)

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
+from pbx.about import about
+
 log = logging.getLogger(__name__)
 
 MIN_TICK, MAX_TICK = 0.001, 0.003
@@ -79,7 +81,8 @@ class MediaPoller:
     def _start(self) -> None:
         if hasattr(select, "epoll"):
             self._epoll = select.epoll()
-            self._wait()
+            with about(""):  # it reads for all calls, not for the first
+                self._wait()
 
     def _stop(self) -> None:
         assert self._epoll is not None

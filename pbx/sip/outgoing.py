@@ -134,7 +134,7 @@ class OutgoingSession(Session):
             elif len(self._forks) < MAX_FORKS:
                 known = self._forks[tag] = self.dialog.opened_with(response)
         except ParseError:
-            log.info("call %s: unusable Contact or route in a %d", self.call_id, response.status)
+            log.info("unusable Contact or route in a %d", response.status)
         return known
 
     def _acknowledge_reliable(self, dialog: Dialog, response: Response) -> bool:

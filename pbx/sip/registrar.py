@@ -118,6 +118,11 @@ class Registrar:
         """Every live binding."""
         return [binding for devices in self._bindings.values() for binding in devices.values()]
 
+    @property
+    def count(self) -> tuple[int, int]:
+        """How many devices are registered, and of how many extensions."""
+        return sum(map(len, self._bindings.values())), len(self._bindings)
+
     def holds(self, host: str) -> bool:
         """Whether a device at this address is registered."""
         return host in self._hosts

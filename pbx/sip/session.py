@@ -169,7 +169,7 @@ class Session:
             try:
                 dialog.learn(response)
             except ParseError:
-                log.info("call %s: unusable Contact in an answer", self.call_id)
+                log.info("unusable Contact in an answer")
             if request.method == "INVITE":
                 ack = self._in_dialog("ACK", dialog, request.cseq.sequence)
                 copy_credentials(request, ack)
@@ -326,7 +326,7 @@ class Session:
         try:
             answer = await self.user.on_reoffer(body)
         except Exception:
-            log.exception("call %s: a new offer failed", self.call_id)
+            log.exception("a new offer failed")
             answer = 500
         finally:
             self._answering = False

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from sipmessage import URI
 
+from pbx.about import about
 from pbx.nat import PublicAddress
 from pbx.sip import stun
 from pbx.sip.digest import DigestClient
@@ -137,6 +138,8 @@ class Stack:
         self.on_message: MessageHook = lambda sent, message, flow: None
         self.on_stray: MessageHook = lambda sent, message, flow: None
         "The same for messages that belong to no dialog, or not yet."
+        self.whose: Callable[[str], str] = lambda call_id: ""
+        "The call that messages with a Call-ID are about, for the log; empty for none."
         self.on_flow_closed: Callable[[Flow], None] = lambda flow: None
         self._tag_key = secrets.token_bytes(16)
         self._dialogs: dict[tuple[str, str], DialogUser] = {}
@@ -287,10 +290,11 @@ class Stack:
         message: Request | Response | None = None
         try:
             message = parse_message(data)
-            if isinstance(message, Response):
-                self._on_response(message, flow)
-            else:
-                self._on_request(message, flow)
+            with about(self.whose(message.call_id)):
+                if isinstance(message, Response):
+                    self._on_response(message, flow)
+                else:
+                    self._on_request(message, flow)
         except ParseError as error:  # also of a header that is only read when needed
             self.malformed += 1
             self._refuse_malformed(error, error.message or message, flow)
@@ -300,7 +304,8 @@ class Stack:
             # The last line: whatever a message does to us, the next one must be heard.
             self.malformed += 1
             if self.malformed % 100 == 1:
-                log.exception("a message from %s failed (%d so far)", flow, self.malformed)
+                with about(self.whose(message.call_id) if message is not None else ""):
+                    log.exception("a message from %s failed (%d so far)", flow, self.malformed)
 
     def _on_stun(self, data: bytes, flow: Flow) -> None:
         """A phone keeps its way through a NAT open (RFC 5626 §4.4.2), or a STUN server answers."""

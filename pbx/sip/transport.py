@@ -417,6 +417,11 @@ class Transports:
         self.retry_after: Callable[[], int] = lambda: 5
         "Seconds to write into a 503."
 
+    @property
+    def connections(self) -> int:
+        """How many TCP and TLS connections are open."""
+        return len(self._streams)
+
     async def listen_udp(self, address: Address) -> Address:
         """Open the UDP socket; raises OSError when the port is taken."""
         loop = asyncio.get_running_loop()

@@ -179,3 +179,15 @@ def test_any_bodies_stay_with_their_messages(bodies: list[bytes]) -> None:
     assert [f"{number + 1} INVITE" in line.text for number, line in enumerate(lines)] == [
         True
     ] * len(bodies)
+
+
+def test_a_leg_that_was_handed_over_is_the_other_calls_from_then_on() -> None:
+    kept = recorder()
+    kept.follow("sip-1", "first")
+    kept.follow("sip-2", "second")
+    assert kept.call_of("sip-1") == "first"
+    kept.follow("sip-1", "second")
+    kept.take("first")
+    assert [kept.call_of(one) for one in ("sip-1", "sip-2", "sip-3")] == ["second", "second", ""]
+    kept.take("second")
+    assert not any((kept._whose, kept._by_sip_id, kept._calls, kept._sip_ids))

@@ -107,6 +107,23 @@ async def test_it_rings_once_at_its_time_and_is_gone(where: Path | URL) -> None:
         assert await desk.look() == 0
         assert [ring.reminder for ring in desk.rang] == ["a"]
         assert list(await desk.reminders.of("101")) == []
+        assert (desk.reminders.tries, desk.reminders.late) == ({"done": 1}, 0)
+
+
+async def test_what_was_late_is_counted(where: Path | URL) -> None:
+    """Not what is tried again when that is due."""
+    async with opened(where) as (database, clock):
+        desk = Desk(database, clock)
+        for id, minutes in (("a", 10), ("b", 10), ("c", 13)):
+            await desk.reminders.add(row(id, BEGIN + timedelta(minutes=minutes)))
+        clock.passes(minutes=12)
+        desk.then = Result(again=timedelta(minutes=1))
+        assert await desk.look() == 2
+        assert (desk.reminders.tries, desk.reminders.late) == ({"open": 2}, 2)
+        desk.then = Result(state="done")
+        clock.passes(minutes=1)
+        assert await desk.look() == 3
+        assert (desk.reminders.tries, desk.reminders.late) == ({"open": 2, "done": 3}, 2)
 
 
 async def test_leads_ring_before_and_each_once(where: Path | URL) -> None:

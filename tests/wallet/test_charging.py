@@ -212,9 +212,12 @@ async def test_a_database_that_is_away_delays_a_charge(
         await asyncio.sleep(0.2)
         assert charging.has("101") == 500
         assert charging.free("101") < 500, "what it cost cannot be spent again"
+        assert charging.waiting == 2
+        assert charging.failures >= 1
         async with charging._database.writing() as session:
             await session.execute(text("ALTER TABLE away RENAME TO charge"))
         await charging._jobs.join()
+        assert charging.waiting == 0
         assert charging.has("101") == charging.free("101") == 500 - 17
 
 

@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 from pbx.calls.call import Call
 from pbx.calls.cause import Ending
@@ -177,7 +178,8 @@ async def run_script(call: Call, leg: Leg, request: Request, reference: str) -> 
     except ScriptError as error:
         log.error("%s", error)
         raise CallRefused(480, "the script of this extension is broken") from error
-    work = loop.run_in_executor(_threads, function, script_call)
+    # in our context: what the script logs is about its call
+    work = loop.run_in_executor(_threads, copy_context().run, function, script_call)
     _running.add(work)
     work.add_done_callback(_running.discard)
     try:
