@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from encryptotel import certificates
+from encryptotel.config import Config
 from encryptotel.errors import UserError
+from encryptotel.reload import blended
 from pbx.ports import CallRefused
 from tests.endurance.program import OncePhone, Program
 from tests.endurance.test_stop import hear_more, talking
 from tests.program.test_command_line import run
 
+HOME = {"name": "Home", "price": "5"}
 TAKEN_UP = "the configuration was read again"
 
 
@@ -128,16 +131,14 @@ async def test_people_hear_what_needs_a_restart_and_why_nothing_changed(tmp_path
         program.sections["exchange"]["udp_port"] += 1
         program.sections["media"]["rtp_ports"][1] += 2
         program.sections["recording"] = {"keep_days": 3}
-        program.sections["tariff"] = [{"name": "Home", "price": "5"}]
         program.write_config()
         done = await asyncio.to_thread(run, "reload", "--data", str(program.data), cwd=tmp_path)
         assert done.returncode == 0
         assert done.stdout.splitlines() == [
             "the configuration was taken up",
             "[exchange] udp_port has changed: restart for it",
-            "[recording] keep_days has changed: restart for it",
-            "[[tariff]] has changed: restart for it",
             "[media] rtp_ports has changed: restart for it",
+            "[recording] keep_days has changed: restart for it",
         ]
         program.file.write_text("[calls]\nmax_cals = 3\n")
         done = await asyncio.to_thread(run, "reload", "--data", str(program.data), cwd=tmp_path)
@@ -150,3 +151,11 @@ async def test_people_hear_what_needs_a_restart_and_why_nothing_changed(tmp_path
         assert len(status["phones"]) == 2
         await hear_more(caller, 50)
         assert leg.ending is None
+
+
+def test_tables_that_are_taken_up_at_a_start_stay_until_then() -> None:
+    before = Config.model_validate({"money": {"rates": "r.csv"}, "tariff": [HOME]})
+    wanted = Config.model_validate({"money": {"rates": "r.csv"}, "tariff": [{**HOME, "days": 7}]})
+    config, later = blended(before, wanted)
+    assert config.tariff == before.tariff
+    assert later == ["[[tariff]]"]
