@@ -1,9 +1,9 @@
 """The calls of one person, newest first: a page at a time, and those with some number.
 
 A journal may hold a million calls. Each way in which a call can be somebody's is looked up in an
-index of its own that ends with the time, so that a page costs what is on it. Calls with a number
-are looked for among the latest first, where those with a frequent one are, and then by an index of
-numbers, where those with a rare one are.
+index of its own that ends with the time, so that a page costs what is on it. Numbers that begin
+somehow are looked for among the latest calls first, where frequent ones are, and then by an index
+of numbers, where rare ones are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from store.database import Database
 from store.tables import CallRow
 
 LATEST = 2_000
-"Calls of each way among which a number is looked for at first."
+"Calls of each way among which a beginning is looked for at first."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,48 +54,73 @@ async def calls_of(
     """The latest calls of an extension, newest first."""
     which = which or Between()
     async with database.reading() as session:
-        found = set((await session.execute(_recent(extension, limit, which))).scalars())
-        if which.searched and len(found) < limit and (which.numbers or which.begins):
-            rare = _with_number(extension, limit, which, session.get_bind().dialect.name)
-            found |= set((await session.execute(rare)).scalars())
+
+        async def ids(query: Select[Any]) -> set[str]:
+            return set((await session.execute(query)).scalars())
+
+        if not which.searched:
+            found = await ids(_latest(extension, limit, which, limit))
+        else:
+            found = await ids(_with_numbers(extension, limit, which)) if which.numbers else set()
+        if which.begins:
+            found |= (some := await ids(_latest(extension, limit, which, LATEST)))
+            if len(some) < limit:
+                dialect = session.get_bind().dialect.name
+                found |= await ids(_with_beginnings(extension, limit, which, dialect))
         rows = select_rows(CallRow).where(_CALL.id.in_(found))
         latest = rows.order_by(_CALL.started_at.desc()).limit(limit)
         return (await session.execute(latest)).scalars().all()
 
 
-def _recent(extension: str, limit: int, which: Between) -> Select[Any]:
-    """The ids of the latest calls, of which a search looks at some only."""
+def _latest(extension: str, limit: int, which: Between, most: int) -> Select[Any]:
+    """The ids of the latest calls; a search for beginnings looks through so many of each way."""
     ways = []
     for side, other in _OTHER.items():
         mine = (
-            select(_CALL.id, _CALL.started_at, other.label("other"))
+            select(_CALL.id, other.label("other"))
             .where(_CALL[side] == extension, *_when(which))
             .order_by(_CALL.started_at.desc())
-            .limit(LATEST if which.searched else limit)
+            .limit(most)
             .subquery()
         )
-        ways.append(select(mine.c.id).where(*_fits(mine.c.other, which)))
+        begins = [mine.c.other.startswith(one) for one in which.begins]
+        ways.append(select(mine.c.id).where(*([or_(*begins)] if begins else [])))
     return _newest(ways, limit)
 
 
-def _with_number(extension: str, limit: int, which: Between, dialect: str) -> Select[Any]:
-    """The ids of the latest calls with a number, by the index of numbers."""
+def _with_numbers(extension: str, limit: int, which: Between) -> Select[Any]:
+    """The ids of the latest calls with some numbers, each by an index that ends with the time."""
     ways = []
-    for number in ("caller", "callee"):
-        begins = [_begins(number, one, dialect) for one in which.begins]
-        fits = or_(_CALL[number].in_(which.numbers), *begins)
-        as_seen = [_CALL.shown == ""] if number == "caller" else []
-        ways.append(select(_CALL.id).where(fits, _theirs(extension, number), *as_seen,
-                                                     *_when(which)))  # fmt: skip
+    for number in which.numbers:
+        for side in ("caller", "callee"):
+            latest = (
+                select(_CALL.id)
+                .where(_CALL[side] == number, *_theirs(extension, side), *_when(which))
+                .order_by(_CALL.started_at.desc())
+                .limit(limit)
+                .subquery()
+            )
+            ways.append(select(latest.c.id))
     return _newest(ways, limit)
 
 
-def _theirs(extension: str, number: str) -> ColumnElement[bool]:
-    """Whether a call is somebody's whose other side is its `number`. The empty text keeps the
-    database from the index of those who have most calls."""
+def _with_beginnings(extension: str, limit: int, which: Between, dialect: str) -> Select[Any]:
+    """The ids of the latest calls with numbers that begin somehow, by the index of numbers."""
+    ways = []
+    for side in ("caller", "callee"):
+        begins = or_(*(_begins(side, one, dialect) for one in which.begins))
+        ways.append(select(_CALL.id).where(begins, *_theirs(extension, side), *_when(which)))
+    return _newest(ways, limit)
+
+
+def _theirs(extension: str, other: str) -> Sequence[ColumnElement[bool]]:
+    """Whether a call is somebody's whose other side is its caller, or its callee. The empty text
+    keeps the database from the indices of those who have most calls."""
     user, caller, callee = (_CALL[side] + "" == extension for side in ("user", "caller", "callee"))
     inbound = _CALL.kind + "" == "inbound"
-    return or_(callee, and_(user, inbound)) if number == "caller" else or_(caller, user & ~inbound)
+    if other == "caller":
+        return or_(callee, and_(user, inbound)), _CALL.shown == ""
+    return (or_(caller, and_(user, ~inbound)),)
 
 
 def _begins(number: str, text: str, dialect: str) -> ColumnElement[bool]:
@@ -114,12 +139,6 @@ def _when(which: Between) -> list[ColumnElement[bool]]:
     if which.until is not None:
         found.append(_CALL.started_at < which.until)
     return found
-
-
-def _fits(other: ColumnElement[str], which: Between) -> list[ColumnElement[bool]]:
-    if not which.searched:
-        return []
-    return [or_(other.in_(which.numbers), *(other.startswith(one) for one in which.begins))]
 
 
 def _newest(ways: Sequence[Select[Any]], limit: int) -> Select[Any]:
