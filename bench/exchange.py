@@ -61,6 +61,7 @@ def configuration(
     leads_to: str = EXTENSION,
     owner: str = "101",
     rooms: Sequence[str] = (),
+    web: bool = False,
 ) -> str:
     """The exchange's config: the caller is a static trunk, extensions are plain phones."""
     policy = "require" if srtp else "off"
@@ -79,7 +80,7 @@ def configuration(
         _table("[limits]", trunk_calls_at_once=500, trunk_calls_per_hour=100_000),
         _table("[guard]", requests_per_second=100_000, failures=100_000),
         _table("[log]", level="warning"),
-        _table("[web]", on=False),  # several exchanges run side by side
+        _table("[web]", on=web, port=0),
     ]
     parts += [
         _table("[[extension]]", number=number, name=f"Bench {number}", secret=SECRET, srtp=policy)
@@ -146,6 +147,8 @@ class Exchange(Server):
     leads_to = EXTENSION
     "What the number the caller dials rings."
     rooms: Sequence[str] = ()
+    web = False
+    "Whether programs are served."
     owner = "101"
     "Whose extension the owner's is."
 
@@ -174,6 +177,7 @@ class Exchange(Server):
                 break
         host, _, port = str(said["udp"]).rpartition(":")
         self.address = (host, int(port))
+        self.said = said
         return child
 
     def _launch(self) -> Child:
@@ -187,6 +191,7 @@ class Exchange(Server):
             leads_to=self.leads_to,
             owner=self.owner,
             rooms=self.rooms,
+            web=self.web,
         )
         more = [_table(f"[{name}]", **values) for name, values in self.sections.items()]
         self.config.write_text("\n".join([text, *more]))
@@ -201,6 +206,16 @@ class Exchange(Server):
     def version(self) -> str:
         """The revision of this tree."""
         return self._version
+
+    def key(self, *scopes: str) -> str:
+        """A key of the owner's for a program."""
+        command = [sys.executable, *self.program, "key", "add", self.owner, "bench", "--json"]
+        command += ["--scopes", ",".join(scopes), "--data", str(self.data)]
+        command += ["--config", str(self.config)]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BenchError(f"no key: {done.stderr.strip()}")
+        return str(json.loads(done.stdout)["key"])
 
     def admit(self, callee: socket.socket) -> None:
         """Register the extension that the number rings, from the callee's own socket."""

@@ -13,6 +13,7 @@ from bot.ports import Progress, Step
 from encryptotel.followers import Followers
 from encryptotel.receivers import Receivers
 from pbx.calls.call import Call
+from pbx.calls.numbers import spoken
 from pbx.calls.wishes import ANONYMOUS
 from pbx.ports import Extension
 from pbx.text import printable
@@ -55,7 +56,7 @@ class Introductions:
 
     async def _asked(self, row: WebhookRow, call: Call, number: str) -> tuple[str, str]:
         at = datetime.now(UTC).isoformat()
-        data = {"call": call.id, "caller": call.shown or call.caller, "called": number}
+        data = {"call": call.id, "peer": spoken(call.shown), "back": call.shown, "about": number}
         question = json.dumps({"type": LOOKUP, "timestamp": at, "data": data}).encode()
         id = f"ask_{secrets.token_hex(12)}"
         status, body = await self._receivers.tell(

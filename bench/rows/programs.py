@@ -1,66 +1,100 @@
-"""Programs at the API: 200 requests a second over TLS, from the request to the whole answer.
+"""Programs at the API while calls are bridged: 200 requests a second over TLS, from the request to
+the whole answer, and what that adds to the delay of the calls' sound.
 
 The whole way: TLS, HTTP, the key, the operator, JSON. Ten connections, a request every 5 ms,
-whether the one before was answered or not; what is late counts as late.
+whether the one before was answered or not; what is late counts as late. The exchange has one core
+to itself; the programs and the generator of sound share the other. The delay of the sound is that
+of the plain C relay's with as many calls, before and after.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
+from bench.exchange import Exchange
 from bench.process import BenchError
 from bench.report import Row, quantile
 from bench.rows import Options
-from tests.peers.exchange import WEB, Config, Exchange, Extension
+from bench.traffic import bridged, limit
 
-RATE, CONNECTIONS = 200, 10
-LIMIT_MS = 20.0
+RATE, CONNECTIONS, CALLS = 200, 10, 50
+LIMIT_MS, MAX_ADDED_MS = 20.0, 5.0
 PATHS = ("/me", "/calls", "/contacts", "/redirects", "/balance")
+SCOPES = ("calls:read", "contacts:read", "redirects:read", "money:read")
 
 
-async def _took(seconds: float) -> list[float]:
+class Served(Exchange):
+    """Our exchange with its API."""
+
+    web = True
+
+
+async def _took(url: str, trusted: ssl.SSLContext, token: str, seconds: float) -> list[float]:
     """Milliseconds of each request, from when it was to be sent."""
-    two = [Extension("101", "secret-101"), Extension("102", "secret-102")]
-    async with Exchange(Config(two, extra=WEB)) as exchange:
-        scopes = "calls:read,contacts:read,redirects:read,money:read"
-        token = (await exchange.cli("key add", "101", "bench", "--scopes", scopes))["key"]
-        url = (await exchange.cli("status"))["addresses"]["web"]
-        trusted = ssl.create_default_context(cafile=exchange.ca)
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        headers = {"authorization": f"Bearer {token}"}
-        took: list[float] = []
-        async with httpx.AsyncClient(
-            base_url=f"https://{url}/v1", verify=trusted, limits=limits, headers=headers
-        ) as client:
+    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    headers = {"authorization": f"Bearer {token}"}
+    took: list[float] = []
+    async with httpx.AsyncClient(
+        base_url=url, verify=trusted, limits=limits, headers=headers
+    ) as client:
 
-            async def ask(number: int, due: float) -> None:
-                answer = await client.get(PATHS[number % len(PATHS)])
-                if answer.status_code != httpx.codes.OK:
-                    raise BenchError(f"{answer.status_code}: {answer.text[:200]}")
-                took.append(1000 * (time.monotonic() - due))
+        async def ask(number: int, due: float) -> None:
+            answer = await client.get(PATHS[number % len(PATHS)])
+            if answer.status_code != httpx.codes.OK:
+                raise BenchError(f"{answer.status_code}: {answer.text[:200]}")
+            took.append(1000 * (time.monotonic() - due))
 
-            await asyncio.gather(*(client.get("/me") for _ in range(CONNECTIONS)))
-            began = time.monotonic()
-            asking = []
-            for number in range(int(seconds * RATE)):
-                due = began + number / RATE
-                await asyncio.sleep(due - time.monotonic())
-                asking.append(asyncio.ensure_future(ask(number, due)))
-            await asyncio.gather(*asking)
-        return took
+        await asyncio.gather(*(client.get("/me") for _ in range(CONNECTIONS)))
+        began = time.monotonic()
+        asking = []
+        for number in range(int(seconds * RATE)):
+            due = began + number / RATE
+            await asyncio.sleep(due - time.monotonic())
+            asking.append(asyncio.ensure_future(ask(number, due)))
+        await asyncio.gather(*asking)
+    return took
 
 
 def measure(options: Options) -> list[Row]:
-    """One row."""
-    row = Row("programs", f"{RATE} requests a second at the API, p99", "ms", goal=1.0)
-    took = asyncio.run(_took(3 if options.quick else 20))
+    """The requests, and the calls beside them."""
+    seconds = 4.0 if options.quick else 20.0
+    folder = options.folder / "programs"
+    with contextlib.ExitStack() as stack:
+        ours = stack.enter_context(bridged(Served, folder / "ours", CALLS, core=options.core))
+        base = stack.enter_context(limit(folder / "base", CALLS, core=options.core))
+        server = ours.server
+        assert isinstance(server, Served)
+        token = server.key(*SCOPES)
+        url, trusted = f"https://{server.said['web']}/v1", ssl.create_default_context()
+        trusted.load_verify_locations(server.said["ca"])
+        quiet = [base.run(seconds / 2)]
+        alone = ours.run(seconds / 2)
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(lambda: asyncio.run(_took(url, trusted, token, seconds)))
+            beside = ours.run(seconds)
+            took = asking.result()
+        quiet.append(base.run(seconds / 2))
+    least = min(sample.delay_p99_us for sample in quiet)
+    added = (beside.delay_p99_us - least) / 1000
+    row = Row("programs", f"{RATE} requests a second at the API beside {CALLS} calls, p99", "ms")
     row.against(quantile(took, 0.99), LIMIT_MS)
     row.detail = (
-        f"{len(took)} requests; p50 {statistics.median(took):.1f} ms, longest {max(took):.0f}"
+        f"{len(took)} requests; p50 {statistics.median(took):.1f} ms, longest {max(took):.0f}; "
+        f"the exchange's core {beside.cpu_share:.0%} busy, {alone.cpu_share:.0%} with calls alone"
     )
-    return [row]
+    delay = Row("programs-delay", "delay of calls' sound that this adds, p99", "ms")
+    delay.against(max(0.0, added), MAX_ADDED_MS)
+    delay.detail = (
+        f"{beside.loss:.3f} % lost; p99 {beside.delay_p99_us / 1000:.2f} ms beside the requests, "
+        f"{alone.delay_p99_us / 1000:.2f} without, C relay {least / 1000:.2f}"
+    )
+    if beside.loss > 1:
+        delay.failed = delay.detail
+    return [row, delay]

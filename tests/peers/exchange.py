@@ -116,7 +116,7 @@ class Exchange:
         self.data = Path(self._folder.name) / "data"
 
     async def __aenter__(self) -> Self:
-        self.data.mkdir()
+        self.data.mkdir(exist_ok=True)
         file = Path(self._folder.name) / "config.toml"
         file.write_text(self.config.toml())
         self.process = await Process.start(

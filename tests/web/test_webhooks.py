@@ -334,7 +334,7 @@ async def test_who_calls_is_looked_up_before_it_rings(tmp_path: Path) -> None:
         await hook(it, receiver.url, "lookup")
         alice = await rung(it)
         (asked,) = receiver.looked_up
-        assert (asked["caller"], asked["called"]) == ("102", "101")
+        assert (asked["back"], asked["about"]) == ("102", "101")
         assert alice.rung_by == ["Acme Ltd: three open orders"]
         await it.office.until(lambda: any("Acme Ltd: three" in text for text in it.office.told))
         assert receiver.got == []  # it is asked, and told nothing
