@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bot.ports import Progress, Step
 from encryptotel.demo.phone import Phone, plays
 from encryptotel_client import (
     AsyncClient,
@@ -30,7 +31,7 @@ from encryptotel_client import (
     opened,
     trying,
 )
-from encryptotel_client.events import Event, event_of
+from encryptotel_client.events import Ear, Event, event_of
 from pbx.events import CallAnswered, CallEnded
 from pbx.media.tones import tone
 from tests.calls.test_callback import telephone_network
@@ -530,21 +531,37 @@ async def test_what_was_missed_between_two_runs_comes_first(tmp_path: Path) -> N
         assert found[-1].kind == "gap"
 
 
-async def test_a_step_of_two_words_has_the_name_that_webhooks_have(tmp_path: Path) -> None:
-    async with program(tmp_path) as ask:
-        await ask.office.phone("102", Phone(plays(tone(5, 620.0))))
-        await ask.office.phone("101", Phone(plays(tone(5, 440.0))))
-        kinds: list[str] = []
+async def test_a_step_is_called_the_same_in_a_stream_and_in_a_webhook(tmp_path: Path) -> None:
+    async with crm() as receiver, program(tmp_path, **PRIVATE) as ask:
+        made = await ask("add_webhook", receiver.url)
+        found: list[Event] = []
         listening = asyncio.ensure_future(
-            listen(ask.client, lambda one: kinds.append(one.kind) or one.kind == "ended", "")
+            listen(ask.client, lambda one: found.append(one) or True, "")
         )
         await until_heard(ask)
-        placed = await ask("call", "102")
-        await ask.office.until(lambda: bool(ask.office.of(CallAnswered)))
-        await ask("hang_up", placed["id"])
+        again = Progress(call_id="c", step=Step.REMINDER_AGAIN, text="pills")
+        ask.office.app.followers.spread("101", again)
         await asyncio.wait_for(listening, 20)
-        assert {"answered", "joined", "ended"} <= {*kinds}
-        assert not [kind for kind in kinds if " " in kind]
+        await receiver.until(lambda: receiver.raw)
+        told = opened(made["secret"], *receiver.raw[0])
+        assert found[0].kind == told.kind == "reminder_again"
+        assert (found[0].call, found[0].text) == (told.call, told.text) == ("c", "pills")
+
+
+def test_events_come_in_pieces_of_any_size() -> None:
+    """Half an event of a connection that was cut is not put together with what comes next."""
+    data = json.dumps({"text": "ö\u2028", "kind": "x"}, ensure_ascii=False)
+    stream = f"retry: 5\n\nid: r-1\r\nevent: text\r\ndata: {data}\r\n\r\n:\n\n".encode()
+    for size in range(1, len(stream)):
+        ear = Ear("")
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        (event,) = (one for piece in pieces for one in ear.take(piece))
+        assert (event.id, event.kind, event.text) == ("r-1", "text", "ö\u2028")
+        cut = Ear("r-0")
+        if not cut.take(stream[:size]):
+            assert cut.begins()["last-event-id"] == "r-0"
+            assert cut.take(stream) == [event]
+        assert cut.begins()["last-event-id"] == "r-1"
 
 
 async def test_who_may_not_listen_is_told(tmp_path: Path) -> None:
