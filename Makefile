@@ -1,7 +1,7 @@
 # Everything a person does here is one of these.
 PYTHON := .venv/bin/python
 
-.PHONY: run demo test check bench docs eval soak lock clean
+.PHONY: run demo test check bench docs client eval soak lock clean
 
 run: .venv/ready            ## a running exchange with the console chat
 	@$(PYTHON) -m encryptotel run --console --data data
@@ -24,6 +24,10 @@ bench: .venv/tests-ready    ## speed, as ratios within one run
 
 docs: .venv/tests-ready     ## the documentation as a site, in build/docs; a broken link fails
 	@.venv/bin/sphinx-build -q -W --keep-going -n docs build/docs
+
+client: .venv/tests-ready   ## the client library, after a change of the API or of encryptotel_client/aio.py
+	@$(PYTHON) -m tools.client_shapes
+	@$(PYTHON) -m tools.client_sync
 
 lock:                       ## renew the pinned versions from pyproject.toml
 	@sh tools/lock.sh
