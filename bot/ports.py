@@ -200,6 +200,11 @@ class Step(StrEnum):
     ENDED = "ended"
 
 
+def kind_of(step: Step) -> str:
+    """A step as programs know it."""
+    return step.replace(" ", "_")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """One step of one call. `text` is who with whom of one that was placed, a notice, how it

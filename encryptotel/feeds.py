@@ -8,8 +8,8 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable
 
 from bot.card import told
-from bot.ports import Person, Progress
-from web.ports import Happened, TooMany
+from bot.ports import Person, Progress, kind_of
+from web.ports import HERE, Happened, TooMany
 
 KEPT = 1_000
 "Events of one person that a program may have missed."
@@ -42,8 +42,9 @@ class Feed:
         self._news.set()
 
     async def listen(self, after: str) -> AsyncGenerator[Happened]:
-        """All that happens from now on, or behind an event that was heard. When that is not known
-        any more, `gap` comes first."""
+        """All that happens from now on, or behind an event that was heard; first where that is, so
+        that who is cut off before anything happens can go on there. When the event is not known any
+        more, `gap` comes before all."""
         if self.listeners >= LISTENERS:  # of many at once
             return
         self.listeners += 1
@@ -54,6 +55,7 @@ class Feed:
                 seen = known if known is not None else self._oldest()
                 if known is None:
                     yield self._gap(seen)
+            yield Happened(id=f"{self._name}-{seen}", kind=HERE)
             while not self._closed:
                 if seen < self._oldest():  # it was too slow
                     seen = self._oldest()
@@ -72,7 +74,7 @@ class Feed:
         self._kept.append(
             Happened(
                 id=f"{self._name}-{self._count}",
-                kind=progress.step,
+                kind=kind_of(progress.step),
                 call=progress.call_id,
                 peer=progress.peer,
                 text=progress.text,

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete, func, select, update
 
-from bot.ports import OperatorError, Person, Progress, Step
+from bot.ports import OperatorError, Person, Progress, Step, kind_of
 from encryptotel.followers import Followers
 from encryptotel.introductions import LOOKUP
 from encryptotel.outbound import Forbidden, Why
@@ -132,7 +132,7 @@ class Webhooks:
     async def add(self, program: Program, url: str, kinds: Sequence[str]) -> Webhook:
         """Tell a program at an address, of some kinds of events or of all, for as long as its key
         holds. Raises `OperatorError`."""
-        known = {LOOKUP, *(str(step).replace(" ", "_") for step in Step)}
+        known = {LOOKUP, *map(kind_of, Step)}
         if unknown := [kind for kind in kinds if kind not in known]:
             raise OperatorError("webhook.kind", f"there is no kind {unknown[0]}")
         try:
@@ -265,7 +265,7 @@ class Webhooks:
             while not self._heard.empty():
                 heard.append(self._heard.get_nowait())
             events = [
-                (row.id, str(progress.step).replace(" ", "_"), progress)
+                (row.id, kind_of(progress.step), progress)
                 for extension, progress in heard
                 for row in self._hooks.values()
                 if row.extension == extension

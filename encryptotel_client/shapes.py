@@ -281,7 +281,7 @@ class NewReminder(TypedDict):
 
 
 class NewVerification(TypedDict):
-    """A code to send."""
+    """A code to send, or something to approve."""
 
     to: str
     """A number (+12025550143), an extension (102), or the name of a contact. For example
@@ -290,6 +290,9 @@ class NewVerification(TypedDict):
     length: NotRequired[int]
     minutes: NotRequired[int]
     """How long it is good."""
+    approve: NotRequired[str]
+    """No code is sent: they are asked this, and answer with a button or a key. For example `Sign
+    in to Example?`."""
 
 
 class NewWebhook(TypedDict):
@@ -298,7 +301,8 @@ class NewWebhook(TypedDict):
     url: str
     """For example `https://crm.example.org/calls`."""
     kinds: NotRequired[list[str]]
-    """For example `["incoming", "ended"]`."""
+    """Of events; none: all. One with `lookup` is asked who calls before it rings. For example
+    `["incoming", "ended"]`."""
 
 
 class Number(TypedDict):
@@ -469,7 +473,7 @@ class To(TypedDict):
 
 
 class Verified(TypedDict):
-    """How a code stands: sent, approved, failed or expired."""
+    """How a code or question stands: sent, approved, denied, failed or expired."""
 
     id: str
     to: str

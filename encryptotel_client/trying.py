@@ -22,7 +22,7 @@ PATIENCE = 60.0
 "Seconds that are waited at most where the exchange says when to come again."
 LIMITS = httpx.Limits(keepalive_expiry=3.0)
 "Connections are given up before the exchange does it, after five seconds, in the middle of a try."
-BUSY, UNDONE = (429, 503), "idempotency.unknown"
+BUSY, UNDONE = (429, 503), "idempotency.running"
 CUT_OFF = "there was no answer"
 
 

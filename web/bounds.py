@@ -129,7 +129,8 @@ class Bounds:
             if began:
                 raise
             status = 413 if isinstance(error, _TooLarge) else 503
-            await self._refusal(scope, status)(scope, receive, answer)
+            late = "" if status == 413 else "That took too long; look whether it was done."
+            await self._refusal(scope, status, late)(scope, receive, answer)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One that programs listen on; what else would be one is refused before it is (403)."""

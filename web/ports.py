@@ -144,10 +144,14 @@ class Verifications(Protocol):
         """How one stands."""
 
 
+HERE = "here"
+"The kind of what comes first: nothing happened yet, and its id is where one listens from."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Happened:
-    """Something that happened to a person: `kind` is a step of a call and the like, or `gap` when
-    there was more before it than is known."""
+    """Something that happened to a person: `kind` is a step of a call and the like, `gap` when
+    there was more before it than is known, or `HERE`."""
 
     id: str
     kind: str

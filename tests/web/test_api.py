@@ -347,17 +347,15 @@ async def test_an_extension_of_somebody_else_later_knows_nothing_of_before(tmp_p
         zoe = replace(app.person, id="zoe", name="Zoe", extension="110")
         yan = replace(zoe, id="yan", name="Yan", role=Role.GUEST)
         listening = app.feeds.listen(zoe, "")
-        first = asyncio.ensure_future(anext(listening))
-        await asyncio.sleep(0)
+        assert (await anext(listening)).kind == "here"
         app.followers.announce("110", "for Zoe")
-        heard = await first
+        heard = await anext(listening)
         await listening.aclose()
         run = heard.id.partition("-")[0]
         again = app.feeds.listen(yan, f"{run}-0")
-        found = asyncio.ensure_future(anext(again))
-        await asyncio.sleep(0)
+        assert (await anext(again)).kind == "gap"
+        assert (await anext(again)).kind == "here"
         app.followers.announce("110", "for Yan")
-        assert (await found).kind == "gap"
         assert (await anext(again)).text == "for Yan"
         await again.aclose()
         await app._talk(zoe, "help")

@@ -38,7 +38,7 @@ class Ear:
                     found[name] = value
                 elif name == "data":
                     found |= json.loads(value)
-                elif not line and "id" in found:
+                elif not line and "event" in found:
                     return found
         raise AssertionError("the stream ended")
 
@@ -95,8 +95,8 @@ async def test_so_many_listen_at_once_and_no_more(tmp_path: Path) -> None:
         feeds = it.office.app.feeds
         assert feeds is not None
         streams = [feeds.listen(it.office.app.person, "") for _ in range(LISTENERS)]
+        assert {(await anext(stream)).kind for stream in streams} == {"here"}
         waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
-        await asyncio.sleep(0)
         problem(await it("GET", "/events"), 409, "events.too_many")
         it.office.app.followers.announce("101", "hello")
         assert [one.text for one in await asyncio.gather(*waiting)] == ["hello"] * LISTENERS
@@ -133,12 +133,11 @@ async def test_a_program_that_is_too_slow_is_told_of_the_gap() -> None:
 
     person: Any = type("P", (), {"extension": "101", "id": "owner"})()
     stream = Feeds(follow).listen(person, "")
-    first = asyncio.ensure_future(anext(stream))
-    await asyncio.sleep(0)
+    assert (await anext(stream)).kind == "here"
     (tell,) = tells
     for number in range(KEPT + 10):
         tell(Progress(call_id="", step=Step.NOTICE, text=str(number)))
-    assert (await first).kind == "gap"
+    assert (await anext(stream)).kind == "gap"
     assert (await anext(stream)).text == "10"
     await stream.aclose()
 
@@ -156,14 +155,17 @@ async def open_socket(it: Client, token: str, query: str = "") -> ClientConnecti
 async def test_a_socket_hears_the_same_and_goes_on_where_it_was(tmp_path: Path) -> None:
     async with client(tmp_path) as it:
         async with await open_socket(it, it.token) as socket:
+            here = json.loads(await asyncio.wait_for(socket.recv(), 5))
+            assert here["kind"] == "here"
             it.office.app.followers.announce("101", "one")
             first = json.loads(await asyncio.wait_for(socket.recv(), 5))
             assert (first["kind"], first["words"]) == ("notice", "one")
         for text in ("two", "three"):
             it.office.app.followers.announce("101", text)
         async with await open_socket(it, it.token, f"?last={first['id']}") as socket:
-            missed = [json.loads(await asyncio.wait_for(socket.recv(), 5)) for _ in range(2)]
-            assert [one["text"] for one in missed] == ["two", "three"]
+            missed = [json.loads(await asyncio.wait_for(socket.recv(), 5)) for _ in range(3)]
+            assert [one["text"] for one in missed] == ["", "two", "three"]
+            assert missed[0]["id"] == first["id"]
             await it.office.app.api_keys.forget("101")
             it.office.app.followers.announce("101", "for nobody")
             with pytest.raises(ConnectionClosed):
@@ -194,6 +196,7 @@ async def test_what_is_no_listener_gets_no_socket(tmp_path: Path) -> None:
             assert refused.value.response.status_code == status
         async with await open_socket(it, it.token) as socket:
             await socket.send("x" * 5_000)  # which nobody asked for
+            await asyncio.wait_for(socket.recv(), 5)  # where it is
             with pytest.raises(ConnectionClosed):
                 await asyncio.wait_for(socket.recv(), 5)
 
@@ -210,3 +213,16 @@ async def test_those_who_listen_take_no_places_of_strangers(
         assert refused.value.response.status_code == 409
         for socket in sockets:
             await socket.close()
+
+
+async def test_who_is_cut_off_before_anything_happens_misses_nothing(tmp_path: Path) -> None:
+    async with client(tmp_path) as it:
+        headers = {"authorization": f"Bearer {it.token}"}
+        async with it.site.client.stream("GET", "/v1/events", headers=headers) as answer:
+            lines = answer.aiter_lines()
+            async with asyncio.timeout(10):
+                while not (line := await anext(lines)).startswith("id: "):
+                    pass
+        it.office.app.followers.announce("101", "meanwhile")
+        async with listening(it, line.removeprefix("id: ")) as ear:
+            assert (await ear.hear())["text"] == "meanwhile"

@@ -46,6 +46,7 @@ def create_api(desk: Desk) -> FastAPI:
         servers=[{"url": "/v1"}],
     )
     api.state.desk, api.state.buckets, api.state.listening = desk, {}, 0
+    api.state.running = set()
     for part in (calls, people, wishes, kept, money, verifications, events, webhooks):
         api.include_router(part.router)
 
@@ -85,6 +86,9 @@ def _described(api: FastAPI) -> dict[str, Any]:
         for path in document["paths"].values():
             for method, operation in path.items():
                 header = {"get": _IF_CHANGED, "post": _ONCE}.get(method)
+                refused = operation["responses"].get("422", {})
+                if "HTTPValidationError" in str(refused):
+                    operation["responses"]["422"] = _REPEATED["422"]
                 if header is None or not operation.get("security") or "/events" in path:
                     continue
                 operation.setdefault("parameters", []).append(header)
@@ -93,6 +97,8 @@ def _described(api: FastAPI) -> dict[str, Any]:
                 if method == "post":
                     for code, answer in _REPEATED.items():
                         operation["responses"].setdefault(code, answer)
+        for name in ("HTTPValidationError", "ValidationError"):  # which are problems here
+            document["components"]["schemas"].pop(name, None)
         api.openapi_schema = document
     return api.openapi_schema
 

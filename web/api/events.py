@@ -16,7 +16,7 @@ from starlette.websockets import WebSocketState
 from web.api.caller import At, admitted, allowed, desk_of
 from web.api.problems import Refusal, documented, refused_now
 from web.api.shapes import Shape
-from web.ports import Desk, Happened, Program, TooMany
+from web.ports import HERE, Desk, Happened, Program, TooMany
 
 router = APIRouter(tags=["events"])
 BEAT = 15.0
@@ -29,7 +29,8 @@ AGAIN = 3_000
 
 class Event(Shape):
     """Something that happened: a step of a call (placed, ringing, answered, joined, ended …), a
-    message, a reminder, a payment; or `gap`, when there was more before it than is known."""
+    message, a reminder, a payment; `gap`, when there was more before it than is known; or, on a
+    WebSocket, `here`: the id from which one listens."""
 
     id: str = Field(description="For `Last-Event-ID`.")
     kind: str
@@ -167,7 +168,9 @@ async def _lines(
 
 
 def _line(one: Happened) -> str:
-    return f"id: {one.id}\nevent: {one.kind.replace(' ', '_')}\ndata: {_data(one)}\n\n"
+    if one.kind == HERE:  # a client keeps the id, and tells nobody of an event without data
+        return f"id: {one.id}\n\n"
+    return f"id: {one.id}\nevent: {one.kind}\ndata: {_data(one)}\n\n"
 
 
 def _data(one: Happened) -> str:

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from bot.ports import OperatorError
 from web.api.caller import admitted, desk_of, shown
 from web.api.problems import Refusal
-from web.ports import Asked
+from web.ports import Asked, Program
 
 HEADER, MAX_WORD, NONCE = "idempotency-key", 64, 12
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -40,11 +40,29 @@ class Once(APIRoute):
 async def _once(request: Request, word: str, handle: Handle) -> Response:
     if not (0 < len(word) <= MAX_WORD and word.isascii() and word.isprintable()):
         raise Refusal(422, "idempotency.word", f"an Idempotency-Key has 1 to {MAX_WORD} characters")
-    keys = desk_of(request).keys
     program = await admitted(request)
     about = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
     digest = hashlib.sha256(about + await request.body()).hexdigest()
-    seal = _seal(request)
+    running: set[tuple[str, str]] = request.app.state.running
+    this = program.key, word
+    if this in running:
+        raise Refusal(
+            409,
+            "idempotency.running",
+            "that request is being done; ask again",
+            {"retry-after": "1"},
+        )
+    running.add(this)
+    try:
+        return await _begun(request, program, word, digest, handle)
+    finally:
+        running.discard(this)
+
+
+async def _begun(
+    request: Request, program: Program, word: str, digest: str, handle: Handle
+) -> Response:
+    keys, seal = desk_of(request).keys, _seal(request)
     before = await keys.begin(program, word, digest)
     if before is not None:
         return _again(before, seal)
@@ -77,7 +95,8 @@ def _again(before: Asked, seal: ChaCha20Poly1305) -> Response:
         raise Refusal(
             409,
             "idempotency.unknown",
-            "that request is being done, or was when the exchange ended: look before you try again",
+            "nobody knows whether that request was done: the exchange ended, or gave it up; look "
+            "before you try again under another key",
         )
     headers = {"idempotency-replayed": "true"}
     if before.media_type:

@@ -108,16 +108,17 @@ async def contacts(
     return [Contact(name=name, number=number) for name, number in found]
 
 
-@router.put("/contacts/{name}", responses=documented(404, 422))
+@router.put("/contacts/{name:path}", responses=documented(404, 422))
 async def keep(
     name: Name, number: Number, desk: At, program: Annotated[Program, Depends(allowed("contacts"))]
 ) -> Contact:
     """Keep somebody's number under a name, in the place of another."""
+    name = name.strip()
     kept = await desk.operator.save_contact(program.person, name, party_said(number.number))
     return Contact(name=name, number=kept)
 
 
-@router.delete("/contacts/{name}", status_code=204, responses=documented(404, 422))
+@router.delete("/contacts/{name:path}", status_code=204, responses=documented(404, 422))
 async def forget(
     name: Name, desk: At, program: Annotated[Program, Depends(allowed("contacts"))]
 ) -> Response:

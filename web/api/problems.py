@@ -121,7 +121,9 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
             names = ", ".join(f"{one.name} ({number})" for one, number in error.candidates)
             return problem(404, error.id, f"{error.message}: {names}")
         case OperatorError():
-            return problem(status_of(error), error.id, error.message)
+            status = status_of(error)
+            later = {"retry-after": "3600"} if status == 429 else None  # limits are by the hour
+            return problem(status, error.id, error.message, headers=later)
         case RequestValidationError():
             errors = [
                 FieldError(field=".".join(map(str, one["loc"])), message=one["msg"])
