@@ -115,6 +115,12 @@ MAX_VOICEMAIL = 5
 "Voice messages given at once."
 
 
+def _refusal(what: str, refused: CallRefused) -> OperatorError:
+    """Why something was not done, for people; that there is no money for it is always the same."""
+    spent = refused.status == 402
+    return OperatorError("money.spent" if spent else f"{what}.refused", refused.reason)
+
+
 class Operator:
     """Implements `bot.ports.Operator` on an exchange."""
 
@@ -286,7 +292,7 @@ class Operator:
         except CallRefused as refused:
             if hidden and not command.hide_number:
                 self._book.hide_next(person.extension, on=True)  # it was none yet
-            raise OperatorError("call.refused", refused.reason) from refused
+            raise _refusal("call", refused) from refused
         if command.record:
             self._to_record[call.id] = person.extension
             call.on_end.append(partial(self._forget_wish, call.id))
@@ -326,7 +332,7 @@ class Operator:
         try:
             await self._texts.say(person.extension, person.name, to, command.text or "")
         except CallRefused as refused:
-            raise OperatorError("message.refused", refused.reason) from refused
+            raise _refusal("message", refused) from refused
         who = self._followers.who(to, person)
         if to.startswith("+"):
             return f"On its way to {who}. You hear of it if it cannot be delivered."
@@ -430,7 +436,7 @@ class Operator:
                 case Control.MUTE | Control.UNMUTE:
                     bridge.mute(leg, on=what is Control.MUTE)
         except CallRefused as refused:
-            raise OperatorError("call.refused", refused.reason) from refused
+            raise _refusal("call", refused) from refused
         peer = spoken(call.seen(bridge.other(leg)))
         self._followers.spread(
             person.extension, Progress(call_id=call.id, step=_STEPS[what], peer=peer)
@@ -472,7 +478,7 @@ class Operator:
             try:
                 call = self._orders.conference([user, *numbers], line=line, user=user)
             except CallRefused as refused:
-                raise OperatorError("conference.refused", refused.reason) from refused
+                raise _refusal("conference", refused) from refused
         return Placed(call_id=call.id, to=names, line=line or "", back=user)
 
     def park(self, person: Person, call_id: str) -> str:
@@ -482,7 +488,7 @@ class Operator:
         try:
             place = self._orders.park(call, leg)
         except CallRefused as refused:
-            raise OperatorError("call.refused", refused.reason) from refused
+            raise _refusal("call", refused) from refused
         leg.hang_up("parked")
         return place
 

@@ -18,11 +18,10 @@ import pyrage
 import pytest
 
 from encryptotel.demo.phone import Phone, plays
-from pbx.calls.leg import Leg, Target, only
 from pbx.events import CallAnswered
-from pbx.media.srtp import SrtpPolicy
 from pbx.media.tones import tone
 from tests.calls.test_callback import telephone_network
+from tests.calls.test_numbers import Carrier
 from tests.peers.proc import Process
 from tests.web.test_api import Client, client, key
 from tests.web.test_webhooks import Display
@@ -68,7 +67,9 @@ async def crm(it: Client, folder: Path, token: str, port: int = 0) -> AsyncItera
 
 
 @asynccontextmanager
-async def office(folder: Path) -> AsyncIterator[tuple[Client, Phone, str, pyrage.x25519.Identity]]:
+async def office(
+    folder: Path,
+) -> AsyncIterator[tuple[Client, Carrier, str, pyrage.x25519.Identity]]:
     """An exchange with a line, whose owner has a key for recordings; and a key for the system."""
     identity = pyrage.x25519.Identity.generate()
     async with client(
@@ -77,28 +78,10 @@ async def office(folder: Path) -> AsyncIterator[tuple[Client, Phone, str, pyrage
         route=({"number": OURS, "to": "101"},),
         recording={"key": str(identity.to_public())},
     ) as it:
-        network = await telephone_network(it.office, Phone(plays(tone(1, 620.0))))
+        network = Carrier(plays(tone(1, 620.0)))
+        await telephone_network(it.office, network)
         token = await key(it.office, "calls", "recordings:read", "events")
         yield it, network, token, identity
-
-
-async def calls_us(it: Client, network: Phone) -> Leg:
-    """The customer calls our number."""
-    host, port = it.office.app.addresses["udp"].rsplit(":", 1)
-    network._server = (host, int(port))
-    leg = network._leg(OURS, "out")
-    await leg.dial(
-        Target(
-            peer=OURS,
-            uri=f"sip:{OURS}@{host}:{port}",
-            from_uri=f"sip:{CUSTOMER}@127.0.0.1",
-            contact_user=CUSTOMER,
-            ways=only(network._flow),
-            credentials=None,
-            srtp=SrtpPolicy.OFF,
-        )
-    )
-    return leg
 
 
 async def test_who_calls_is_on_the_phone_before_it_rings(tmp_path: Path) -> None:
@@ -106,7 +89,7 @@ async def test_who_calls_is_on_the_phone_before_it_rings(tmp_path: Path) -> None
         await pop.says("ready")
         alice = Display()
         await it.office.phone("101", alice)
-        (await calls_us(it, network)).hang_up()
+        (await network.calls(it.office, OURS, CUSTOMER)).hang_up()
         assert (await pop.says("looked_up"))["looked_up"] == CUSTOMER
         assert alice.rung_by == ["Acme Ltd: three open orders"]
         assert (await pop.says("event"))["peer"] == "+1 202-555-0143"

@@ -86,8 +86,9 @@ def _described(api: FastAPI) -> dict[str, Any]:
         for path in document["paths"].values():
             for method, operation in path.items():
                 header = {"get": _IF_CHANGED, "post": _ONCE}.get(method)
-                refused = operation["responses"].get("422", {})
-                if "HTTPValidationError" in str(refused):
+                for status in _unreachable(method, operation):
+                    operation["responses"].pop(status, None)
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
                     operation["responses"]["422"] = _REPEATED["422"]
                 if header is None or not operation.get("security") or "/events" in path:
                     continue
@@ -103,7 +104,18 @@ def _described(api: FastAPI) -> dict[str, Any]:
     return api.openapi_schema
 
 
-_REPEATED = {str(status): answer for status, answer in documented(409, 422).items()}
+def _unreachable(method: str, operation: dict[str, Any]) -> set[str]:
+    """What cannot be the answer where nothing can be wrong with a request, or with its body."""
+    if "requestBody" in operation:
+        return set()
+    given = operation.get("parameters", [])
+    bounds = any(one["in"] != "path" or "pattern" in one["schema"] for one in given)
+    return {"400", "413"} if bounds or method == "post" else {"400", "413", "422"}
+
+
+_REPEATED = {
+    str(status): answer for status, answer in documented(409, 422).items() if status in (409, 422)
+}
 "What is refused under an `Idempotency-Key`."
 for _answer in _REPEATED.values():
     _answer.pop("model")

@@ -188,7 +188,7 @@ async def control(id: str, order: Order, desk: At, program: May) -> Said:
     return Said(detail=f"{order.do}: done, or about to be")
 
 
-@router.post("/calls/{id}/transfer", status_code=202, responses=documented(402, 404, 409, 422))
+@router.post("/calls/{id}/transfer", status_code=202, responses=documented(404, 409, 422))
 async def transfer(id: str, order: To, desk: At, program: May) -> Said:
     """Give the person's place in a call to somebody."""
     who = await desk.operator.transfer(program.person, id, party_said(order.to))

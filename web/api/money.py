@@ -65,7 +65,7 @@ async def balance(desk: At, program: Reads) -> Balance:
     return Balance(pays=accounts.pays(program.person), detail=accounts.balance(program.person))
 
 
-@router.get("/statement", responses=documented(422))
+@router.get("/statement", responses=documented(404))
 async def statement(desk: At, program: Reads) -> list[Entry]:
     """The latest of the person's account, newest first."""
     lines = await desk.operator.accounts.lines(program.person)

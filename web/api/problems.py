@@ -16,6 +16,7 @@ from bot.ports import OperatorError, UnclearName
 MEDIA_TYPE = "application/problem+json"
 _BY_ID = {
     "approval.asked": 403,
+    "money.free": 404,
     "role.guest": 403,
     "role.owner_only": 403,
     "conference.not_moderator": 403,

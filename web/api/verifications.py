@@ -58,7 +58,7 @@ class Verified(Shape):
     tries_left: int
 
 
-@router.post("", status_code=202, responses=documented(402, 404, 409, 422))
+@router.post("", status_code=202, responses=documented(404, 409, 422))
 async def begin(order: NewVerification, desk: At, program: May) -> Verified:
     """Send somebody a code. The same way and number are limited by hour, country and success."""
     found = await desk.verifications.begin(

@@ -166,9 +166,7 @@ async def redirects(
     return [Redirected.model_validate(one) for one in found]
 
 
-@router.post(
-    "/redirects", tags=["redirects"], status_code=201, responses=documented(402, 404, 409, 422)
-)
+@router.post("/redirects", tags=["redirects"], status_code=201, responses=documented(404, 409, 422))
 async def redirect(order: NewRedirect, desk: At, program: Redirects) -> Said:
     """Send calls elsewhere, in the place of a wish for the very same calls."""
     command = Redirect(
@@ -209,9 +207,7 @@ async def agenda(
     return [Due(at=at, what=what) for at, what in found]
 
 
-@router.post(
-    "/reminders", tags=["reminders"], status_code=201, responses=documented(402, 404, 409, 422)
-)
+@router.post("/reminders", tags=["reminders"], status_code=201, responses=documented(404, 409, 422))
 async def remind(order: NewReminder, desk: At, program: Reminds) -> Reminded:
     """Remind the person, or somebody who has allowed it."""
     command = Remind(
@@ -251,9 +247,7 @@ async def figures(
     return Brought.model_validate(await desk.operator.tracking.figures(program.person, command))
 
 
-@router.post(
-    "/numbers", tags=["numbers"], status_code=201, responses=documented(402, 404, 409, 422)
-)
+@router.post("/numbers", tags=["numbers"], status_code=201, responses=documented(402, 409, 422))
 async def number(
     order: NewNumber, desk: At, program: Annotated[Program, Depends(allowed("numbers"))]
 ) -> Said:
