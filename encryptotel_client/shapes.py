@@ -78,6 +78,7 @@ class Delivered(TypedDict):
 
     id: str
     kind: str
+    """For example `incoming`."""
     at: Moment
     state: str
     tries: int
@@ -89,6 +90,7 @@ class Due(TypedDict):
 
     at: Moment
     what: str
+    """For example `Lunch with Bob`."""
 
 
 class Entry(TypedDict):
@@ -114,6 +116,7 @@ class Health(TypedDict):
     """Whether the program lives."""
 
     status: str
+    """For example `ok`."""
 
 
 class InvoiceShown(TypedDict):
@@ -169,9 +172,13 @@ class LiveCall(TypedDict):
     """A call that goes on."""
 
     id: str
+    """For example `5f1d0c2a`."""
     caller: str
+    """For example `101`."""
     callee: str
+    """For example `+1 202-555-0143`."""
     seconds: int
+    """For example `42`."""
     joined: bool
     incoming: bool
     held: bool
@@ -356,7 +363,9 @@ class PhoneShown(TypedDict):
 
     id: str
     name: str
+    """For example `desk`."""
     agent: str
+    """For example `Linphone/5.1`."""
     since: Moment | None
     set_up: Moment | None
 
@@ -396,6 +405,7 @@ class Recorded(TypedDict):
     id: str
     at: Moment
     peer: str
+    """For example `Bob (102)`."""
     seconds: int
 
 
@@ -421,9 +431,13 @@ class Reminded(TypedDict):
     id: str
     at: Moment
     text: str
+    """For example `take my pills`."""
     by: str
+    """For example `call`."""
     to: str
+    """Whom else it is for."""
     rule: str
+    """For example `FREQ=DAILY`."""
     paused: bool
 
 
@@ -477,8 +491,11 @@ class Verified(TypedDict):
 
     id: str
     to: str
+    """For example `+442079460321`."""
     by: str
+    """For example `call`."""
     state: str
+    """For example `approved`."""
     expires: Moment
     tries_left: int
 
@@ -489,7 +506,9 @@ class VoiceMail(TypedDict):
     id: str
     at: Moment
     peer: str
+    """For example `Bob (102)`."""
     back: str
+    """For example `102`."""
     seconds: int
     media_type: str
 
@@ -503,6 +522,7 @@ class WebhookMade(TypedDict):
 
     id: str
     url: str
+    """For example `https://crm.example.org/calls`."""
     kinds: list[str]
     failing: bool
     secret: str
@@ -513,6 +533,7 @@ class WebhookShown(TypedDict):
 
     id: str
     url: str
+    """For example `https://crm.example.org/calls`."""
     kinds: list[str]
     failing: bool
 

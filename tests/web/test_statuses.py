@@ -343,3 +343,28 @@ async def test_every_documented_status_is_reached_and_no_other(
         lines += [f"{one}: never {status}" for status in sorted(documented - reached[one])]
         lines += [f"{one}: {status} is new" for status in sorted(reached[one] - documented)]
     assert not lines, "\n".join(lines)
+
+
+def test_every_operation_has_an_example() -> None:
+    whole = json.loads(DOCUMENT.read_text())
+
+    def shown(part: Any) -> bool:
+        match part:
+            case {"$ref": str(reference)}:
+                return shown(whole["components"]["schemas"][reference.rpartition("/")[2]])
+            case {"examples": _} | {"example": _}:
+                return True
+            case dict():
+                return any(shown(one) for one in part.values())
+            case list():
+                return any(shown(one) for one in part)
+        return False
+
+    lacking = []
+    for operation, described in document().items():
+        good = [status for status in described["responses"] if status.startswith("2")]
+        answers = [described["responses"][status] for status in good]
+        given = described.get("requestBody"), described.get("parameters"), answers
+        if not any(map(shown, given)) and "204" not in good:
+            lacking.append(operation)
+    assert lacking == []

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from bot.ports import OperatorError
@@ -31,7 +31,7 @@ What people do by chat, for programs: calls, messages, reminders, money, second 
 class Health(BaseModel):
     """Whether the program lives."""
 
-    status: str
+    status: str = Field(examples=["ok"])
 
 
 def create_api(desk: Desk) -> FastAPI:
@@ -122,7 +122,7 @@ for _answer in _REPEATED.values():
 _IF_CHANGED = {
     "name": "If-None-Match", "in": "header", "required": False,
     "description": "The `ETag` of what is known: 304 is the answer if it is still the same.",
-    "schema": {"type": "string", "maxLength": 200}, "example": '"6f1ed002ab5595859014ebf0"',
+    "schema": {"type": "string", "maxLength": 200},
 }  # fmt: skip
 _ONCE = {
     "name": "Idempotency-Key", "in": "header", "required": False,

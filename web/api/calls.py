@@ -46,10 +46,10 @@ class PlacedCall(BaseModel):
 class LiveCall(BaseModel):
     """A call that goes on."""
 
-    id: str
-    caller: str
-    callee: str
-    seconds: int
+    id: str = Field(examples=["5f1d0c2a"])
+    caller: str = Field(examples=["101"])
+    callee: str = Field(examples=["+1 202-555-0143"])
+    seconds: int = Field(examples=[42])
     joined: bool
     incoming: bool
     held: bool
@@ -242,7 +242,7 @@ async def whole(id: str, desk: At, program: Reads) -> WholeCall:
 @router.get(
     "/menus/picture",
     response_class=Response,
-    responses={200: {"content": {"image/svg+xml": {}}}, **documented(404)},
+    responses={200: {"content": {"image/svg+xml": {"example": "<svg>…</svg>"}}}, **documented(404)},
 )
 async def menus(desk: At, program: Reads) -> Response:
     """The menus that answer callers, as a picture."""

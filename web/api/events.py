@@ -27,6 +27,13 @@ AGAIN = 3_000
 "Milliseconds after which a client that was cut off should come again."
 
 
+EXAMPLE = """\
+id: 5a0c3f11-7
+event: incoming
+data: {"id": "5a0c3f11-7", "kind": "incoming", "call": "5f1d0c2a", "peer": "Bob (102)", …}
+"""
+
+
 class Event(Shape):
     """Something that happened: a step of a call (placed, ringing, answered, joined, ended …), a
     message, a reminder, a payment; `gap`, when there was more before it than is known; or, on a
@@ -47,7 +54,10 @@ class Event(Shape):
     "/events",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "model": None},
+        200: {
+            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}},
+            "model": None,
+        },
         **documented(409),
     },
 )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from bot.replies import Attachment
 from web.api.caller import At, allowed
@@ -19,7 +19,7 @@ router = APIRouter(route_class=Tagged, tags=["recordings"])
 May = Annotated[Program, Depends(allowed("recordings"))]
 Reads = Annotated[Program, Depends(allowed("recordings:read"))]
 SOUND: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"audio/ogg": {}, "application/octet-stream": {}}}
+    200: {"content": {"audio/ogg": {"example": "OggS…"}, "application/octet-stream": {}}}
 }
 
 
@@ -28,8 +28,8 @@ class VoiceMail(BaseModel):
 
     id: str
     at: datetime
-    peer: str
-    back: str
+    peer: str = Field(examples=["Bob (102)"])
+    back: str = Field(examples=["102"])
     seconds: int
     media_type: str
 
@@ -39,7 +39,7 @@ class Recorded(Shape):
 
     id: str
     at: datetime
-    peer: str
+    peer: str = Field(examples=["Bob (102)"])
     seconds: int
 
 

@@ -51,9 +51,9 @@ class Verified(Shape):
     """How a code or question stands: sent, approved, denied, failed or expired."""
 
     id: str
-    to: str
-    by: str
-    state: str
+    to: str = Field(examples=["+442079460321"])
+    by: str = Field(examples=["call"])
+    state: str = Field(examples=["approved"])
     expires: datetime
     tries_left: int
 

@@ -37,7 +37,7 @@ class WebhookShown(Shape):
     """A program that is told; an event of which no kind is named is of all kinds."""
 
     id: str
-    url: str
+    url: str = Field(examples=["https://crm.example.org/calls"])
     kinds: list[str]
     failing: bool
 
@@ -52,7 +52,7 @@ class Delivered(Shape):
     """An event that was told, or is to be: waiting, done or dead."""
 
     id: str
-    kind: str
+    kind: str = Field(examples=["incoming"])
     at: datetime
     state: str
     tries: int

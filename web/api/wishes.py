@@ -82,10 +82,10 @@ class Reminded(Shape):
 
     id: str
     at: datetime
-    text: str
-    by: str
-    to: str
-    rule: str
+    text: str = Field(examples=["take my pills"])
+    by: str = Field(examples=["call"])
+    to: str = Field(description="Whom else it is for.")
+    rule: str = Field(examples=["FREQ=DAILY"])
     paused: bool
 
 
@@ -122,7 +122,7 @@ class Due(BaseModel):
     """Something there is to think of."""
 
     at: datetime
-    what: str
+    what: str = Field(examples=["Lunch with Bob"])
 
 
 class NewPhone(BaseModel):
@@ -146,8 +146,8 @@ class PhoneShown(Shape):
     """A phone of the person's; without `since` it is not connected."""
 
     id: str
-    name: str
-    agent: str
+    name: str = Field(examples=["desk"])
+    agent: str = Field(examples=["Linphone/5.1"])
     since: datetime | None
     set_up: datetime | None
 
