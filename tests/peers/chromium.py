@@ -16,6 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.async_api import Browser, async_playwright
 
 
+def installed() -> bool:
+    """Whether there is one."""
+    return shutil.which("chromium") is not None
+
+
 def pin_of(certificate: Path) -> str:
     """What a public key is known by (RFC 7469 §2.4)."""
     key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
