@@ -76,12 +76,19 @@ class Database:
         """Create or upgrade the tables. Raises `StoreError`."""
         version = _version_of_file if self.path is not None else _version_on_server
         try:
-            if await asyncio.to_thread(version, self.url) != HEAD:
+            found = await asyncio.to_thread(version, self.url)
+            if found is not None and found.isdecimal() and found > HEAD:
+                raise StoreError(
+                    f"{self} was written by a newer EncryptoTel: use that, or a backup"
+                )
+            if found != HEAD:
                 await asyncio.to_thread(_upgrade, self.url)
                 if self.path is not None:
                     await asyncio.to_thread(self.path.chmod, 0o600)
         except DBAPIError as error:
             raise StoreError(f"{self} cannot be used: {error.orig}") from error
+        except StoreError:
+            raise
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{self} cannot be used: {error}") from error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, create_engine, inspect
+from sqlalchemy import URL, create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
@@ -30,7 +30,7 @@ from pbx.events import (
     LegStarted,
     TraceLine,
 )
-from store.database import HEAD, Database
+from store.database import HEAD, Database, StoreError
 from store.journal import (
     INTERRUPTED,
     find_call,
@@ -249,3 +249,13 @@ async def test_work_that_fails_does_not_take_that_of_others_along(tmp_path: Path
     assert (results[0], results[2]) == ("done", "done")
     assert isinstance(results[1], IntegrityError)
     await database.close()
+
+
+async def test_what_a_newer_program_wrote_is_left_alone(where: Path | URL) -> None:
+    database = Database(where)
+    await database.open()
+    async with database.writing() as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await database.close()
+    with pytest.raises(StoreError, match="written by a newer EncryptoTel"):
+        await Database(where).open()
