@@ -53,6 +53,7 @@ from encryptotel.keypad import Keypad
 from encryptotel.language import Language
 from encryptotel.lessons import Lessons
 from encryptotel.listening import heard
+from encryptotel.logs import mask
 from encryptotel.mailbox import Mailbox
 from encryptotel.metering import Metering
 from encryptotel.operator import Operator
@@ -552,6 +553,7 @@ class App:
             wanted = self.config
             if self.config_file is not None:
                 wanted = await asyncio.to_thread(load, self.config_file, whole=True)
+            mask(wanted)  # before anything can be said of it
             config, later = blended(self.config, wanted)
             shown = await asyncio.to_thread(self._certificates_for, config)
             deck = await asyncio.to_thread(self._deck, config.money) if self.metering else None

@@ -31,7 +31,13 @@ class Masking(logging.Formatter):
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(about)s%(message)s")
-        self._secrets = sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True)
+        self._secrets: list[str] = []
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Mask these as well from now on."""
+        known = {*self._secrets, *(one for one in secrets if len(one) >= _SHORTEST)}
+        self._secrets = sorted(known, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
         call = call_at_hand()
@@ -70,6 +76,13 @@ def secrets_of(config: Config) -> list[str]:
     found += [config.database.password]
     found += [extension.secret for extension in config.extension]
     return found + [trunk.password for trunk in config.trunk]
+
+
+def mask(config: Config) -> None:
+    """Mask the secrets of a changed configuration as well."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, Masking):
+            handler.formatter.learn(secrets_of(config))
 
 
 def log_to(file: Path | None, config: Config) -> None:

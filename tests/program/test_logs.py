@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import sys
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -220,3 +221,18 @@ async def _say(what: str) -> None:
 async def _soon(happens: Awaitable[object]) -> None:
     async with asyncio.timeout(10):
         await happens
+
+
+def test_secrets_that_a_reload_brings_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before = root.handlers[:]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logs.Masking(["first-secret"]))
+    root.addHandler(handler)
+    try:
+        changed = {"number": "104", "name": "Dan", "secret": "second-secret"}
+        logs.mask(Config.model_validate({"extension": (changed,)}))
+        log.warning("first-secret and second-secret")
+    finally:
+        root.handlers[:] = before
+    assert "••• and •••" in capsys.readouterr().err
