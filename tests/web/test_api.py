@@ -448,3 +448,10 @@ async def test_a_call_is_looked_into_by_those_whose_it_is(tmp_path: Path) -> Non
         carol = replace(it.office.app.person, extension="103", id="carol", role=Role.MEMBER)
         with pytest.raises(OperatorError, match="no such call of yours"):
             await it.office.app.operator.past.call(carol, id)
+
+
+async def test_days_of_other_ages_are_refused(tmp_path: Path) -> None:
+    async with client(tmp_path) as it:
+        assert await it.get("/agenda", day="2030-01-01") == []
+        for day in ("0001-01-01", "9999-12-31", "1e9", "today"):
+            problem(await it("GET", "/agenda", params={"day": day}), 422, "request.invalid")

@@ -25,6 +25,9 @@ Label = Annotated[
 ]
 
 
+FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2999, 12, 31)
+
+
 class Condition(StrEnum):
     """When calls go elsewhere."""
 
@@ -200,7 +203,9 @@ async def reminders(
 async def agenda(
     desk: At,
     program: Annotated[Program, Depends(allowed("reminders:read"))],
-    day: Annotated[date, Query(description="By the person's clock.")],
+    day: Annotated[
+        date, Query(ge=FIRST_DAY, le=LAST_DAY, description="By the person's clock, in our times.")
+    ],
 ) -> list[Due]:
     """What there is to think of on a day: reminders and what is in calendars."""
     found = await desk.operator.reminding.on_day(program.person, day)
