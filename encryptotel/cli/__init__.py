@@ -8,11 +8,11 @@ import sys
 import typer
 
 from encryptotel.cli import program  # isort: skip  # first: help lists them in this order
-from encryptotel.cli import directory, keys, menus, money
+from encryptotel.cli import directory, keys, menus, money, moving
 from encryptotel.cli.base import app, fail
 from encryptotel.errors import UserError
 
-__all__ = ["app", "directory", "keys", "main", "menus", "money", "program"]
+__all__ = ["app", "directory", "keys", "main", "menus", "money", "moving", "program"]
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import ssl
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyrage
@@ -28,11 +29,13 @@ ROOT = Path(__file__).parents[2]
 TWO = [Extension("101", "secret-101"), Extension("102", "secret-102")]
 
 
-def run(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, cwd: Path, stdin: str = "", env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "encryptotel", *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
         input=stdin,
         capture_output=True,
         text=True,
