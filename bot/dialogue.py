@@ -47,6 +47,7 @@ from bot.ports import (
     Talk,
     UnclearName,
     Understand,
+    only_in_chats,
 )
 from bot.questions import question_for
 from bot.reminders import about_reminders, dropped, edited, listed, remind
@@ -111,6 +112,12 @@ _COSTLY = (
 "What may leave through a trunk."
 MAX_UNASKED = 12
 "Commands that wait to be completed."
+# What only the person may say, whoever acts for them.
+_PERSONAL = re.compile(
+    r"(?:(?:set|change) )?my (?:pin|(?:recording |waves |age |public )*key)\b"
+    r"|forget me for good|unlock my wallet|throw away my wallet",
+    re.I,
+)
 # What buttons say that are about one certain thing.
 _PRESSED = re.compile(r"(yes|no|pick \d) #([0-9a-f]{6,16})")
 
@@ -129,6 +136,7 @@ class Dialogue:
         trust_contacts: bool = False,
         listen: Listen | None = None,
         follow: bool = True,
+        chat: bool = True,
     ) -> None:
         self.person = person
         self._operator = operator
@@ -149,8 +157,8 @@ class Dialogue:
         self._asked_yes_elsewhere = False
         "Whether the latest question is one of the exchange, and a yes is for that."
         self._news = News(lambda: ZoneInfo(self.person.timezone))
-        self._chat = follow
-        "Whether this is a chat of the person's, and no program that says what it likes."
+        self._chat = chat
+        "Whether this is the person, and no program that says what it likes."
         self._stop_following: Callable[[], None] = lambda: None
         if follow:
             self._stop_following = operator.follow(person, self._on_progress)
@@ -209,6 +217,8 @@ class Dialogue:
             return []
         if len(text) > MAX_MESSAGE:
             return [Reply(text=f"That is too long for me: {MAX_MESSAGE} characters at most.")]
+        if _PERSONAL.match(text):
+            only_in_chats(self._chat)
         if pressed := _PRESSED.fullmatch(text):
             return await self._press(*pressed.groups())
         if about_call := await self._in_call.heard(self.person, text):
@@ -417,12 +427,8 @@ class Dialogue:
                     return [Reply(text=self._contacts())]
                 case commands.Cancel():
                     return [Reply(text=NOTHING_DONE)]
-                case commands.No():
-                    return [
-                        Reply(text=self._operator.answer(self.person, yes=False) or NOTHING_DONE)
-                    ]
-                case commands.Yes():
-                    return [Reply(text=self._operator.answer(self.person, yes=True) or NO_QUESTION)]
+                case commands.Yes() | commands.No():
+                    return [self._answered(yes=isinstance(command, commands.Yes))]
                 case _:
                     return [Reply(text=NOT_UNDERSTOOD)]  # half of one, from an old conversation
         except UnclearName as unclear:
@@ -502,6 +508,7 @@ class Dialogue:
     async def _invite(self, command: commands.Invite) -> list[Reply]:
         if not command.name:  # nobody must become the person by accident
             return [Reply(text=INVITE_WHOM)]
+        only_in_chats(self._chat)
         name = "" if command.name.lower() in ("me", "myself") else command.name
         ways = await self._operator.invite(self.person, name, guest=command.guest)
         first = (
@@ -510,6 +517,11 @@ class Dialogue:
             else "Open one of these in your other chat; it becomes yours as well, within a week:"
         )
         return [Reply(text="\n".join([first, *ways]))]
+
+    def _answered(self, *, yes: bool) -> Reply:
+        """The person's word on what the exchange asked; no program's."""
+        done = self._operator.answer(self.person, yes=yes) if self._chat else ""
+        return Reply(text=done or (NO_QUESTION if yes else NOTHING_DONE))
 
     def _contacts(self) -> str:
         found = self._operator.contacts(self.person)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -117,6 +118,10 @@ class People(Protocol):
 
     async def remember(self, person: Person, talk: Mapping[str, Any]) -> None:
         """Keep where the conversation stands."""
+
+
+asking_program: ContextVar[str] = ContextVar("asking_program", default="")
+"The name of the program by which somebody's wish comes just now; nothing for their own chat."
 
 
 class OperatorError(Exception):
@@ -856,13 +861,14 @@ class Past(Protocol):
         since: datetime | None = None,
         until: datetime | None = None,
         *,
+        until_id: str = "",
         missed: bool = False,
         party: Party | None = None,
         matching: str = "",
         limit: int = 500,
     ) -> Sequence[PastCall]:
-        """Somebody's latest calls, newest first; `matching` is a part of a name, or how a number
-        begins."""
+        """Somebody's latest calls, newest first; of those of the moment `until` the ones whose ids
+        are before `until_id`. `matching` is a part of a name, or how a number begins."""
 
     async def call(self, person: Person, id: str) -> CallSeen:
         """One of somebody's calls, also one that goes on."""

@@ -1,7 +1,8 @@
 """A second yes: asked by chat with buttons, or by phone with a key, of whoever it concerns.
 
 Programs ask people whether they are signing in; and people have us ask themselves before what is
-dangerous is done in their name. Programs cannot answer, nor hear what is asked.
+dangerous is done in their name. Programs cannot answer, nor hear what is asked. What was approved
+is for who asked, once; nobody is asked again and again.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.bounded import Bounded
-from bot.ports import Availability, OperatorError, Person, Progress, Step
+from bot.bounded import Bounded, Hourly
+from bot.ports import Availability, OperatorError, Person, Progress, Step, asking_program
 from encryptotel.followers import Followers
 from encryptotel.presence import Presence
 from encryptotel.wishes import WishBook
@@ -24,16 +25,27 @@ from pbx.calls.leg import Leg, LegOver
 from pbx.media.speech import Voice
 from pbx.orders import Orders
 from pbx.ports import CallRefused
+from pbx.text import printable
 
 log = logging.getLogger(__name__)
 
-MAX_OPEN = 10_000
-"Questions that are known at the same time."
+PEOPLE, MAX_OPEN = 10_000, 20
+"People whose questions are known, and how many of each are open at the same time."
+GOOD_FOR = 600.0
+"Seconds a question of ours is open."
 GRANTED = 300.0
 "Seconds within which what was approved may be done, once."
+REST = 60.0
+AN_HOUR = 6
+"""Seconds between a question that was refused, or not answered, and the next; and questions an hour
+before what is dangerous."""
 TIMES = 3
 "So often a question is said on the phone."
+MAX_ABOUT = 160
 SAID = "{about}. To approve, press 1. To refuse, press 2."
+
+What = tuple[str, str]
+"Something that is wanted, and by whom: a program's name, or nothing for the person's own chat."
 
 
 class By(StrEnum):
@@ -45,10 +57,32 @@ class By(StrEnum):
 
 @dataclass
 class _Question:
-    extension: str
     about: str
     decided: Callable[[bool], None]
     "Told at most once."
+    holds: Callable[[], bool]
+    "Whether it is still asked."
+
+
+class _Person:
+    """What somebody is asked, and has approved."""
+
+    def __init__(self) -> None:
+        self.open: Bounded[str, _Question] = Bounded(MAX_OPEN)
+        self.asked: Bounded[What, str] = Bounded(MAX_OPEN)
+        "The question that is open about something."
+        self.granted: Bounded[What, float] = Bounded(MAX_OPEN)
+        "Until when something that was approved may be done."
+        self.hourly = Hourly(AN_HOUR)
+        self.rest_until = 0.0
+        "Nobody is asked again at once who has just refused, or did not answer."
+
+    def is_asked(self, this: What) -> bool:
+        """Whether somebody is being asked about something, or another is being asked by phone."""
+        if _RINGING in self.asked.values():
+            return True
+        question = self.open.get(self.asked.get(this, ""))
+        return question is not None and question.holds()
 
 
 class Approvals:
@@ -65,18 +99,21 @@ class Approvals:
     ) -> None:
         self._book, self._followers, self._presence = book, followers, presence
         self._orders, self._voice, self._later = orders, voice, later
-        self._open: Bounded[str, _Question] = Bounded(MAX_OPEN)
-        self._granted: Bounded[tuple[str, str], float] = Bounded(MAX_OPEN)
-        "Until when somebody may do something that they approved."
-        self._ringing: set[str] = set()
-        "Extensions whose phones are rung for one: not for several at once."
+        self._people: Bounded[str, _Person] = Bounded(PEOPLE)
 
     # ── asking ──────────────────────────────────────────────────────────────────────────
-    def write(self, extension: str, about: str, decided: Callable[[bool], None]) -> str:
-        """Ask somebody in their chats; `decided` is told their answer, unless there is none. The
-        question's id."""
-        id = self._opened(extension, about, decided)
-        news = Progress(call_id="", step=Step.APPROVE, text=about, about=id)
+    def write(
+        self,
+        extension: str,
+        about: str,
+        decided: Callable[[bool], None],
+        holds: Callable[[], bool] | None = None,
+    ) -> str:
+        """Ask somebody in their chats; `decided` is told their answer, unless there is none while
+        it `holds`. The question's id."""
+        id = self._opened(extension, about, decided, holds)
+        asked = self._people[extension].open[id].about
+        news = Progress(call_id="", step=Step.APPROVE, text=asked, about=id)
         self._followers.spread(extension, news)
         return id
 
@@ -85,8 +122,8 @@ class Approvals:
     ) -> None:
         """Ask somebody on their phone, at the expense of `payer`. Raises `CallRefused` when nobody
         answers."""
-        id = self._opened(number, about, decided)
-        words = await self._voice.say(SAID.format(about=about))
+        id = self._opened(number, about, decided, None)
+        words = await self._voice.say(SAID.format(about=one_line(about)))
 
         async def talk(leg: Leg) -> str:
             with contextlib.suppress(LegOver):
@@ -102,22 +139,38 @@ class Approvals:
         try:
             await self._orders.announce(number, user=payer, shown=payer, talk=talk)
         finally:
-            self._open.pop(id, None)
+            self._of(number).open.pop(id, None)
 
-    def _opened(self, extension: str, about: str, decided: Callable[[bool], None]) -> str:
-        id = secrets.token_hex(8)
-        self._open[id] = _Question(extension, about, decided)
+    def _opened(
+        self,
+        extension: str,
+        about: str,
+        decided: Callable[[bool], None],
+        holds: Callable[[], bool] | None,
+    ) -> str:
+        id, until = secrets.token_hex(8), _now() + GOOD_FOR
+        question = _Question(one_line(about), decided, holds or (lambda: _now() < until))
+        self._of(extension).open[id] = question
         return id
 
     def _decide(self, id: str, extension: str, *, yes: bool) -> str | None:
-        question = self._open.get(id)
-        if question is None or question.extension != extension:
+        question = self._of(extension).open.pop(id, None)
+        if question is None or not question.holds():
             return None
-        del self._open[id]
         question.decided(yes)
         return question.about
 
+    def _of(self, extension: str) -> _Person:
+        known = self._people.get(extension)
+        if known is None:
+            known = self._people[extension] = _Person()
+        return known
+
     # ── for people ──────────────────────────────────────────────────────────────────────
+    def forget(self, extension: str) -> None:
+        """Nobody has that extension any more: neither what they were asked, nor approved."""
+        self._people.pop(extension, None)
+
     def answer(self, person: Person, id: str, *, yes: bool) -> str:
         """Somebody's word on what they were asked; what that was. Raises `OperatorError`."""
         about = self._decide(id, person.extension, yes=yes)
@@ -134,16 +187,16 @@ class Approvals:
         means. Raises `OperatorError`."""
         if by == By.CALL and not self._has_phone(person.extension):
             raise OperatorError("approval.no_phone", "connect a phone first: that is what I ring")
-        if not by:
-            self.require(person, "asking me before dangerous commands to end")
+        if by != self.wanted_by(person):
+            self.require(person, "to be asked otherwise before dangerous commands")
         self._book.note(person)
         await self._book.change(person.extension, approval=by)
         if not by:
             return "I ask you no more before dangerous commands."
         how = "ring your phone" if by == By.CALL else "ask you in your chats"
         return (
-            f"Before a new phone, a key for a program or a way into the console I {how}, and do it "
-            "when you have approved."
+            f"Before a new phone or chat, a key for a program or a way into the console I {how}. "
+            "“Don't ask me before dangerous commands” ends it, when you have approved that as well."
         )
 
     def require(self, person: Person, what: str, *, always: bool = False) -> None:
@@ -154,43 +207,67 @@ class Approvals:
             return
         if not by:
             by = By.CALL if self._has_phone(person.extension) else By.CHAT
-        this = person.extension, what
-        if self._granted.pop(this, 0.0) > asyncio.get_running_loop().time():
+        this, mine = (what, asking_program.get()), self._of(person.extension)
+        if mine.granted.pop(this, 0.0) > _now():
             return
         if by == By.CHAT and not self._followers.has(person.extension):
             raise OperatorError(
                 "approval.nowhere", "that needs your approval, and there is no way to ask you"
             )
-        self._ask_once(this, By(by))
+        if not mine.is_asked(this):
+            if mine.rest_until > _now() or not mine.hourly.spend():
+                raise OperatorError(
+                    "approval.too_often", "you were asked a moment ago; wait, and say it again"
+                )
+            self._ask(person.extension, this, By(by))
         where = "I ring your phone: press 1 there" if by == By.CALL else "approve it in your chat"
         raise OperatorError(
             "approval.asked", f"that needs your approval; {where}, then say it again"
         )
 
-    def _ask_once(self, this: tuple[str, str], by: By) -> None:
+    def _ask(self, extension: str, this: What, by: By) -> None:
         """Ask somebody whether they want something."""
-        extension, what = this
+        what, program = this
+        mine = self._of(extension)
 
         def decided(yes: bool) -> None:
+            mine.rest_until = 0.0 if yes else _now() + REST
             if yes:
-                self._granted[this] = asyncio.get_running_loop().time() + GRANTED
+                mine.granted[this] = _now() + GRANTED
                 text = f"Approved: {what}. Say it again within five minutes, and it is done."
                 self._followers.announce(extension, text)
 
-        about = f"Somebody wants {what} in your name"
+        who = f"Your program {program}" if program else "Somebody"
+        about = f"{who} wants {what} in your name"
         if by is By.CHAT:
-            self.write(extension, about, decided)
-        elif extension not in self._ringing:
-            self._ringing.add(extension)
+            mine.asked[this] = self.write(extension, about, decided)
+        else:
+            mine.asked[this] = _RINGING
             self._later(self._ring(extension, about, decided))
 
     async def _ring(self, extension: str, about: str, decided: Callable[[bool], None]) -> None:
         try:
             await self.ring(extension, about, decided, payer=extension)
         except CallRefused as refused:
+            self._of(extension).rest_until = _now() + REST
             self._followers.announce(extension, f"Nobody approved: your phone rang, {refused}.")
         finally:
-            self._ringing.discard(extension)
+            mine = self._of(extension)
+            for this in [this for this, id in mine.asked.items() if id == _RINGING]:
+                del mine.asked[this]
 
     def _has_phone(self, extension: str) -> bool:
         return self._presence.of(extension) is not Availability.OFF
+
+
+_RINGING = "ringing"
+"In the place of an id: the phone is rung for one question at a time."
+
+
+def one_line(text: str) -> str:
+    """What somebody else wrote, as one line that looks like nothing of ours."""
+    return " ".join(printable(text, MAX_ABOUT).split())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

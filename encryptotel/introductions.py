@@ -60,7 +60,7 @@ class Introductions:
         question = json.dumps({"type": LOOKUP, "timestamp": at, "data": data}).encode()
         id = f"ask_{secrets.token_hex(12)}"
         status, body = await self._receivers.tell(
-            row.url, row.secret, id, question, within=WITHIN, read=True
+            row.url, row.secret, id, question, within=WITHIN, read=True, whose=number
         )
         if status != 200:
             return "", ""

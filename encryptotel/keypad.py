@@ -211,7 +211,7 @@ class Keypad:
         for call in self._exchange.calls.values():
             if call is own or call.state is not CallState.RINGING:
                 continue
-            if call.kind in ("callback", "conference"):  # whoever ordered it wants them
+            if call.kind in ("callback", "conference", "reminder"):  # which are for them alone
                 continue
             for leg in call.legs:
                 rings = leg.direction == "out" and not leg.answered and leg.ending is None

@@ -53,7 +53,7 @@ from encryptotel.keys import BadKey, recipient_of
 from encryptotel.mailbox import Mailbox
 from encryptotel.metering import Metering
 from encryptotel.parties import Parties, named, party_of
-from encryptotel.past import Past
+from encryptotel.past import Past, seen_as
 from encryptotel.people import PeopleOfExchange
 from encryptotel.phones import Phones
 from encryptotel.postman import pages_of
@@ -87,6 +87,7 @@ from pbx.ports import CallRefused
 from pbx.vocabulary import CallState
 from scheduler.alarm import Alarm
 from store.database import Database
+from store.past import Between
 from store.tables import RecordingRow
 
 if TYPE_CHECKING:
@@ -379,6 +380,8 @@ class Operator:
         """Ways in for somebody new, or with no name for a further account of the person."""
         if name and person.role is not Role.OWNER:
             raise OperatorError("role.owner_only", "only the owner of the exchange can invite")
+        if not name:
+            self.approvals.require(person, "another chat")
         if not self._ways:
             raise OperatorError(
                 "invite.no_chat",
@@ -715,16 +718,18 @@ class Operator:
         return [
             self._active(call, person)
             for call in self._exchange.calls.values()
-            if person.extension in _sides(call)
+            if person.extension in _sides(call) and call.ending is None
         ]
 
     def _active(self, call: RunningCall, person: Person) -> ActiveCall:
         since = call.answered_at or call.started_at
         bridge = call.bridge if call.conference is None else None
-        mine = {person.extension} if call.kind == "inbound" else {person.extension, call.user}
+        placed = {person.extension}
+        if call.kind in ("callback", "conference"):
+            placed.add(call.user)
         return ActiveCall(
             call_id=call.id,
-            caller=self._seen(person, call.caller if call.caller in mine else call.shown),
+            caller=self._seen(person, call.caller if call.caller in placed else call.shown),
             callee=self._seen(person, call.callee),
             seconds=round((datetime.now(UTC) - since).total_seconds()),
             joined=call.state is CallState.ANSWERED,
@@ -737,10 +742,10 @@ class Operator:
 
     def levels(self, person: Person, call_id: str) -> Sequence[tuple[str, float]]:
         """How loud each side of a call is just now. Raises `OperatorError`."""
-        legs = self._mine(person, call_id).legs
+        call = self._mine(person, call_id)
         return [
-            (self._seen(person, leg.peer), loudness)
-            for leg in legs
+            (self._seen(person, seen_as(call, leg, person.extension)), loudness)
+            for leg in call.legs
             if leg.answered and (loudness := leg.loudness()) is not None
         ]
 
@@ -890,7 +895,7 @@ class Operator:
 
     async def export(self, person: Person) -> bytes:
         """All that is known of a person, as JSON."""
-        calls = await self.past.rows(person.extension)
+        calls = await self.past.rows(person.extension, which=Between(reminders=True))
         known = {
             **await self._people.everything_of(person),
             "contacts": dict(self._contacts.of(person)),
@@ -944,6 +949,8 @@ class Operator:
         await self.scenarios.forget(person.extension)
         await self.wallets.forget(person.extension)
         await self.keys.forget(person.extension)
+        await self._console.forget(person.extension)
+        self.approvals.forget(person.extension)
         if self.webhooks is not None:
             await self.webhooks.forget(person)
         await self.accounts.forget(person.extension)
@@ -955,13 +962,14 @@ class Operator:
         """A key for a program of the person's. Raises `OperatorError`."""
         if person.role is Role.GUEST:
             raise OperatorError("role.guest", "guests cannot have keys")
-        can = [scope for scope in scopes if scope in DANGEROUS]
-        what = f"an API key that can {' and '.join(can)}" if can else "an API key"
-        self.approvals.require(person, what, always=bool(can))
+        what = f"an API key {name} that can {', '.join(sorted(scopes))}"
+        self.approvals.require(person, what, always=any(one in DANGEROUS for one in scopes))
         return await self.keys.make(person.extension, name, scopes)
 
     async def open_console(self, person: Person) -> ConsoleLink:
         """A link into the console page. Raises `OperatorError`."""
+        if person.role is Role.GUEST:
+            raise OperatorError("role.guest", "guests have no console page")
         self.approvals.require(person, "a way into the console page")
         return await self._console.offer(person.extension)
 

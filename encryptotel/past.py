@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
 from bot.ports import CallSeen, LegSeen, MessageSeen, OperatorError, PastCall, Person
 from encryptotel.contacts import Contacts
@@ -22,6 +24,45 @@ MAX_CALLS = 500
 "Calls looked through for “who called yesterday”."
 MOST_NAMED = 50
 "Numbers whose names have what is looked for."
+
+
+class Sides(Protocol):
+    """Who is in a call, as the journal has it or while it goes on."""
+
+    kind: str
+    caller: str
+    callee: str
+    user: str
+    shown: str
+
+
+class Side(Protocol):
+    """A leg of it."""
+
+    peer: str
+    direction: str
+
+
+def seen_as(call: Sides, leg: Side, extension: str) -> str:
+    """The number by which an extension may know a side of a call of its own: who hid their number
+    stays hidden, and where somebody's calls are sent is theirs to know."""
+    if leg.peer == extension:
+        return leg.peer
+    if leg.direction == "in" or leg.peer == call.caller:
+        return call.caller if extension in _whose(call) else call.shown or call.caller
+    sent_by = call.user if call.kind == "inbound" else call.callee
+    ours = call.kind in ("callback", "conference") or extension == sent_by
+    return leg.peer if ours else call.callee
+
+
+def _whose(call: Sides) -> tuple[str, ...]:
+    """Who placed a call."""
+    return (call.caller, call.user) if call.kind in ("callback", "conference") else (call.caller,)
+
+
+def _told(summary: str) -> str:
+    """A SIP message without the addresses in it."""
+    return summary if summary.startswith("SIP/2.0 ") else summary.partition(" ")[0]
 
 
 class Past:
@@ -58,6 +99,7 @@ class Past:
         since: datetime | None = None,
         until: datetime | None = None,
         *,
+        until_id: str = "",
         missed: bool = False,
         party: Party | None = None,
         matching: str = "",
@@ -66,27 +108,22 @@ class Past:
         """Somebody's latest calls, newest first. Raises `OperatorError`."""
         wanted = self._parties.resolve(party, person) if party else ""
         numbers, begins = self._numbers_like(matching, person)
-        found: list[PastCall] = []
-        while len(found) < limit:
-            which = Between(
-                since=since,
-                until=until,
-                numbers=numbers,
-                begins=begins,
-                searched=bool(matching.strip()),
-            )
-            rows = await self.rows(person.extension, limit, which)
-            seen = [self._seen(row, person) for row in rows if row.kind != "reminder"]
-            found += [
-                call
-                for call in seen
-                if (not missed or (call.incoming and not call.answered))
-                and (not wanted or call.back == wanted)
-            ]
-            if len(rows) < limit or party is not None:  # of one party the latest are enough
-                break
-            until = rows[-1].started_at
-        return found[:limit]
+        which = Between(
+            since=since,
+            until=until,
+            until_id=until_id,
+            missed=missed,
+            numbers=numbers,
+            begins=begins,
+            searched=bool(matching.strip()),
+        )
+        found = [self._seen(row, person) for row in await self.rows(person.extension, limit, which)]
+        return [
+            call
+            for call in found
+            if (not missed or (call.incoming and not call.answered))
+            and (not wanted or call.back == wanted)
+        ]
 
     async def call(self, person: Person, id: str) -> CallSeen:
         """One of somebody's calls with its legs and SIP messages. Raises `OperatorError`."""
@@ -97,9 +134,11 @@ class Past:
             raise OperatorError("call.unknown", "there is no such call of yours")
         legs = await legs_of(self._database, id)
         lines = await trace_of(self._database, id)
-        if not lines:
-            lines = [line.to_json() for line in self._exchange.trace(id)]
-        names = {leg.device: self._name(leg.peer, person) for leg in legs if leg.device}
+        if not lines:  # it goes on; what is secret is masked away from the calls
+            traced = await asyncio.to_thread(self._exchange.trace, id)
+            lines = [line.to_json() for line in traced]
+        sides = {leg.id: self._name(seen_as(row, leg, person.extension), person) for leg in legs}
+        names = {leg.device: sides[leg.id] for leg in legs if leg.device}
         lines_of = {leg.trunk for leg in legs if leg.trunk and not leg.device}
         elsewhere = next(iter(lines_of), "") if len(lines_of) == 1 else ""
         return CallSeen(
@@ -108,7 +147,7 @@ class Past:
             private=row.private,
             legs=[
                 LegSeen(
-                    who=self._name(leg.peer, person), line=leg.trunk, codec=leg.codec,
+                    who=sides[leg.id], line=leg.trunk, codec=leg.codec,
                     encrypted=leg.srtp, received=leg.received, sent=leg.sent, lost=leg.lost,
                     jitter_ms=leg.jitter_ms, round_trip_ms=leg.round_trip_ms, mos=leg.mos,
                     cause=leg.cause,
@@ -120,7 +159,7 @@ class Past:
                     at=datetime.fromisoformat(line["at"]),
                     sent=line["sent"],
                     peer=names.get(line["peer"]) or elsewhere or "elsewhere",
-                    summary=line["summary"],
+                    summary=_told(line["summary"]),
                 )
                 for line in lines
             ],

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import hmac
 import logging
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 MAX_URL = 500
 MAX_ANSWER = 4_096
 "Bytes of an answer that are read; what is longer is none."
-NAMES_AT_ONCE, NAMED_WITHIN = 4, 5.0
+NAMES_AT_ONCE, NAMES_OF_ONE, NAMED_WITHIN = 16, 2, 5.0
 SECRET = "whsec_"  # noqa: S105 - what secrets begin with
 
 
@@ -36,6 +37,10 @@ class Receivers:
         self._private, self._now = private, now
         self._asking = ThreadPoolExecutor(NAMES_AT_ONCE, "names")
         "Name servers may be slow, and others wait for the usual threads."
+        self._looking: dict[str, asyncio.Future[list[str]]] = {}
+        "Names that are being looked up, by host and port."
+        self._of: Counter[str] = Counter()
+        "How many of whom."
         nothing_kept = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         self._client = httpx.AsyncClient(follow_redirects=False, cookies=nothing_kept)
 
@@ -44,30 +49,60 @@ class Receivers:
         await self._client.aclose()
         self._asking.shutdown(wait=False, cancel_futures=True)
 
-    async def addresses(self, url: str) -> list[str]:
-        """Where a program is. Raises `Forbidden`."""
-        looking = partial(addresses_of, url, private=self._private)
+    async def addresses(self, url: str, whose: str = "") -> list[str]:
+        """Where a program of somebody's is. Raises `Forbidden`."""
+        place = url.partition("//")[2].partition("/")[0]
+        looking = self._looking.get(place)
+        if looking is None:
+            if self._of[whose] >= NAMES_OF_ONE:  # theirs are slow, and keep those of others waiting
+                raise Forbidden(Why.UNKNOWN)
+            looking = self._look(url, place, whose)
         try:
             async with asyncio.timeout(NAMED_WITHIN):
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._asking, looking)
+                return await asyncio.shield(looking)
         except TimeoutError:
             raise Forbidden(Why.UNKNOWN) from None
 
+    def _look(self, url: str, place: str, whose: str) -> asyncio.Future[list[str]]:
+        """Ask the name server, which may take longer than anybody waits."""
+        work = partial(addresses_of, url, private=self._private)
+        looking = asyncio.get_running_loop().run_in_executor(self._asking, work)
+        self._looking[place] = looking
+        self._of[whose] += 1
+
+        def done(found: asyncio.Future[list[str]]) -> None:
+            self._looking.pop(place, None)
+            self._of[whose] -= 1
+            if not self._of[whose]:
+                del self._of[whose]
+            if not found.cancelled():
+                found.exception()  # if nobody waited for it
+
+        looking.add_done_callback(done)
+        return looking
+
     async def tell(
-        self, url: str, secret: str, id: str, body: bytes, *, within: float, read: bool = False
+        self,
+        url: str,
+        secret: str,
+        id: str,
+        body: bytes,
+        *,
+        within: float,
+        read: bool = False,
+        whose: str = "",
     ) -> tuple[int, bytes]:
         """The status of a program's answer, 0 when there is none within so many seconds, and with
         `read` its body."""
         try:
             async with asyncio.timeout(within):
-                return await self._told(url, secret, id, body, within, read)
+                return await self._told(url, secret, id, body, within, read, whose)
         except Exception as error:  # whatever a receiver does is a try that failed
             log.info("a webhook is not reached: %s", type(error).__name__)
         return 0, b""
 
     async def _told(
-        self, url: str, secret: str, id: str, body: bytes, within: float, read: bool
+        self, url: str, secret: str, id: str, body: bytes, within: float, read: bool, whose: str
     ) -> tuple[int, bytes]:
         parts = urlsplit(url)
         stamp = str(int(self._now().timestamp()))
@@ -80,7 +115,7 @@ class Receivers:
             "webhook-timestamp": stamp,
             "webhook-signature": signature(secret, id, stamp, body),
         }
-        for address in await self.addresses(url):
+        for address in await self.addresses(url, whose):
             with contextlib.suppress(httpx.ConnectError):  # another may be reached
                 async with self._client.stream(
                     "POST",

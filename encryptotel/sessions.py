@@ -56,6 +56,9 @@ class Sessions:
 
     async def enter(self, token: str, browser: str) -> str | None:
         """The key of a session for a token, which is used up then; None if it is none."""
+        async with self._database.reading() as session:
+            if await session.get(ConsoleLinkRow, _hash(token)) is None:
+                return None  # strangers keep nobody from writing
         async with self._database.writing() as session:
             row = await session.get(ConsoleLinkRow, _hash(token), with_for_update=True)
             if row is None or row.expires <= datetime.now(UTC):
@@ -65,6 +68,12 @@ class Sessions:
         self._tell(row.extension, f"Your console page was opened in {browser}. {NOT_YOU}")
         log.info("%s: the console was opened", row.extension)
         return key
+
+    async def forget(self, extension: str) -> None:
+        """No link opens somebody's console any more."""
+        async with self._database.writing() as session:
+            mine = col(ConsoleLinkRow.extension) == extension
+            await session.execute(delete(ConsoleLinkRow).where(mine))
 
     async def leave(self, program: Program) -> None:
         """End a session."""

@@ -22,7 +22,7 @@ from sqlmodel import col, delete, func, select
 
 from bot.ports import OperatorError, Person, Progress, Step
 from bot.wishes import party_said
-from encryptotel.approvals import Approvals
+from encryptotel.approvals import Approvals, one_line
 from encryptotel.followers import Followers
 from encryptotel.parties import Parties
 from encryptotel.spoken_codes import voices, words
@@ -89,6 +89,8 @@ class Verifications:
                 "verification.no_sms",
                 "an SMS goes to telephone numbers only; call, or use the chat",
             )
+        if approve and not one_line(approve):
+            raise OperatorError("verification.empty", "say what is to be approved")
         if by == "sms" and approve:
             raise OperatorError("verification.no_sms", "an SMS has no buttons; call, or use a chat")
         code = "".join(secrets.choice("0123456789") for _ in range(length))
@@ -108,7 +110,7 @@ class Verifications:
             session.add(row)
             shown = _shown(row, now)
         if approve:
-            self._later(self._ask(person, row.id, number, by, approve))
+            self._later(self._ask(person, row, by, approve))
         else:
             self._later(self._send(person, row.id, number, by, code, minutes))
         return shown
@@ -203,15 +205,16 @@ class Verifications:
         except CallRefused:
             await self._settle(person, id, "failed")
 
-    async def _ask(self, person: Person, id: str, number: str, by: str, approve: str) -> None:
+    async def _ask(self, person: Person, row: VerificationRow, by: str, approve: str) -> None:
         """Ask somebody to approve something."""
+        id, number, until = row.id, row.to, row.expires
         about = f"{person.name} asks: {approve.rstrip('.!?')}"
 
         def decided(yes: bool) -> None:
             self._later(self._settle(person, id, "approved" if yes else "denied"))
 
         if by == "chat":
-            self._approvals.write(number, about, decided)
+            self._approvals.write(number, about, decided, lambda: self._now() < until)
             return
         try:
             await self._approvals.ring(number, about, decided, payer=person.extension)

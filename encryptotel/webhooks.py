@@ -133,11 +133,13 @@ class Webhooks:
         """Tell a program at an address, of some kinds of events or of all, for as long as its key
         holds. Raises `OperatorError`."""
         known = {LOOKUP, *map(kind_of, Step)}
+        if LOOKUP in kinds and not program.may(LOOKUP):
+            raise OperatorError("key.scope", "that key is not for lookup")
         if unknown := [kind for kind in kinds if kind not in known]:
             raise OperatorError("webhook.kind", f"there is no kind {unknown[0]}")
         try:
             there = in_ascii(url)
-            await self.receivers.addresses(there)
+            await self.receivers.addresses(there, program.person.extension)
         except Forbidden as error:
             raise OperatorError("webhook.address", _WORDS[error.why]) from None
         row = WebhookRow(
@@ -346,7 +348,12 @@ class Webhooks:
             return None  # it has expired
         async with self._places[row.extension]:
             status, _ = await self.receivers.tell(
-                row.url, row.secret, one.message, one.body.encode(), within=IN_ALL
+                row.url,
+                row.secret,
+                one.message,
+                one.body.encode(),
+                within=IN_ALL,
+                whose=row.extension,
             )
         good = 200 <= status < 300
         late = self._now() - one.made > GIVE_UP

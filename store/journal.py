@@ -11,7 +11,7 @@ from sqlalchemy import and_
 from sqlalchemy import select as select_columns
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
-from sqlmodel import col, delete, select
+from sqlmodel import col, delete, select, update
 from sqlmodel.sql.expression import SelectOfScalar
 
 from store.database import Database
@@ -59,6 +59,9 @@ async def forget_calls(session: AsyncSession, user: str) -> None:
     for table in (LegRow, TraceRow):
         await session.execute(delete(table).where(col(table.call_id).in_(theirs)))
     await session.execute(delete(CallRow).where(col(CallRow.user) == user))
+    for side in ("caller", "callee"):  # whoever has the extension next was not there
+        theirs_too = update(CallRow).where(getattr(CallRow, side) == user)
+        await session.execute(theirs_too.values({side: f"former {user}"}))
 
 
 async def find_call(database: Database, prefix: str) -> CallRow | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, or_, select, union
+from sqlalchemy import ColumnElement, Select, and_, case, false, or_, select, true, union
 from sqlmodel import SQLModel
 from sqlmodel import select as select_rows
 
@@ -33,11 +33,18 @@ class Between:
     until: datetime | None = None
     numbers: Sequence[str] = ()
     begins: Sequence[str] = ()
+    until_id: str = ""
+    "Of the calls of the moment `until` those whose ids are before this."
+    missed: bool = False
+    "Only those that came for somebody, and nobody answered."
+    reminders: bool = False
+    "Also those by which we reminded somebody."
     searched: bool = False
     "Whether numbers and beginnings count, though there be none: then no call fits."
 
 
 _CALL: Any = SQLModel.metadata.tables["call"].c
+_NEWEST = (_CALL.started_at.desc(), _CALL.id.desc())
 _SEEN = case((_CALL.shown != "", _CALL.shown), else_=_CALL.caller)
 "A caller as those see them who are called."
 _OTHER: dict[str, ColumnElement[str]] = {
@@ -68,7 +75,7 @@ async def calls_of(
                 dialect = session.get_bind().dialect.name
                 found |= await ids(_with_beginnings(extension, limit, which, dialect))
         rows = select_rows(CallRow).where(_CALL.id.in_(found))
-        latest = rows.order_by(_CALL.started_at.desc()).limit(limit)
+        latest = rows.order_by(*_NEWEST).limit(limit)
         return (await session.execute(latest)).scalars().all()
 
 
@@ -78,8 +85,8 @@ def _latest(extension: str, limit: int, which: Between, most: int) -> Select[Any
     for side, other in _OTHER.items():
         mine = (
             select(_CALL.id, other.label("other"))
-            .where(_CALL[side] == extension, *_when(which))
-            .order_by(_CALL.started_at.desc())
+            .where(_CALL[side] == extension, *_missed(side, which), *_when(which))
+            .order_by(*_NEWEST)
             .limit(most)
             .subquery()
         )
@@ -96,7 +103,7 @@ def _with_numbers(extension: str, limit: int, which: Between) -> Select[Any]:
             latest = (
                 select(_CALL.id)
                 .where(_CALL[side] == number, *_theirs(extension, side), *_when(which))
-                .order_by(_CALL.started_at.desc())
+                .order_by(*_NEWEST)
                 .limit(limit)
                 .subquery()
             )
@@ -136,16 +143,26 @@ def _when(which: Between) -> list[ColumnElement[bool]]:
     found = []
     if which.since is not None:
         found.append(_CALL.started_at >= which.since)
-    if which.until is not None:
+    if which.until is not None and which.until_id:
+        earlier = or_(_CALL.started_at < which.until, _CALL.id < which.until_id)
+        found += [_CALL.started_at <= which.until, earlier]
+    elif which.until is not None:
         found.append(_CALL.started_at < which.until)
+    if which.missed:
+        found.append(_CALL.answered_at.is_(None))
+    if not which.reminders:
+        found.append(_CALL.kind != "reminder")
     return found
+
+
+_CAME = {"user": _CALL.kind == "inbound", "caller": false(), "callee": true()}
+"Of which calls somebody who is that of them was not the one who called."
+
+
+def _missed(side: str, which: Between) -> list[ColumnElement[bool]]:
+    return [_CAME[side]] if which.missed else []
 
 
 def _newest(ways: Sequence[Select[Any]], limit: int) -> Select[Any]:
     ids = union(*ways).subquery()
-    return (
-        select(_CALL.id)
-        .join(ids, ids.c.id == _CALL.id)
-        .order_by(_CALL.started_at.desc())
-        .limit(limit)
-    )
+    return select(_CALL.id).join(ids, ids.c.id == _CALL.id).order_by(*_NEWEST).limit(limit)

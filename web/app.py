@@ -30,7 +30,7 @@ def create_app(setup: Setup, public_url: str, desk: Desk) -> Bounds:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     path = urlsplit(public_url).path
     app.include_router(routes(setup, public_url), prefix=path)
-    app.include_router(console.routes(desk.sessions, path), prefix=path)
+    app.include_router(console.routes(desk.sessions), prefix=path)
     app.mount(path + API, api := create_api(desk))
     app.state.desk, app.state.buckets = desk, api.state.buckets
     app.include_router(metrics.router, prefix=path)

@@ -160,6 +160,7 @@ class Bounds:
         """The answer to what is not even looked at."""
         client = scope.get("client")
         page = bool(self._page) and is_under(scope["path"], [self._page])
+        page = page and scope.get("method") == "GET"
         often = self._often_programs if page or self._is_program(scope) else self._often
         if client and not often.spend(client[0]):
             refusal = self._refusal(scope, 429, "Too many requests. Try again in a minute.")

@@ -63,8 +63,8 @@ class Token(BaseModel):
     token: str = Field(pattern=r"^[0-9a-f]{32}$")
 
 
-def routes(sessions: Sessions, path: str) -> APIRouter:
-    """The paths of the page; `path` is what the exchange has before all its paths."""
+def routes(sessions: Sessions) -> APIRouter:
+    """The paths of the page."""
     router = APIRouter()
 
     @router.post("/console/enter")
@@ -78,8 +78,7 @@ def routes(sessions: Sessions, path: str) -> APIRouter:
             )
         response = Response(status_code=204)
         response.set_cookie(
-            COOKIE, key, max_age=WEEK, path=path or "/", secure=True, httponly=True,
-            samesite="strict",
+            COOKIE, key, max_age=WEEK, path="/", secure=True, httponly=True, samesite="strict",
         )  # fmt: skip
         return response
 

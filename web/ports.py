@@ -52,6 +52,7 @@ class Setup(Protocol):
 # ── programs ────────────────────────────────────────────────────────────────────────────────
 SCOPES = (
     "calls", "calls:read", "contacts", "contacts:read", "devices", "devices:read", "events",
+    "lookup",
     "messages", "metrics", "money", "money:read", "numbers", "numbers:read", "recordings",
     "recordings:read", "redirects", "redirects:read", "reminders", "reminders:read", "say",
     "verify",
@@ -72,6 +73,11 @@ class Program:
     name: str
     person: Person
     scopes: Sequence[str]
+
+    @property
+    def is_session(self) -> bool:
+        """Whether that is the person's own browser."""
+        return SESSION in self.scopes
 
     def may(self, scope: str) -> bool:
         """Whether it was let do that."""
@@ -231,7 +237,8 @@ class Desk:
     verifications: Verifications
     events: Events
     webhooks: Webhooks
-    talk: Callable[[Person, str], Awaitable[Sequence[Reply]]]
+    talk: Callable[[Person, str, bool], Awaitable[Sequence[Reply]]]
+    "With whether it is the person themselves."
     ready: Callable[[], bool]
     metrics: Callable[[], Awaitable[bytes]]
     "How the program does, for Prometheus."

@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import h11
 import uvicorn
@@ -24,6 +25,10 @@ from uvicorn.server import ServerState
 from web.bounds import Often, network_of
 
 log = logging.getLogger(__name__)
+# What strangers ask for, with the tokens in it, and how they were refused, is nothing for the log.
+_theirs = logging.getLogger("uvicorn.error")
+_theirs.setLevel(logging.ERROR)
+_theirs.addFilter(lambda record: "completing handshake" not in record.getMessage())
 
 MAX_HEADER = 16_384
 "Bytes of a request before its body."
@@ -68,7 +73,7 @@ class Connection(H11Protocol):
     def __init__(
         self, config: uvicorn.Config, state: ServerState, on_lost: Callable[[], None]
     ) -> None:
-        super().__init__(config, state, {"leave": on_lost})
+        super().__init__(config, state, {"leave": on_lost, "arrived": self._arrived})
         self._on_lost = on_lost
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -80,10 +85,6 @@ class Connection(H11Protocol):
         self._arrived()
         self._on_lost()
         super().connection_lost(exc)
-
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        self._arrived()
-        super().handle_websocket_upgrade(event)
 
     def handle_events(self) -> None:
         super().handle_events()
@@ -114,9 +115,15 @@ class Connection(H11Protocol):
 
 
 class Socket(WebSocketsSansIOProtocol):
-    """A connection that became a WebSocket (RFC 6455)."""
+    """A connection that becomes a WebSocket (RFC 6455), within the time that a request has."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.handshake_complete:
+            self.app_state["arrived"]()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.app_state["arrived"]()
         self.app_state["leave"]()
         super().connection_lost(exc)
 

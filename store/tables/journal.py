@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlmodel import JSON, Field, SQLModel
 
 from store.types import UtcDateTime
@@ -20,6 +20,16 @@ class CallRow(SQLModel, table=True):
         *(
             Index(f"ix_call_{side}_begins", side, postgresql_ops={side: "text_pattern_ops"})
             for side in ("caller", "callee")
+        ),
+        *(
+            Index(
+                f"ix_call_{side}_missed",
+                side,
+                "started_at",
+                sqlite_where=text("answered_at IS NULL"),
+                postgresql_where=text("answered_at IS NULL"),
+            )
+            for side in ("user", "callee")
         ),
     )
 

@@ -230,7 +230,7 @@ class Journey:
         waves = WavesSection(chain="T", node=node.url, every=0.1)
         app.config = app.config.model_copy(update={"waves": waves})
         await app.wallets.stop()
-        app._wire_wallets(Orders(app.exchange))
+        app._wire_second_factors(Orders(app.exchange))
         app.operator.wallets, app.operator.scenarios = app.wallets, app.scenarios
         app.directory.services.add(app.wallets.service())
         app.wallets.start()

@@ -164,7 +164,10 @@ async def test_a_new_phone_waits_for_a_key_on_the_old_one(tmp_path: Path) -> Non
         assert "needs your approval" in await chat.say("set up my phone")  # once
 
 
-async def test_that_nobody_is_asked_any_more_is_asked_as_well(tmp_path: Path) -> None:
+async def test_that_nobody_is_asked_any_more_is_asked_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encryptotel.approvals.REST", 0.0)
     async with client(tmp_path) as it:
         chat = Chat(it.office)
         assert "ask you in your chats" in await chat.say("ask me before dangerous commands by chat")

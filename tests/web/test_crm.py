@@ -80,7 +80,7 @@ async def office(
     ) as it:
         network = Carrier(plays(tone(1, 620.0)))
         await telephone_network(it.office, network)
-        token = await key(it.office, "calls", "recordings:read", "events")
+        token = await key(it.office, "calls", "recordings:read", "events", "lookup")
         yield it, network, token, identity
 
 

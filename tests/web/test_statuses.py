@@ -31,6 +31,7 @@ from tests.office import quiet
 from tests.peers.waves_node import Chain, waves_node
 from tests.web.test_api import DOCUMENT, Client, client
 from web import server
+from web.api.caller import COOKIE
 
 GUESS = {"{name}": "Bob", "{label}": "Facebook"}
 OUTSIDE, BUSY_WORD = "+12025550143", "running"
@@ -96,7 +97,7 @@ async def anywhere(walk: Walker) -> None:
         if not operation.get("security"):
             continue
         await walk.raw(method, path)
-        foreign = {"cookie": "__Secure-console=x", "sec-fetch-site": "cross-site"}
+        foreign = {"cookie": f"{COOKIE}=x", "sec-fetch-site": "cross-site"}
         await walk.raw(method, path, headers=foreign)
         await walk(method, path, params={"long": 2_000 * "x"})
         if path != "/events":

@@ -12,12 +12,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
 
+from bot.ports import asking_program
 from web.api.problems import Refusal
 from web.ports import Desk, Program
 
 RATE, BURST = 200.0, 400.0
 "Requests a second of one key, and how many at once."
-COOKIE, PAGE = "__Secure-console", "x-console"
+COOKIE, PAGE = "__Host-console", "x-console"
 "Where a browser keeps its session, and what only the page itself can send."
 _bearer = HTTPBearer(auto_error=False, description="A key, made by chat or `encryptotel key add`.")
 
@@ -70,7 +71,8 @@ async def admitted(request: HTTPConnection) -> Program:
     if not token:
         raise Refusal(401, "key.missing", "show a key: Authorization: Bearer et_…", challenge)
     program = await desk_of(request).keys.find(token)
-    if program is None:
+    by_browser = token == request.cookies.get(COOKIE)
+    if program is None or program.is_session != by_browser:
         raise Refusal(401, "key.wrong", "that key opens nothing; make another by chat", challenge)
     left = request.app.state.buckets.setdefault(program.key, Bucket()).take()
     limits = {
@@ -81,6 +83,7 @@ async def admitted(request: HTTPConnection) -> Program:
     if left < 0:
         raise Refusal(429, "key.too_often", "too many requests", {**limits, "retry-after": "1"})
     request.state.program, request.state.limits = program, limits
+    asking_program.set("" if program.is_session else program.name)
     return program
 
 

@@ -15,7 +15,7 @@ from bot.wishes import party_said
 from nlp.commands import Call, Conference
 from web.api.caller import At, allowed
 from web.api.problems import documented
-from web.api.shapes import Cursor, Limit, Line, Page, Said, Shape, Who, cursor_at, moment_of
+from web.api.shapes import Cursor, Limit, Line, Page, Said, Shape, Who, cursor_at, place_of
 from web.api.tagged import Tagged
 from web.ports import Program
 
@@ -222,15 +222,17 @@ async def history(
     cursor: Cursor = None,
 ) -> Page[OldCall]:
     """Calls that were, newest first."""
+    until, until_id = place_of(cursor) if cursor else (None, "")
     found = await desk.operator.past.calls(
         program.person,
-        until=moment_of(cursor) if cursor else None,
+        until=until,
+        until_id=until_id,
         missed=missed,
         matching=q,
         limit=limit + 1,
     )
     old = [OldCall.model_validate(call) for call in found[:limit]]
-    return Page(items=old, next=cursor_at(old[-1].at) if len(found) > limit else None)
+    return Page(items=old, next=cursor_at(old[-1].at, old[-1].id) if len(found) > limit else None)
 
 
 @router.get("/history/{id}", responses=documented(404))

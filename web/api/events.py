@@ -72,7 +72,7 @@ async def events(
     return StreamingResponse(
         _lines(stream, desk, program),
         media_type="text/event-stream",
-        headers={"x-accel-buffering": "no"},
+        headers={"connection": "close", "x-accel-buffering": "no"},  # it has left its place
     )
 
 

@@ -16,6 +16,9 @@ from bot.ports import OperatorError, UnclearName
 MEDIA_TYPE = "application/problem+json"
 _BY_ID = {
     "approval.asked": 403,
+    "approval.too_often": 429,
+    "chat.only": 403,
+    "key.scope": 403,
     "money.free": 404,
     "role.guest": 403,
     "role.owner_only": 403,

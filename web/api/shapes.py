@@ -51,18 +51,21 @@ class Said(BaseModel):
     detail: str = Field(examples=["Calls go to Bob (102)."])
 
 
-def cursor_at(moment: datetime) -> str:
-    """What asks for all before a moment."""
-    return (
-        base64.urlsafe_b64encode(moment.astimezone(UTC).isoformat().encode()).decode().rstrip("=")
-    )
+def cursor_at(moment: datetime, id: str) -> str:
+    """What asks for all before something of a moment."""
+    place = f"{moment.astimezone(UTC).isoformat()} {id}"
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
 
-def moment_of(cursor: str) -> datetime:
-    """The moment of a cursor. Raises `Refusal`."""
+def place_of(cursor: str) -> tuple[datetime, str]:
+    """The moment and the id of a cursor. Raises `Refusal`."""
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        at, _, id = text.partition(" ")
+        moment = datetime.fromisoformat(at)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (binascii.Error, ValueError, OverflowError) as error:
         raise Refusal(422, "page.cursor", "that is no cursor of a page before") from error
+    if not id.isalnum() or not id.isascii():
+        raise Refusal(422, "page.cursor", "that is no cursor of a page before")
+    return moment, id

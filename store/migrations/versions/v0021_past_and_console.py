@@ -18,6 +18,12 @@ def upgrade() -> None:
         op.create_index(
             f"ix_call_{side}_begins", "call", [side], postgresql_ops={side: "text_pattern_ops"}
         )
+    for side in ("user", "callee"):
+        unanswered = sa.text("answered_at IS NULL")
+        op.create_index(
+            f"ix_call_{side}_missed", "call", [side, "started_at"],
+            sqlite_where=unanswered, postgresql_where=unanswered,
+        )  # fmt: skip
     op.create_table(
         "console_link",
         sa.Column("token_hash", sa.String(64), primary_key=True),
