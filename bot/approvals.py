@@ -14,7 +14,9 @@ _WANT = re.compile(
     re.I,
 )
 _NO_MORE = re.compile(
-    r"(?:do not|don't|stop) ask(?:ing)? me before dangerous (?:commands|things)", re.I
+    r"(?:do not|don't|stop) ask(?:ing)? me(?: by (?:phone|call|chat))?(?: any ?more)?"
+    r" before dangerous (?:commands|things)(?: any ?more)?",
+    re.I,
 )
 _BY = {"phone": "call", "call": "call", "chat": "chat", "message": "chat"}
 

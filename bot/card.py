@@ -150,7 +150,8 @@ def told(progress: Progress) -> str:
         ):
             return progress.text
         case Step.APPROVE:
-            return f"{progress.text}. Do you approve?"
+            stop = "" if progress.text.endswith(("?", "!")) else "."
+            return f"{progress.text}{stop} Do you approve?"
         case Step.NAMED:
             return "They say who they are."
         case Step.PRIVATE:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from bot.ports import Handling, Operator, Person, Redirection
 from bot.replies import Button, Reply
-from nlp.commands import Party
+from nlp.commands import DoNotDisturb, Party
 
 MAX_LISTED = 20
 NONE = "No calls of yours are redirected."
@@ -199,7 +199,21 @@ async def _others(handling: Handling, person: Person, words: str) -> list[Reply]
     return None
 
 
+_DISTURB = re.compile(
+    r"(?:(?:you|people|they|everybody|everyone) (?:can|may) )?(?:please )?disturb me(?: again| now)?"
+    r"|ring (?:me )?again|let (?:it|my phones?) ring again",
+    re.I,
+)
+
+
+async def _disturbed(handling: Handling, person: Person, words: str) -> list[Reply] | None:
+    if not _DISTURB.fullmatch(words):
+        return None
+    return [Reply(text=await handling.do_not_disturb(person, DoNotDisturb(on=False)))]
+
+
 _HEARD: tuple[Callable[[Handling, Person, str], Awaitable[list[Reply] | None]], ...] = (
+    _disturbed,
     _redirections,
     _treatments,
     _allowed,

@@ -42,7 +42,7 @@ before what is dangerous."""
 TIMES = 3
 "So often a question is said on the phone."
 MAX_ABOUT = 160
-SAID = "{about}. To approve, press 1. To refuse, press 2."
+SAID = "{about} To approve, press 1. To refuse, press 2."
 
 What = tuple[str, str]
 "Something that is wanted, and by whom: a program's name, or nothing for the person's own chat."
@@ -123,7 +123,7 @@ class Approvals:
         """Ask somebody on their phone, at the expense of `payer`. Raises `CallRefused` when nobody
         answers."""
         id = self._opened(number, about, decided, None)
-        words = await self._voice.say(SAID.format(about=one_line(about)))
+        words = await self._voice.say(SAID.format(about=sentence(one_line(about))))
 
         async def talk(leg: Leg) -> str:
             with contextlib.suppress(LegOver):
@@ -262,6 +262,11 @@ class Approvals:
 
 _RINGING = "ringing"
 "In the place of an id: the phone is rung for one question at a time."
+
+
+def sentence(text: str) -> str:
+    """With a stop at its end, if it has none."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def one_line(text: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from phonenumbers import country_code_for_region
+
 from bot.ports import CallSeen, LegSeen, MessageSeen, OperatorError, PastCall, Person
 from encryptotel.contacts import Contacts
 from encryptotel.followers import Followers
@@ -182,7 +184,8 @@ class Past:
         if not digits or len(digits) + sum(letter in " +-()/." for letter in said) < len(said):
             return numbers[:MOST_NAMED], ()
         inside = to_e164(digits, person.region) if digits.startswith("0") else ""
-        begins = {digits, f"+{digits}", inside or ""} - {""}
+        here = f"+{country_code_for_region(person.region)}{digits}"
+        begins = {digits, f"+{digits}", here, inside or ""} - {""}
         return numbers[:MOST_NAMED], sorted(f"+{digits}" if "+" in said else one for one in begins)
 
     def _seen(self, row: CallRow, person: Person) -> PastCall:

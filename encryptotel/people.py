@@ -88,7 +88,10 @@ class PeopleOfExchange:
         async with self._database.writing() as session:
             row = await session.get(PersonRow, person.id)
             if row is None:
-                raise OperatorError("person.unknown", "join by a chat first, so that I know you")
+                raise OperatorError(
+                    "person.unknown",
+                    "join by a chat first, so that I know you; or set key in [recording]",
+                )
             row.key, row.records = key, records
         self._known = None
         return replace(person, key=key, records=records)
@@ -110,8 +113,12 @@ class PeopleOfExchange:
         """Somebody lives in another time zone from now on."""
         async with self._database.writing() as session:
             row = await session.get(PersonRow, person.id)
-            if row is not None:
-                row.timezone = zone
+            if row is None:
+                raise OperatorError(
+                    "person.unknown",
+                    "join by a chat first, so that I know you; or set timezone in [owner]",
+                )
+            row.timezone = zone
         self._known = None
         return replace(person, timezone=zone)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete, func, select
 
-from bot.ports import OperatorError, Person, Progress, Step
+from bot.ports import OperatorError, Person, Progress, Step, asking_program
 from bot.wishes import party_said
 from encryptotel.approvals import Approvals, one_line
 from encryptotel.followers import Followers
@@ -110,7 +110,8 @@ class Verifications:
             session.add(row)
             shown = _shown(row, now)
         if approve:
-            self._later(self._ask(person, row, by, approve))
+            about = f"{asking_program.get() or person.name} asks: {one_line(approve).rstrip('.')}"
+            self._later(self._ask(person, row, by, about))
         else:
             self._later(self._send(person, row.id, number, by, code, minutes))
         return shown
@@ -205,10 +206,9 @@ class Verifications:
         except CallRefused:
             await self._settle(person, id, "failed")
 
-    async def _ask(self, person: Person, row: VerificationRow, by: str, approve: str) -> None:
+    async def _ask(self, person: Person, row: VerificationRow, by: str, about: str) -> None:
         """Ask somebody to approve something."""
         id, number, until = row.id, row.to, row.expires
-        about = f"{person.name} asks: {approve.rstrip('.!?')}"
 
         def decided(yes: bool) -> None:
             self._later(self._settle(person, id, "approved" if yes else "denied"))

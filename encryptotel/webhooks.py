@@ -50,7 +50,8 @@ LISTED = 100
 TEST = "test"
 _WORDS = {
     Why.NO_ADDRESS: "that is no address of a program; it begins with https://",
-    Why.NOT_HTTPS: "a webhook must be reached by https",
+    Why.NOT_HTTPS: "a webhook must be reached by https, unless the owner sets "
+    "private_webhooks = true in [web]",
     Why.UNKNOWN: "that server cannot be found",
     Why.PRIVATE: "that is in a private network; the owner can allow those: private_webhooks = true "
     "in [web]",

@@ -337,10 +337,12 @@ class Client:
         by: Way = "call",
         length: int = 6,
         minutes: int = 10,
+        approve: str = "",
         once: str | None = None,
     ) -> Verified:
-        """Send somebody a code of 4 to 8 digits, good for some minutes."""
-        order = NewVerification(to=to, by=by, length=length, minutes=minutes)
+        """Send somebody a code of 4 to 8 digits, good for some minutes; or, with `approve`, ask
+        them that, by call or chat."""
+        order = NewVerification(to=to, by=by, length=length, minutes=minutes, approve=approve)
         return self._read(Verified, "POST", "/verifications", order, once=once)
 
     def check(self, id: str, code: str, *, once: str | None = None) -> Verified:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
 from web.api.caller import COOKIE, PAGE
@@ -81,6 +82,10 @@ def routes(sessions: Sessions) -> APIRouter:
             COOKIE, key, max_age=WEEK, path="/", secure=True, httponly=True, samesite="strict",
         )  # fmt: skip
         return response
+
+    @router.get("/console")
+    async def without_slash() -> Response:
+        return RedirectResponse("console/", 308)
 
     @router.get("/console/{name:path}")
     async def file(name: str, request: Request) -> Response:

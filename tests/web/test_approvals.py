@@ -12,7 +12,7 @@ import pytest
 from bot.dialogue import Dialogue
 from bot.ports import OperatorError
 from bot.replies import Reply
-from encryptotel.approvals import SAID
+from encryptotel.approvals import SAID, sentence
 from encryptotel.demo.phone import Phone
 from tests.hearing import at_length
 from tests.office import Office
@@ -24,7 +24,7 @@ def keying(office: Office, about: str, digit: str) -> Any:
     """A phone at which a key is pressed once the question was heard."""
 
     async def behave(phone: Phone, leg: Any) -> None:
-        words = await office.app.exchange.speaker.say(SAID.format(about=about))
+        words = await office.app.exchange.speaker.say(SAID.format(about=sentence(about)))
         await phone.until_heard(at_length(words))
         leg.audio.send_digit(digit)
         await leg.ended()
@@ -80,7 +80,7 @@ async def test_a_sign_in_is_approved_with_a_button(tmp_path: Path, button: str, 
         chat = Chat(it.office)
         id = await ask(it, "chat")
         question = await chat.asked()
-        assert question.text == "Owner asks: Sign in to Example. Do you approve?"
+        assert question.text == "CRM 0 asks: Sign in to Example? Do you approve?"
         assert question.private
         (pressed,) = [one.says for one in question.buttons if one.label == button]
         assert await chat.say(pressed)
@@ -94,7 +94,7 @@ async def test_a_sign_in_is_approved_with_a_button(tmp_path: Path, button: str, 
 @pytest.mark.parametrize(("digit", "ends"), [("1", "approved"), ("2", "denied")])
 async def test_a_sign_in_is_approved_on_the_phone(tmp_path: Path, digit: str, ends: str) -> None:
     async with client(tmp_path, "verify", "events") as it, listening(it) as ear:
-        about = "Owner asks: Sign in to Example"
+        about = "CRM 0 asks: Sign in to Example?"
         await it.office.phone("102", Phone(keying(it.office, about, digit)))
         id = await ask(it, "call", "102")
         decided = (await ear.until("decided"))[-1]

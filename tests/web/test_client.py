@@ -115,7 +115,7 @@ SAMPLES: dict[str, Any] = {
     "code": "271828", "amount": "10", "coin": "ETT", "url": "https://127.0.0.1/", "label": "Ads",
     "period": "last week", "kinds": ["ended"], "caller": "103", "q": "Bob", "missed": True,
     "page": 2, "length": 4, "minutes": 1, "hide_number": True, "record": False, "text": "hello",
-    "id": "x", "event": "x", "once": "w",
+    "id": "x", "event": "x", "once": "w", "approve": "Sign in?",
 }  # fmt: skip
 "What each parameter is given."
 UNDOCUMENTED = {

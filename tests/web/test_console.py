@@ -229,6 +229,39 @@ async def test_the_page_is_small_and_quick(tmp_path: Path) -> None:
             assert name.startswith(it.site.url)
 
 
+async def test_a_session_that_ends_elsewhere_ends_here(tmp_path: Path) -> None:
+    async with seat(tmp_path) as it:
+        page = await it.enter()
+        await it.office.dialogue().hear("revoke the console API key")
+        await page.get_by_role("link", name="Contacts").click()
+        await expect(page.get_by_text("You are not logged in.")).to_be_visible()
+        it.errors.clear()  # the refusals, which browsers note
+
+
+async def test_what_is_said_beside_is_seen_at_once_by_the_persons_clock(tmp_path: Path) -> None:
+    async with seat(tmp_path, language=True, owner={"timezone": "Europe/Berlin"}) as it:
+        page = await it.enter(timezone_id="Asia/Tokyo", locale="de-DE")
+        await page.get_by_role("link", name="Agenda").click()
+        await say(page, "remind me every day at 8 to take my pills")
+        due = page.locator(".card", has_text="take my pills")
+        await expect(due).to_contain_text("08:00")
+        await expect(page.locator(".days")).to_contain_text("08:00 take my pills")
+
+
+async def test_the_keyboard_stays_where_it_was(tmp_path: Path) -> None:
+    async with seat(tmp_path) as it:
+        await it.office.phone("102", Phone(plays(tone(1, 620.0))))
+        await it.office.phone("101", Phone(plays(tone(1, 440.0))))
+        page = await it.enter()
+        await page.get_by_label("Call", exact=True).fill("102")
+        await page.keyboard.press("Enter")
+        await page.get_by_role("button", name="Hold").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("button", name="Resume")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("button", name="Hold")).to_be_focused()
+
+
 @pytest.mark.parametrize("name", ["../bounds.py", "%2e%2e/pages.py", "nothing.js", "vendor/"])
 async def test_only_the_page_is_served(tmp_path: Path, name: str) -> None:
     async with open_site(tmp_path) as site:

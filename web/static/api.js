@@ -7,6 +7,10 @@ export class Refused extends Error {
   }
 }
 
+let left = () => {};
+// What is done when the session is over, whoever ended it.
+export const whenLeft = (then) => { left = then; };
+
 async function request(method, path, body) {
   const headers = { "x-console": "1" };
   if (body !== undefined) headers["content-type"] = "application/json";
@@ -18,6 +22,7 @@ async function request(method, path, body) {
     throw new Refused(0, { detail: "The exchange cannot be reached. Is it running?" });
   }
   const type = answer.headers.get("content-type") || "";
+  if (answer.status === 401) left();
   if (!answer.ok) throw new Refused(answer.status, type.includes("json") ? await answer.json() : {});
   if (type.includes("json")) return answer.json();
   return answer.status === 204 ? null : answer.text();
@@ -44,6 +49,9 @@ export function listen(heard, state) {
     "voicemail", "text", "reminder", "reminder_again", "invoice", "consent", "moved", "ended", "gap"];
   for (const kind of kinds) source.addEventListener(kind, (event) => heard(JSON.parse(event.data)));
   source.onopen = () => state(true);
-  source.onerror = () => state(false);
+  source.onerror = () => {
+    state(false);
+    if (source.readyState === EventSource.CLOSED) get("/me").catch(() => {}); // told why, if it is over
+  };
   return () => source.close();
 }

@@ -2,7 +2,7 @@
 import { render } from "./vendor/preact.js";
 import { useEffect, useState } from "./vendor/hooks.js";
 import * as api from "./api.js";
-import { html } from "./parts.js";
+import { html, setZone } from "./parts.js";
 import { Chat } from "./chat.js";
 import { Live, History, WholeCall } from "./calls.js";
 import { Agenda, Contacts, Mail, Menus, Money, Phones } from "./views.js";
@@ -60,7 +60,7 @@ function Page({ me }) {
       <h2>${title}</h2>
       ${name === "history" && id ? html`<${WholeCall} id=${id} news=${news} />` : html`<${View} news=${news} me=${me} />`}
     </main>
-    <${Chat} news=${news} me=${me} />`;
+    <${Chat} news=${news} me=${me} said=${() => setNews((old) => ({ ...old, count: old.count + 1 }))} />`;
 }
 
 const Alone = ({ children }) => html`<div class="alone"><h1>EncryptoTel</h1>${children}</div>`;
@@ -75,7 +75,10 @@ function Door() {
           history.replaceState(null, "", location.pathname);
           await api.enter(token[1]);
         }
-        set({ me: await api.get("/me") });
+        const me = await api.get("/me");
+        setZone(me.timezone);
+        api.whenLeft(() => set({ error: { status: 401 } }));
+        set({ me });
       } catch (error) {
         set({ error });
       }
@@ -86,7 +89,7 @@ function Door() {
   const known = state.error.status === 401;
   return html`<${Alone}>
     <p role="alert">${known ? "You are not logged in." : state.error.message}</p>
-    <p>Write “console” to your exchange, in Telegram, Jabber or where you talk to it. It answers
+    <p>Write “open the console” to your exchange, in Telegram, in Jabber or at its prompt. It answers
     with a link to this page that is good once.</p></${Alone}>`;
 }
 

@@ -22,7 +22,7 @@ export function Live({ news }) {
 
 function LiveCall({ call, again }) {
   const path = `/calls/${call.id}`;
-  const order = (label, what) => html`<${Do} label=${label} what=${() => api.post(path + "/control", { do: what })} then=${again} />`;
+  const order = (label, what) => html`<${Do} label=${label} title=${`${label} the call with ${call.callee}`} what=${() => api.post(path + "/control", { do: what })} then=${again} />`;
   const state = call.held ? "on hold" : call.joined ? "connected" : "ringing";
   return html`<li class=${"card " + (call.joined ? "joined" : "ringing")}>
     <p><strong>${call.caller} ↔ ${call.callee}</strong> <span class="state">${state}</span>
@@ -56,7 +56,7 @@ export function History({ news }) {
     setMore((old) => [...old, page]);
   };
   return html`<form class="ask" role="search" onSubmit=${(event) => event.preventDefault()}>
-      <label>Search <input type="search" placeholder="a name, or how a number begins" maxlength="80"
+      <label>Search <input type="search" placeholder="name or number" maxlength="80"
         onInput=${(event) => setQ(event.target.value)} /></label>
       <label><input type="checkbox" onChange=${(event) => setMissed(event.target.checked)} /> missed only</label></form>
     <${Asked} of=${first}>${(page) => html`

@@ -6,7 +6,7 @@ import { html, time } from "./parts.js";
 const QUESTION = [{ label: "Yes", says: "yes" }, { label: "No", says: "no" }];
 const MOST = 300;
 
-export function Chat({ news, me }) {
+export function Chat({ news, me, said }) {
   const [lines, setLines] = useState([]);
   const [busy, setBusy] = useState(false);
   const end = useRef(null);
@@ -19,6 +19,7 @@ export function Chat({ news, me }) {
     try {
       const answers = await api.post("/say", { text });
       add(...answers.map((answer) => ({ ...answer, at: new Date() })));
+      said(); // what is shown beside may be another
     } catch (error) {
       add({ text: error.message, failed: true, at: new Date() });
     } finally {
@@ -40,8 +41,9 @@ export function Chat({ news, me }) {
     event.preventDefault();
     const field = event.target.elements.said;
     const text = field.value.trim();
+    if (!text || busy) return;
     field.value = "";
-    if (text) say(text);
+    say(text);
   };
   return html`<aside aria-label="Chat with your exchange">
     <div class="lines" role="log" tabindex="0" aria-label="What was said" ref=${end}>
@@ -50,12 +52,12 @@ export function Chat({ news, me }) {
       ${lines.map((line) => html`<div class=${line.mine ? "line mine" : line.failed ? "line error" : "line"}>
         <p>${line.text}</p>
         ${line.picture && html`<img src=${line.picture} alt="QR code or chart that goes with this message" />`}
-        ${(line.choices || []).map((choice) => html`<button type="button" disabled=${busy} onClick=${() => say(choice.says)}>${choice.label}</button>`)}
+        ${(line.choices || []).map((choice) => html`<button type="button" aria-disabled=${busy} onClick=${() => busy || say(choice.says)}>${choice.label}</button>`)}
         <time>${time(line.at)}</time></div>`)}
     </div>
     <form onSubmit=${submit}>
       <label class="hidden" for="said">Say to your exchange</label>
       <input id="said" name="said" maxlength="1000" autocomplete="off" placeholder="Call +1 202 555 0143 …" />
-      <button disabled=${busy}>Say</button>
+      <button aria-disabled=${busy}>Say</button>
     </form></aside>`;
 }

@@ -6,14 +6,16 @@ import htm from "./vendor/htm.js";
 export const html = htm.bind(h);
 export { Fragment };
 
-export const time = (at) => new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+// Times are by the person's clock, as in the chat, wherever the browser is.
+let zone;
+export const setZone = (name) => { zone = name; };
+export const time = (at) => new Date(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: zone });
 export const day = (at) =>
-  new Date(at).toLocaleDateString([], { weekday: "short", day: "numeric", month: "short" });
+  new Date(at).toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short", timeZone: zone });
 export const when = (at) => `${day(at)} ${time(at)}`;
 export const clock = (seconds) =>
   `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
-export const isoDay = (date) =>
-  [date.getFullYear(), date.getMonth() + 1, date.getDate()].map((n) => String(n).padStart(2, "0")).join("-");
+export const isoDay = (date) => date.toLocaleDateString("sv-SE", { timeZone: zone });
 
 // Something asked of the exchange: asked again when one of `on` changes, or when told to.
 export function useAsked(ask, on = []) {
@@ -39,6 +41,7 @@ export function Asked({ of, empty, children }) {
 export function Do({ label, what, then, kind = "", title }) {
   const [state, set] = useState("");
   const press = async () => {
+    if (state === "busy") return; // a button that is disabled would lose the keyboard
     set("busy");
     try {
       await what();
@@ -48,12 +51,12 @@ export function Do({ label, what, then, kind = "", title }) {
       set(error.message);
     }
   };
-  return html`<span class="do"><button type="button" class=${kind} title=${title} disabled=${state === "busy"}
+  return html`<span class="do"><button type="button" class=${kind} title=${title} aria-disabled=${state === "busy"}
     onClick=${press}>${label}</button>${state && state !== "busy" && html`<span class="error" role="alert"> ${state}</span>`}</span>`;
 }
 
 // One line to type into. `taken` may refuse by throwing.
-export function Ask({ label, hint, button, taken, type = "text" }) {
+export function Ask({ label, hint, button, taken, type = "text", most = 80 }) {
   const [error, set] = useState("");
   const submit = async (event) => {
     event.preventDefault();
@@ -69,6 +72,6 @@ export function Ask({ label, hint, button, taken, type = "text" }) {
     }
   };
   return html`<form class="ask" onSubmit=${submit}><label>${label}
-    <input type=${type} placeholder=${hint} maxlength="1000" autocomplete="off" /></label>
+    <input type=${type} placeholder=${hint} maxlength=${most} autocomplete="off" /></label>
     <button>${button}</button>${error && html`<span class="error" role="alert">${error}</span>`}</form>`;
 }

@@ -93,7 +93,6 @@ export function Phones({ news }) {
     ${link && html`<div class="card"><p>Scan this with Linphone, or open <a href=${link.page}>the link</a> on the phone. It is good once, and for ${link.minutes} minutes.</p>
       <img src=${link.qr} alt=${`QR code that sets “${link.name}” up as number ${link.extension}`} /></div>`}
     <${Asked} of=${found} empty="No phones yet.">${(phones) => html`<ul class="cards">${phones.map((one) => html`
-      <li class="card"><p><strong>${one.name || "with the extension's own password"}</strong> ${one.agent}
-        ${one.since ? `connected since ${when(one.since)}` : "not connected"}</p>
+      <li class="card"><p><strong>${one.name || "with the extension's own password"}</strong> ${one.agent}, ${one.since ? `connected since ${when(one.since)}` : "not connected"}</p>
         ${one.id && html`<${Do} label="Shut out" kind="bad" what=${() => api.remove("/devices/" + one.id)} then=${found.again} />`}</li>`)}</ul>`}</${Asked}>`;
 }
