@@ -19,6 +19,8 @@ from pbx.media.tones import tone
 from tests.calls.test_callback import telephone_network
 from tests.peers.chromium import chromium
 from tests.web.site import Site, open_site
+from tests.web.test_api import Client, key
+from tests.web.test_webhooks import PRIVATE, crm, hook
 
 WHITE_PAPER = "Call the number +1 202 555 0143 from the USA zone number, then call me back on 101"
 LINK = re.compile(r"https://\S+/console/#[0-9a-f]{32}")
@@ -246,6 +248,22 @@ async def test_what_is_said_beside_is_seen_at_once_by_the_persons_clock(tmp_path
         due = page.locator(".card", has_text="take my pills")
         await expect(due).to_contain_text("08:00")
         await expect(page.locator(".days")).to_contain_text("08:00 take my pills")
+
+
+async def test_a_webhook_is_tried_with_a_button(tmp_path: Path) -> None:
+    async with crm() as receiver, seat(tmp_path, **PRIVATE) as it:
+        await hook(Client(it.site, await key(it.office, "events")), receiver.url, "ended")
+        page = await it.enter()
+        await page.get_by_role("link", name="Programs").click()
+        await page.get_by_role("button", name="Test").click()
+        await receiver.until(lambda: receiver.got)
+        assert receiver.got[0][1]["type"] == "test"
+        await page.get_by_role("button", name="Again").first.click()
+        await receiver.until(lambda: len(receiver.got) == 2)
+        assert receiver.got[0][0] == receiver.got[1][0]  # the same event
+        assert await serious(page) == []
+        await page.get_by_role("button", name="Remove").click()
+        await expect(page.get_by_text("None. A program adds its own")).to_be_visible()
 
 
 async def test_the_keyboard_stays_where_it_was(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import * as api from "./api.js";
 import { html, setZone } from "./parts.js";
 import { Chat } from "./chat.js";
 import { Live, History, WholeCall } from "./calls.js";
-import { Agenda, Contacts, Mail, Menus, Money, Phones } from "./views.js";
+import { Agenda, Contacts, Mail, Menus, Money, Phones, Programs } from "./views.js";
 import { Numbers } from "./numbers.js";
 import { Redirects } from "./week.js";
 
@@ -20,6 +20,7 @@ const VIEWS = {
   menus: ["Menus", Menus],
   money: ["Money", Money],
   phones: ["Phones", Phones],
+  programs: ["Programs", Programs],
 };
 const MOST_HEARD = 200;
 

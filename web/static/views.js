@@ -96,3 +96,24 @@ export function Phones({ news }) {
       <li class="card"><p><strong>${one.name || "with the extension's own password"}</strong> ${one.agent}, ${one.since ? `connected since ${when(one.since)}` : "not connected"}</p>
         ${one.id && html`<${Do} label="Shut out" kind="bad" what=${() => api.remove("/devices/" + one.id)} then=${found.again} />`}</li>`)}</ul>`}</${Asked}>`;
 }
+
+// ── programs ─────────────────────────────────────────────────────────────────────────────────
+const LATEST = 10;
+
+export function Programs({ news }) {
+  const found = useAsked(() => api.get("/webhooks"), [news.count]);
+  const [shown, setShown] = useState("");
+  return html`<p>Programs that are told what happens (webhooks). Keys are made, listed and revoked in the chat: “my API keys”.</p>
+    <${Asked} of=${found} empty="None. A program adds its own, with a key of yours.">${(hooks) => html`<ul class="cards">${hooks.map((one) => html`
+      <li class="card"><p><strong>${new URL(one.url).host}</strong>: ${one.kinds.join(", ") || "everything"}${one.failing ? ", which did not answer for a day" : ""}</p>
+        <div class="row"><${Do} label="Test" what=${() => api.post(`/webhooks/${one.id}/test`)} then=${() => setShown(one.id)} />
+          <button type="button" aria-expanded=${shown === one.id} onClick=${() => setShown(shown === one.id ? "" : one.id)}>What it was told</button>
+          <${Do} label="Remove" kind="bad" what=${() => api.remove("/webhooks/" + one.id)} then=${found.again} /></div>
+        ${shown === one.id && html`<${Deliveries} id=${one.id} />`}</li>`)}</ul>`}</${Asked}>`;
+}
+
+function Deliveries({ id }) {
+  const found = useAsked(() => api.get(`/webhooks/${id}/deliveries`), [id]);
+  return html`<${Asked} of=${found} empty="Nothing yet.">${(told) => html`<ul>${told.slice(0, LATEST).map((one) => html`
+    <li>${when(one.at)} ${one.kind}: ${one.state}${one.status ? ` (${one.status})` : ""} <${Do} label="Again" what=${() => api.post(`/webhooks/${id}/deliveries/${one.id}/replay`)} then=${found.again} /></li>`)}</ul>`}</${Asked}>`;
+}
