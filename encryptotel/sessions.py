@@ -23,10 +23,11 @@ DAYS = 7
 "How long a session lasts at most."
 MOST = 5
 "Sessions of one person; the oldest makes room."
+NOT_YOU = "If that was not you, say “revoke the console API key”."
 
 
 class Sessions:
-    """Implements `web.ports.Sessions` and `bot.ports.Console`. A session is a key for everything,
+    """Implements `web.ports.Sessions`. A session is a key for everything,
     made by the link and kept by the browser: it is listed and revoked as others are."""
 
     def __init__(
@@ -77,11 +78,8 @@ class Sessions:
 
     async def leave(self, program: Program) -> None:
         """End a session."""
-        if SESSION in program.scopes:
+        if program.is_session:
             await self._keys.revoke(program.person.extension, program.key)
-
-
-NOT_YOU = "If that was not you, say “revoke the console API key”."
 
 
 def _hash(token: str) -> str:

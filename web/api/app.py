@@ -83,25 +83,30 @@ def _described(api: FastAPI) -> dict[str, Any]:
             routes=api.routes,
             servers=api.servers,
         )
-        for path in document["paths"].values():
-            for method, operation in path.items():
-                header = {"get": _IF_CHANGED, "post": _ONCE}.get(method)
-                for status in _unreachable(method, operation):
-                    operation["responses"].pop(status, None)
-                if "HTTPValidationError" in str(operation["responses"].get("422")):
-                    operation["responses"]["422"] = _REPEATED["422"]
-                if header is None or not operation.get("security") or "/events" in path:
-                    continue
-                operation.setdefault("parameters", []).append(header)
-                if method == "get" and operation["tags"] != ["events"]:
-                    operation["responses"]["304"] = {"description": "Nothing has changed"}
-                if method == "post":
-                    for code, answer in _REPEATED.items():
-                        operation["responses"].setdefault(code, answer)
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                _complete(method, path, operation)
         for name in ("HTTPValidationError", "ValidationError"):  # which are problems here
             document["components"]["schemas"].pop(name, None)
         api.openapi_schema = document
     return api.openapi_schema
+
+
+def _complete(method: str, path: str, operation: dict[str, Any]) -> None:
+    """Write into an operation what its kind brings with it."""
+    answers = operation["responses"]
+    for status in _unreachable(method, operation):
+        answers.pop(status, None)
+    if "HTTPValidationError" in str(answers.get("422")):
+        answers["422"] = _REPEATED["422"]
+    if not operation.get("security") or path == "/events":
+        return
+    if method == "get":
+        operation.setdefault("parameters", []).append(_IF_CHANGED)
+        answers["304"] = {"description": "Nothing has changed"}
+    elif method == "post":
+        operation.setdefault("parameters", []).append(_ONCE)
+        operation["responses"] = {**_REPEATED, **answers}
 
 
 def _unreachable(method: str, operation: dict[str, Any]) -> set[str]:
