@@ -29,22 +29,20 @@ def choices(id: str) -> tuple[Button, ...]:
     )
 
 
-async def about_approvals(
-    operator: Operator, person: Person, text: str, *, chat: bool
-) -> Reply | None:
+async def about_approvals(operator: Operator, person: Person, text: str) -> Reply | None:
     """What buttons and set phrases about approvals do; None for anything else. Raises
-    `OperatorError`, also where it is no `chat` of the person's but a program that answers."""
+    `OperatorError`, also where it is a program that answers."""
     words = " ".join(text.split()).rstrip(".!?").replace("’", "'")
     if found := _ANSWER.fullmatch(words):
-        only_in_chats(chat)
+        only_in_chats()
         yes = found[1] == "approve"
         about = operator.approvals.answer(person, found[2], yes=yes)
         return Reply(text=f"{'Approved' if yes else 'Refused'}: {about}.")
     if found := _WANT.fullmatch(words):
-        only_in_chats(chat)
+        only_in_chats()
         by = _BY[(found["by"] or found["later"] or "phone").lower()]
         return Reply(text=await operator.approvals.want(person, by))
     if _NO_MORE.fullmatch(words):
-        only_in_chats(chat)
+        only_in_chats()
         return Reply(text=await operator.approvals.want(person, ""))
     return None

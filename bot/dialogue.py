@@ -47,6 +47,7 @@ from bot.ports import (
     Talk,
     UnclearName,
     Understand,
+    asking_program,
     only_in_chats,
 )
 from bot.questions import question_for
@@ -112,12 +113,6 @@ _COSTLY = (
 "What may leave through a trunk."
 MAX_UNASKED = 12
 "Commands that wait to be completed."
-# What only the person may say, whoever acts for them.
-_PERSONAL = re.compile(
-    r"(?:(?:set|change) )?my (?:pin|(?:recording |waves |age |public )*key)\b"
-    r"|forget me for good|unlock my wallet|throw away my wallet",
-    re.I,
-)
 # What buttons say that are about one certain thing.
 _PRESSED = re.compile(r"(yes|no|pick \d) #([0-9a-f]{6,16})")
 
@@ -136,7 +131,6 @@ class Dialogue:
         trust_contacts: bool = False,
         listen: Listen | None = None,
         follow: bool = True,
-        chat: bool = True,
     ) -> None:
         self.person = person
         self._operator = operator
@@ -157,8 +151,6 @@ class Dialogue:
         self._asked_yes_elsewhere = False
         "Whether the latest question is one of the exchange, and a yes is for that."
         self._news = News(lambda: ZoneInfo(self.person.timezone))
-        self._chat = chat
-        "Whether this is the person, and no program that says what it likes."
         self._stop_following: Callable[[], None] = lambda: None
         if follow:
             self._stop_following = operator.follow(person, self._on_progress)
@@ -217,8 +209,6 @@ class Dialogue:
             return []
         if len(text) > MAX_MESSAGE:
             return [Reply(text=f"That is too long for me: {MAX_MESSAGE} characters at most.")]
-        if _PERSONAL.match(text):
-            only_in_chats(self._chat)
         if pressed := _PRESSED.fullmatch(text):
             return await self._press(*pressed.groups())
         if about_call := await self._in_call.heard(self.person, text):
@@ -228,7 +218,7 @@ class Dialogue:
             return moderated
         if dropping := await heard(self._operator, self.person, text):
             return [dropping]
-        if decided := await about_approvals(self._operator, self.person, text, chat=self._chat):
+        if decided := await about_approvals(self._operator, self.person, text):
             return [decided]
         if about := await about_calendars(self._operator, self.person, text, self._understand):
             return [about]
@@ -236,9 +226,9 @@ class Dialogue:
             return [reminding]
         if paid := await about_money(self._operator, self.person, text):
             return [paid]
-        if about_programs := await about_keys(self._operator, self.person, text, chat=self._chat):
+        if about_programs := await about_keys(self._operator, self.person, text):
             return [about_programs]
-        if signing_in := await about_console(self._operator, self.person, text, chat=self._chat):
+        if signing_in := await about_console(self._operator, self.person, text):
             return [signing_in]
         if by_pin := await about_scenarios(self._operator, self.person, text):
             return [by_pin]
@@ -508,7 +498,7 @@ class Dialogue:
     async def _invite(self, command: commands.Invite) -> list[Reply]:
         if not command.name:  # nobody must become the person by accident
             return [Reply(text=INVITE_WHOM)]
-        only_in_chats(self._chat)
+        only_in_chats()
         name = "" if command.name.lower() in ("me", "myself") else command.name
         ways = await self._operator.invite(self.person, name, guest=command.guest)
         first = (
@@ -520,7 +510,7 @@ class Dialogue:
 
     def _answered(self, *, yes: bool) -> Reply:
         """The person's word on what the exchange asked; no program's."""
-        done = self._operator.answer(self.person, yes=yes) if self._chat else ""
+        done = "" if asking_program.get() else self._operator.answer(self.person, yes=yes)
         return Reply(text=done or (NO_QUESTION if yes else NOTHING_DONE))
 
     def _contacts(self) -> str:

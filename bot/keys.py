@@ -23,12 +23,12 @@ _REVOKE = re.compile(
 )
 
 
-async def about_keys(operator: Operator, person: Person, text: str, *, chat: bool) -> Reply | None:
-    """What set phrases about keys do; None for anything else. Raises `OperatorError`, also where
-    no `chat` of the person's but a program makes a key."""
+async def about_keys(operator: Operator, person: Person, text: str) -> Reply | None:
+    """What set phrases about keys do; None for anything else. Raises `OperatorError`, also where a
+    program makes a key."""
     words = " ".join(text.split()).rstrip(".!?")
     if found := _MAKE.fullmatch(words):
-        only_in_chats(chat)
+        only_in_chats()
         said = re.split(r",? and |[, ]+", found["scopes"] or "")
         scopes = [scope.lower() for scope in said if scope] or list(USUAL)
         token = await operator.make_key(person, found["name"], scopes)

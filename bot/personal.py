@@ -7,7 +7,7 @@ import re
 from datetime import datetime
 
 from bot.moments import moment
-from bot.ports import Operator, OperatorError, Person, Talk, Understand
+from bot.ports import Operator, OperatorError, Person, Talk, Understand, only_in_chats
 from bot.replies import Attachment, Button, Reply
 from nlp.commands import DoNotDisturb
 from nlp.times import zone_of
@@ -60,6 +60,7 @@ async def about_oneself(
         person = await operator.reminding.come_home(person)
         return person, Reply(text=f"Welcome back. Your clock is {person.timezone} again.")
     if key := _KEY.fullmatch(words):
+        only_in_chats()
         person = await operator.set_key(person, key[1])
         return person, Reply(text=KEY_SET.format(key=person.key))
     if _EXPORT.fullmatch(words):
@@ -67,6 +68,7 @@ async def about_oneself(
         file = Attachment("my-data.json", "application/json", content)
         return person, Reply(text=EXPORTED, file=file)
     if words.lower() == _FORGET_REALLY:
+        only_in_chats()
         await operator.forget(person)
         return person, Reply(text=FORGOTTEN)
     if _FORGET.fullmatch(words):

@@ -133,9 +133,9 @@ class OperatorError(Exception):
         self.message = message
 
 
-def only_in_chats(chat: bool) -> None:
+def only_in_chats() -> None:
     """Raises `OperatorError` where it is a program that says what only a person may."""
-    if not chat:
+    if asking_program.get():
         raise OperatorError("chat.only", "that can be said in a chat of yours only")
 
 

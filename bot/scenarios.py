@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 
-from bot.ports import Operator, OperatorError, Person, ScenarioShown
+from bot.ports import Operator, OperatorError, Person, ScenarioShown, only_in_chats
 from bot.qr import qr_code
 from bot.replies import Button, Reply
 from nlp import commands
@@ -56,9 +56,11 @@ async def about_scenarios(operator: Operator, person: Person, text: str) -> Repl
     if _WALLET.fullmatch(words):
         return await _wallet(operator, person)
     if _UNLOCK.fullmatch(words):
+        only_in_chats()
         await operator.wallets.unlock(person)
         return Reply(text="Your wallet takes your PIN again.")
     if _DROP.fullmatch(words):
+        only_in_chats()
         await operator.wallets.drop(person)
         return Reply(text="Your wallet is gone; it was empty.")
     return None

@@ -18,13 +18,11 @@ Your console page, for this once and within {minutes} minutes:
 Whoever has the link first is you: do not pass it on."""
 
 
-async def about_console(
-    operator: Operator, person: Person, text: str, *, chat: bool
-) -> Reply | None:
+async def about_console(operator: Operator, person: Person, text: str) -> Reply | None:
     """A link into the console page; None for anything else. Raises `OperatorError`, also where it
-    is no `chat` of the person's but a program that says so."""
+    is a program that says so."""
     if not _OPEN.fullmatch(" ".join(text.split()).rstrip(".!?")):
         return None
-    only_in_chats(chat)
+    only_in_chats()
     link = await operator.open_console(person)
     return Reply(text=_LINK.format(url=link.url, minutes=link.minutes), private=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 
-from bot.ports import Handling, Operator, Person, Redirection
+from bot.ports import Handling, Operator, Person, Redirection, only_in_chats
 from bot.replies import Button, Reply
 from nlp.commands import DoNotDisturb, Party
 
@@ -189,6 +189,7 @@ async def _others(handling: Handling, person: Person, words: str) -> list[Reply]
         party = party_said(found["who"])
         return [Reply(text=await handling.record(person, party, on=not found["off"]))]
     if found := _PIN.fullmatch(words):
+        only_in_chats()
         return [Reply(text=await handling.set_pin(person, found[1]))]
     if _USUAL.fullmatch(words):
         return [Reply(text=await handling.set_greeting(person, ""))]

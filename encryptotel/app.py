@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.exc import DBAPIError
 
 from bot.dialogue import Dialogue, describe
-from bot.ports import FrontEnd, OperatorError, Person, Role, Talk
+from bot.ports import FrontEnd, OperatorError, Person, Role, Talk, asking_program
 from bot.reception import Reception
 from bot.replies import Reply
 from encryptotel import certificates
@@ -444,26 +444,26 @@ class App:
             self._hold_on,
         )
 
-    async def _talk(self, person: Person, text: str, chat: bool) -> Sequence[Reply]:
-        """What somebody says at the console page, which is a `chat` of theirs, or by a program;
-        each person has one conversation with all programs of theirs."""
-        place = f"{person.extension} {chat}"
+    async def _talk(self, person: Person, text: str) -> Sequence[Reply]:
+        """What somebody says at the console page, or a program for them: a conversation each."""
+        place = f"{person.extension} {asking_program.get()}"
         known = self._spoken.get(place)
         if known is None or (known[0].person.id, known[0].person.role) != (person.id, person.role):
             while len(self._spoken) >= MAX_SPOKEN:
                 self._spoken.pop(next(iter(self._spoken)))
-            dialogue = self._converse(person, lambda _: None, follow=False, chat=chat)
+            dialogue = self._converse(person, lambda _: None, follow=False)
             known = self._spoken[place] = dialogue, asyncio.Lock()
         async with known[1]:
             return await known[0].hear(text)
 
     async def _act(self, person: Person, command: Command) -> str:
         """Do a command for somebody who says it by a scenario; what came of it."""
-        return await self._converse(person, lambda _: None, follow=False, chat=False).act(command)
+        return await self._converse(person, lambda _: None, follow=False).act(command)
 
     async def _load_wishes(self) -> None:
         """What people want done with their calls, and by whose clocks."""
         await self.wishes.load()
+        self.person = await self.people.with_extension(self.person.extension) or self.person
         self.wishes.note(self.person)
         for person, _ in await self.people.everybody():
             self.wishes.note(person)
@@ -636,7 +636,6 @@ class App:
         push: Callable[[Reply], None],
         *,
         follow: bool = True,
-        chat: bool = True,
     ) -> Dialogue:
         learn = self.lessons.keep if self.config.language.learn else None
         trust = not self.config.chat.confirm_contacts
@@ -649,7 +648,6 @@ class App:
             trust_contacts=trust,
             listen=self._listen_to,
             follow=follow,
-            chat=chat,
         )
 
     async def _listen_to(self, sound: bytes, person: Person) -> str:

@@ -41,7 +41,8 @@ AN_HOUR = 6
 before what is dangerous."""
 TIMES = 3
 "So often a question is said on the phone."
-MAX_ABOUT = 160
+MAX_ABOUT = 320
+TOO_LATE = "That is no longer asked."
 SAID = "{about} To approve, press 1. To refuse, press 2."
 
 What = tuple[str, str]
@@ -64,6 +65,15 @@ class _Question:
     "Whether it is still asked."
 
 
+class _Asker:
+    """How often somebody was asked for a program, or for themselves."""
+
+    def __init__(self) -> None:
+        self.hourly = Hourly(AN_HOUR)
+        self.rest_until = 0.0
+        "Nobody is asked again at once who has just refused, or did not answer."
+
+
 class _Person:
     """What somebody is asked, and has approved."""
 
@@ -73,9 +83,14 @@ class _Person:
         "The question that is open about something."
         self.granted: Bounded[What, float] = Bounded(MAX_OPEN)
         "Until when something that was approved may be done."
-        self.hourly = Hourly(AN_HOUR)
-        self.rest_until = 0.0
-        "Nobody is asked again at once who has just refused, or did not answer."
+        self.askers: Bounded[str, _Asker] = Bounded(MAX_OPEN)
+
+    def asker(self, program: str) -> _Asker:
+        """What is known of who asks: a program cannot use up what the person themselves may ask."""
+        known = self.askers.get(program)
+        if known is None:
+            known = self.askers[program] = _Asker()
+        return known
 
     def is_asked(self, this: What) -> bool:
         """Whether somebody is being asked about something, or another is being asked by phone."""
@@ -119,20 +134,21 @@ class Approvals:
 
     async def ring(
         self, number: str, about: str, decided: Callable[[bool], None], *, payer: str
-    ) -> None:
-        """Ask somebody on their phone, at the expense of `payer`. Raises `CallRefused` when nobody
-        answers."""
-        id = self._opened(number, about, decided, None)
+    ) -> bool:
+        """Ask somebody on their phone, at the expense of `payer`; whether they pressed a key.
+        Raises `CallRefused` when nobody answers."""
         words = await self._voice.say(SAID.format(about=sentence(one_line(about))))
+        id, answered = self._opened(number, about, decided, None), False
 
         async def talk(leg: Leg) -> str:
+            nonlocal answered
             with contextlib.suppress(LegOver):
                 for _ in range(TIMES):
                     pressed = (await keyed(leg, words, 0))[:1]
                     if pressed in ("1", "2"):
-                        self._decide(id, number, yes=pressed == "1")
+                        answered = self._decide(id, number, yes=pressed == "1") is not None
                         thanks = "Approved." if pressed == "1" else "Refused."
-                        await leg.play(await self._voice.say(thanks))
+                        await leg.play(await self._voice.say(thanks if answered else TOO_LATE))
                         break
             return ""
 
@@ -140,6 +156,7 @@ class Approvals:
             await self._orders.announce(number, user=payer, shown=payer, talk=talk)
         finally:
             self._of(number).open.pop(id, None)
+        return answered
 
     def _opened(
         self,
@@ -205,7 +222,7 @@ class Approvals:
         by = self.wanted_by(person)
         if not by and not always:
             return
-        if not by:
+        if not by or not self._has_phone(person.extension):  # which may be lost
             by = By.CALL if self._has_phone(person.extension) else By.CHAT
         this, mine = (what, asking_program.get()), self._of(person.extension)
         if mine.granted.pop(this, 0.0) > _now():
@@ -215,12 +232,14 @@ class Approvals:
                 "approval.nowhere", "that needs your approval, and there is no way to ask you"
             )
         if not mine.is_asked(this):
-            if mine.rest_until > _now() or not mine.hourly.spend():
+            asker = mine.asker(this[1])
+            if asker.rest_until > _now() or not asker.hourly.spend():
                 raise OperatorError(
                     "approval.too_often", "you were asked a moment ago; wait, and say it again"
                 )
             self._ask(person.extension, this, By(by))
-        where = "I ring your phone: press 1 there" if by == By.CALL else "approve it in your chat"
+        rings = _RINGING in mine.asked.values()
+        where = "I ring your phone: press 1 there" if rings else "approve it in your chat"
         raise OperatorError(
             "approval.asked", f"that needs your approval; {where}, then say it again"
         )
@@ -231,7 +250,7 @@ class Approvals:
         mine = self._of(extension)
 
         def decided(yes: bool) -> None:
-            mine.rest_until = 0.0 if yes else _now() + REST
+            mine.asker(program).rest_until = 0.0 if yes else _now() + REST
             if yes:
                 mine.granted[this] = _now() + GRANTED
                 text = f"Approved: {what}. Say it again within five minutes, and it is done."
@@ -243,13 +262,18 @@ class Approvals:
             mine.asked[this] = self.write(extension, about, decided)
         else:
             mine.asked[this] = _RINGING
-            self._later(self._ring(extension, about, decided))
+            self._later(self._ring(extension, program, about, decided))
 
-    async def _ring(self, extension: str, about: str, decided: Callable[[bool], None]) -> None:
+    async def _ring(
+        self, extension: str, program: str, about: str, decided: Callable[[bool], None]
+    ) -> None:
+        asker = self._of(extension).asker(program)
+        asker.rest_until = _now() + REST  # until they have said yes
         try:
-            await self.ring(extension, about, decided, payer=extension)
+            if not await self.ring(extension, about, decided, payer=extension):
+                text = "Nobody approved: your phone was answered, and no key was pressed."
+                self._followers.announce(extension, text)
         except CallRefused as refused:
-            self._of(extension).rest_until = _now() + REST
             self._followers.announce(extension, f"Nobody approved: your phone rang, {refused}.")
         finally:
             mine = self._of(extension)

@@ -42,18 +42,20 @@ class Journeys:
         home = self._habits.of(person.extension).home or person.timezone
         if zone == home:
             return await self.come_home(person)
+        moved = await self._move(person, zone)
         await self._habits.change(person.extension, home=home, away_until=until)
         if until is not None:
             await self._alarm.set(HOME, person.extension, until)
-        return await self._move(person, zone)
+        return moved
 
     async def come_home(self, person: Person) -> Person:
         """The person is back. Raises `OperatorError` for one who was nowhere."""
         home = self._habits.of(person.extension).home
         if not home:
             raise OperatorError("travel.home", "I thought you were at home")
+        moved = await self._move(person, home)
         await self._habits.change(person.extension, home="", away_until=None)
-        return await self._move(person, home)
+        return moved
 
     async def _move(self, person: Person, zone: str) -> Person:
         moved = await self._people.set_timezone(person, zone)

@@ -962,7 +962,8 @@ class Operator:
         """A key for a program of the person's. Raises `OperatorError`."""
         if person.role is Role.GUEST:
             raise OperatorError("role.guest", "guests cannot have keys")
-        what = f"an API key {name} that can {', '.join(sorted(scopes))}"
+        first = sorted(scopes, key=lambda scope: (scope not in DANGEROUS, scope))
+        what = f"an API key {name[:40]} that can {', '.join(first)}"
         self.approvals.require(person, what, always=any(one in DANGEROUS for one in scopes))
         return await self.keys.make(person.extension, name, scopes)
 

@@ -36,25 +36,32 @@ class Sides(Protocol):
     callee: str
     user: str
     shown: str
+    answered_at: datetime | None
 
 
 class Side(Protocol):
     """A leg of it."""
 
     peer: str
-    direction: str
+
+    @property
+    def started_at(self) -> datetime: ...
 
 
 def seen_as(call: Sides, leg: Side, extension: str) -> str:
     """The number by which an extension may know a side of a call of its own: who hid their number
-    stays hidden, and where somebody's calls are sent is theirs to know."""
+    stays hidden, and where somebody's calls are sent is theirs to know. Whoever came in later was
+    brought by those who talked."""
     if leg.peer == extension:
         return leg.peer
-    if leg.direction == "in" or leg.peer == call.caller:
+    if leg.peer == call.caller:
         return call.caller if extension in _whose(call) else call.shown or call.caller
+    if call.answered_at is not None and leg.started_at > call.answered_at:
+        return leg.peer
     sent_by = call.user if call.kind == "inbound" else call.callee
-    ours = call.kind in ("callback", "conference") or extension == sent_by
-    return leg.peer if ours else call.callee
+    if extension == sent_by or leg.peer in call.callee.split(", "):
+        return leg.peer
+    return call.callee
 
 
 def _whose(call: Sides) -> tuple[str, ...]:

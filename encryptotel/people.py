@@ -86,15 +86,23 @@ class PeopleOfExchange:
         key = person.key if key is None else key
         records = person.records if records is None else records
         async with self._database.writing() as session:
-            row = await session.get(PersonRow, person.id)
-            if row is None:
-                raise OperatorError(
-                    "person.unknown",
-                    "join by a chat first, so that I know you; or set key in [recording]",
-                )
+            row = await self._row(session, person)
             row.key, row.records = key, records
         self._known = None
         return replace(person, key=key, records=records)
+
+    async def _row(self, session: AsyncSession, person: Person) -> PersonRow:
+        """Where it is kept what somebody is; the owner may be here without ever having joined by
+        a chat. Raises `OperatorError`."""
+        row = await session.get(PersonRow, person.id)
+        if row is None and person.id == OWNER:
+            row = PersonRow(
+                id=OWNER, name=person.name, role=Role.OWNER, region=person.region, timezone=""
+            )
+            session.add(row)
+        if row is None:
+            raise OperatorError("person.unknown", "join by a chat first, so that I know you")
+        return row
 
     async def with_extension(self, extension: str) -> Person | None:
         """Whose an extension is."""
@@ -112,12 +120,7 @@ class PeopleOfExchange:
     async def set_timezone(self, person: Person, zone: str) -> Person:
         """Somebody lives in another time zone from now on."""
         async with self._database.writing() as session:
-            row = await session.get(PersonRow, person.id)
-            if row is None:
-                raise OperatorError(
-                    "person.unknown",
-                    "join by a chat first, so that I know you; or set timezone in [owner]",
-                )
+            row = await self._row(session, person)
             row.timezone = zone
         self._known = None
         return replace(person, timezone=zone)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 MAX_URL = 500
 MAX_ANSWER = 4_096
 "Bytes of an answer that are read; what is longer is none."
-NAMES_AT_ONCE, NAMES_OF_ONE, NAMED_WITHIN = 16, 2, 5.0
+NAMES_AT_ONCE, NAMES_OF_ONE, NAMED_WITHIN = 32, 5, 5.0
 SECRET = "whsec_"  # noqa: S105 - what secrets begin with
 
 
@@ -38,7 +38,7 @@ class Receivers:
         self._asking = ThreadPoolExecutor(NAMES_AT_ONCE, "names")
         "Name servers may be slow, and others wait for the usual threads."
         self._looking: dict[str, asyncio.Future[list[str]]] = {}
-        "Names that are being looked up, by host and port."
+        "Names that are being looked up, by scheme, host and port."
         self._of: Counter[str] = Counter()
         "How many of whom."
         nothing_kept = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
@@ -51,7 +51,7 @@ class Receivers:
 
     async def addresses(self, url: str, whose: str = "") -> list[str]:
         """Where a program of somebody's is. Raises `Forbidden`."""
-        place = url.partition("//")[2].partition("/")[0]
+        place = "/".join(url.split("/")[:3])
         looking = self._looking.get(place)
         if looking is None:
             if self._of[whose] >= NAMES_OF_ONE:  # theirs are slow, and keep those of others waiting

@@ -110,7 +110,11 @@ class Verifications:
             session.add(row)
             shown = _shown(row, now)
         if approve:
-            about = f"{asking_program.get() or person.name} asks: {one_line(approve).rstrip('.')}"
+            program = asking_program.get()
+            who = f"{person.name} ({program})" if program else person.name
+            if program and number == person.extension:
+                who = f"Your program {program}"
+            about = f"{who} asks: {one_line(approve).rstrip('.')}"
             self._later(self._ask(person, row, by, about))
         else:
             self._later(self._send(person, row.id, number, by, code, minutes))

@@ -63,7 +63,7 @@ class Database:
         if self.path is not None:
             event.listen(self._engine.sync_engine, "connect", _prepare)
         else:
-            event.listen(self._engine.sync_engine, "handle_error", _keep_to_itself)
+            event.listen(self._engine.sync_engine, "handle_error", keep_to_itself)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         self._writing = asyncio.Lock()
         self._together: list[tuple[Work[Any], asyncio.Future[Any]]] = []
@@ -161,7 +161,7 @@ def _prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
     cursor.close()
 
 
-def _keep_to_itself(context: ExceptionContext) -> None:
+def keep_to_itself(context: ExceptionContext) -> None:
     """A server tells the row that it refuses, with what people wrote in it; errors are logged."""
     said = getattr(getattr(context.original_exception, "diag", None), "message_primary", None)
     if said:

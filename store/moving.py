@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     URL,
     Column,
     Connection,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Float,
     LargeBinary,
     MetaData,
+    String,
     Table,
     Unicode,
     create_engine,
@@ -31,12 +33,15 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
 from sqlmodel import SQLModel
 
 import store.tables  # noqa: F401  # fills the metadata
-from store.database import StoreError
+from store.database import StoreError, keep_to_itself
 
-BATCH = 1_000
+BATCH, LARGE = 1_000, 20
+"Rows at the same time, and where sound may be in them."
 JOBS = Table(
     "job",
     MetaData(),
@@ -59,7 +64,7 @@ class Moved:
 def move(source: URL, target: URL, tell: Callable[[str], None]) -> list[Moved]:
     """Copy everything; both must have our tables already. `tell` hears of each table before it is
     copied. Raises `StoreError` when there is something in the target, or it came out different."""
-    reading, writing = _one_moment(source), create_engine(target)
+    reading, writing = _one_moment(source), _engine(target)
     try:
         with reading.connect() as there, writing.begin() as here:
             tables = [*SQLModel.metadata.sorted_tables, *_jobs(there, here)]
@@ -67,6 +72,8 @@ def move(source: URL, target: URL, tell: Callable[[str], None]) -> list[Moved]:
             if full:
                 raise StoreError(f"the target is not empty: see {', '.join(full)}")
             return [_moved(table, there, here, tell) for table in tables]
+    except DBAPIError as error:
+        raise StoreError(f"nothing was moved: {error.orig}") from None
     finally:
         reading.dispose()
         writing.dispose()
@@ -75,13 +82,20 @@ def move(source: URL, target: URL, tell: Callable[[str], None]) -> list[Moved]:
 def _one_moment(source: URL) -> Engine:
     """Whoever reads sees all as it was at one moment."""
     if source.get_backend_name() != "sqlite":
-        return create_engine(source, isolation_level="REPEATABLE READ")
-    engine = create_engine(source)
+        return _engine(source, isolation_level="REPEATABLE READ")
+    engine = _engine(source)
 
     def begin(connection: Connection) -> None:  # or SQLite begins with the first change only
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     event.listen(engine, "begin", begin)
+    return engine
+
+
+def _engine(url: URL, **options: Any) -> Engine:
+    """What it refuses is told without what people wrote."""
+    engine = create_engine(url, hide_parameters=True, **options)
+    event.listen(engine, "handle_error", keep_to_itself)
     return engine
 
 
@@ -117,11 +131,18 @@ def _batches(table: Table, connection: Connection) -> Iterator[Sequence[Any]]:
     some language."""
     exact = "C" if connection.dialect.name == "postgresql" else "BINARY"
     order = [
-        column.collate(exact) if isinstance(column.type.python_type(), str) else column
+        column.collate(exact) if _is(column, String) else column
         for column in table.primary_key.columns
     ]
-    query = select(table).order_by(*order).execution_options(yield_per=BATCH)
-    yield from (part for part in connection.execute(query).mappings().partitions(BATCH))
+    large = any(_is(column, LargeBinary) or _is(column, JSON) for column in table.columns)
+    most = LARGE if large else BATCH
+    query = select(table).order_by(*order).execution_options(yield_per=most)
+    yield from connection.execute(query).mappings().partitions(most)
+
+
+def _is(column: Column[Any], kind: type[TypeEngine[Any]]) -> bool:
+    """Whether a column is of a kind, whatever is around that."""
+    return isinstance(getattr(column.type, "impl", column.type), kind)
 
 
 def _written(row: Any) -> bytes:

@@ -102,7 +102,7 @@ def _with_numbers(extension: str, limit: int, which: Between) -> Select[Any]:
         for side in ("caller", "callee"):
             latest = (
                 select(_CALL.id)
-                .where(_CALL[side] == number, *_theirs(extension, side), *_when(which))
+                .where(_CALL[side] == number, *_theirs(extension, side, which), *_when(which))
                 .order_by(*_NEWEST)
                 .limit(limit)
                 .subquery()
@@ -116,15 +116,17 @@ def _with_beginnings(extension: str, limit: int, which: Between, dialect: str) -
     ways = []
     for side in ("caller", "callee"):
         begins = or_(*(_begins(side, one, dialect) for one in which.begins))
-        ways.append(select(_CALL.id).where(begins, *_theirs(extension, side), *_when(which)))
+        ways.append(select(_CALL.id).where(begins, *_theirs(extension, side, which), *_when(which)))
     return _newest(ways, limit)
 
 
-def _theirs(extension: str, other: str) -> Sequence[ColumnElement[bool]]:
+def _theirs(extension: str, other: str, which: Between) -> Sequence[ColumnElement[bool]]:
     """Whether a call is somebody's whose other side is its caller, or its callee. The empty text
     keeps the database from the indices of those who have most calls."""
     user, caller, callee = (_CALL[side] + "" == extension for side in ("user", "caller", "callee"))
     inbound = _CALL.kind + "" == "inbound"
+    if other == "callee" and which.missed:
+        return (false(),)  # they called
     if other == "caller":
         return or_(callee, and_(user, inbound)), _CALL.shown == ""
     return (or_(caller, and_(user, ~inbound)),)

@@ -237,8 +237,7 @@ class Desk:
     verifications: Verifications
     events: Events
     webhooks: Webhooks
-    talk: Callable[[Person, str, bool], Awaitable[Sequence[Reply]]]
-    "With whether it is the person themselves."
+    talk: Callable[[Person, str], Awaitable[Sequence[Reply]]]
     ready: Callable[[], bool]
     metrics: Callable[[], Awaitable[bytes]]
     "How the program does, for Prometheus."

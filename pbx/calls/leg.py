@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from pbx.calls.cause import Ending
 from pbx.media.audio import AudioChannel
@@ -150,6 +151,7 @@ class Leg:
         self.on_media_changed: Callable[[], None] = lambda: None
         "The far side moved its media without an offer to carry over."
         self.profile = Profile.PLAIN
+        self.started_at = datetime.now(UTC)
         self.heard_at = asyncio.get_running_loop().time()
         self._heard = 0
         self._loud_at = (0, 0.0)

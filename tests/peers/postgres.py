@@ -79,10 +79,11 @@ class Postgres:
         self._process.wait()
 
     @contextmanager
-    def database(self) -> Iterator[URL]:
-        """An empty database, dropped afterwards."""
+    def database(self, locale: str = "") -> Iterator[URL]:
+        """An empty database, dropped afterwards, whose texts are in the order of a locale."""
         name = f"t{secrets.token_hex(6)}"
-        self._say(f"CREATE DATABASE {name}")
+        sorts = f" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE '{locale}'" if locale else ""
+        self._say(f"CREATE DATABASE {name}{sorts}")
         try:
             yield postgresql(self.address(name), PASSWORD)
         finally:

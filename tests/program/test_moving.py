@@ -17,7 +17,7 @@ from encryptotel.demo.phone import Phone
 from nlp.commands import Remind, When
 from store.database import Database, StoreError
 from store.moving import move
-from store.tables import CallRow, EntryRow, PostingRow
+from store.tables import CallRow, ContactRow, EntryRow, PostingRow
 from tests.office import Office, open_office, quiet
 from tests.peers.postgres import Postgres
 from tests.program.test_command_line import run
@@ -193,3 +193,39 @@ async def test_a_running_exchange_is_not_moved(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 1
         assert "stop the exchange first" in done.stderr
+
+
+async def test_a_server_with_words_of_some_language_sorts_no_otherwise(
+    lived: Path, tmp_path: Path, postgres: Postgres
+) -> None:
+    """Its keys come in the order of that language; what is compared does not."""
+    first = Database(lived / "encryptotel.db")
+    async with first.writing() as session:
+        for name in ("zoe", "émile", "Ann", "ann"):
+            session.add(ContactRow(person_id="owner", key=name, name=name, number="102"))
+    with postgres.database(locale="en-US") as url:
+        server, back = Database(url), Database(tmp_path / "back.db")
+        for database in (server, back):
+            await database.open()
+        await asyncio.to_thread(move, first.url, server.url, lambda _: None)
+        await asyncio.to_thread(move, server.url, back.url, lambda _: None)
+        assert rows_of(back.url) == rows_of(first.url)
+        for database in (first, server, back):
+            await database.close()
+
+
+async def test_what_the_target_refuses_is_told_without_what_people_wrote(
+    lived: Path, postgres: Postgres
+) -> None:
+    first = Database(lived / "encryptotel.db")
+    async with first.writing() as session:
+        words = "secret words \x00"
+        session.add(ContactRow(person_id="owner", key="k", name=words, number="102"))
+    with postgres.database() as url:
+        server = Database(url)
+        await server.open()
+        with pytest.raises(StoreError, match="nothing was moved") as refused:
+            await asyncio.to_thread(move, first.url, server.url, lambda _: None)
+        assert "secret" not in str(refused.value)
+        for database in (first, server):
+            await database.close()

@@ -358,9 +358,9 @@ async def test_an_extension_of_somebody_else_later_knows_nothing_of_before(tmp_p
         app.followers.announce("110", "for Yan")
         assert (await anext(again)).text == "for Yan"
         await again.aclose()
-        await app._talk(zoe, "help", False)
-        await app._talk(yan, "help", False)
-        assert app._spoken["110 False"][0].person.id == "yan"
+        await app._talk(zoe, "help")
+        await app._talk(yan, "help")
+        assert app._spoken["110 "][0].person.id == "yan"
 
 
 async def test_rules_that_would_be_looked_for_for_ever_are_refused(tmp_path: Path) -> None:

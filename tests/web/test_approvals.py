@@ -80,7 +80,7 @@ async def test_a_sign_in_is_approved_with_a_button(tmp_path: Path, button: str, 
         chat = Chat(it.office)
         id = await ask(it, "chat")
         question = await chat.asked()
-        assert question.text == "CRM 0 asks: Sign in to Example? Do you approve?"
+        assert question.text == "Your program CRM 0 asks: Sign in to Example? Do you approve?"
         assert question.private
         (pressed,) = [one.says for one in question.buttons if one.label == button]
         assert await chat.say(pressed)
@@ -94,7 +94,7 @@ async def test_a_sign_in_is_approved_with_a_button(tmp_path: Path, button: str, 
 @pytest.mark.parametrize(("digit", "ends"), [("1", "approved"), ("2", "denied")])
 async def test_a_sign_in_is_approved_on_the_phone(tmp_path: Path, digit: str, ends: str) -> None:
     async with client(tmp_path, "verify", "events") as it, listening(it) as ear:
-        about = "CRM 0 asks: Sign in to Example?"
+        about = "Owner (CRM 0) asks: Sign in to Example?"
         await it.office.phone("102", Phone(keying(it.office, about, digit)))
         id = await ask(it, "call", "102")
         decided = (await ear.until("decided"))[-1]

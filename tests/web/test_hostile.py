@@ -15,10 +15,11 @@ import encryptotel.receivers
 import web.server
 from bot.ports import Account, OperatorError, Person, Role
 from encryptotel.demo.phone import Phone, plays
+from encryptotel.outbound import Forbidden, Why
 from encryptotel.receivers import Receivers
 from nlp.commands import Invite, Party, Redirect, Understanding
 from pbx.calls.cause import Ending
-from pbx.events import CallStarted
+from pbx.events import CallAnswered, CallStarted, LegAnswered
 from pbx.media.tones import tone
 from store.tables import CallRow
 from tests.calls.test_callback import telephone_network
@@ -277,7 +278,16 @@ async def test_a_program_that_may_say_gets_no_chat_of_its_own(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["my pin is 123456", f"my key is age1{58 * 'q'}", "forget me for good", "yes"]
+    "text",
+    [
+        "my pin is 123456",
+        "set my answerphone  PIN to 4321",
+        f"my  key is age1{58 * 'q'}",
+        "forget  me for good",
+        "unlock my PIN",
+        "delete my wallet",
+        "yes",
+    ],
 )
 async def test_a_program_says_nothing_that_only_the_person_may(tmp_path: Path, text: str) -> None:
     async with client(tmp_path, "say") as it:
@@ -522,3 +532,100 @@ async def test_calls_are_listed_while_one_of_them_ends(tmp_path: Path) -> None:
         answer = await it("GET", "/calls")
         call.ending = None
         assert answer.status_code == 200
+
+
+async def test_where_somebody_is_redirected_is_theirs_in_a_callback_too(tmp_path: Path) -> None:
+    async with open_site(tmp_path) as site:
+        office = site.office
+        member = await somebody(office, "Mel")
+        it = await key_of(site, member, "calls")
+        await telephone_network(office, Phone(quiet, ring_seconds=0.1))
+        app = office.app
+        await app.operator.handling.redirect(app.person, Redirect(to=Party(number=OUT)))
+        await office.phone(member.extension, Phone(quiet, ring_seconds=0.1))
+        id = (await it.post("/calls", {"to": "101"})).json()["id"]
+        await office.until(lambda: len(office.of(LegAnswered)) >= 1)
+        await asyncio.sleep(1)
+        live = await it.get("/calls")
+        await it("DELETE", f"/calls/{id}")
+        await office.ended()
+        whole = await it.get(f"/history/{id}")
+        assert "2025550143" not in digits(live)
+        assert "2025550143" not in digits(whole)
+
+
+async def test_who_was_brought_in_is_seen_as_themselves(tmp_path: Path) -> None:
+    async with client(tmp_path, "calls") as it:
+        for number in ("101", "102", "103"):
+            await it.office.phone(number, loud())
+        id = (await it.post("/calls", {"to": "102"})).json()["id"]
+        await it.office.until(lambda: bool(it.office.of(CallAnswered)))
+        await it.post("/conferences", {"participants": ["103"]})
+        await it.office.until(lambda: len(it.office.of(LegAnswered)) >= 3)
+        await asyncio.sleep(1)
+        (live,) = await it.get("/calls")
+        assert {one["who"] for one in live["levels"]} == {"101", "102", "103"}
+        await it("DELETE", f"/calls/{id}")
+        await it.office.ended()
+        whole = await it.get(f"/history/{id}")
+        assert {one["who"] for one in whole["legs"]} == {"101", "102", "103"}
+
+
+async def test_a_program_does_not_use_up_what_its_owner_may_ask(tmp_path: Path) -> None:
+    async with client(tmp_path, "devices") as it:
+        chat = Chat(it.office)
+        await it.office.phone("101", BusyPhone(quiet))
+        await chat.say("ask me by phone before dangerous commands")
+        for _ in range(9):
+            await it.post("/devices", {"name": "desk"})
+            await asyncio.sleep(0.1)
+        assert "I ring your phone" in await chat.say("set up my phone")
+
+
+async def test_who_lost_their_phone_is_asked_by_chat(tmp_path: Path) -> None:
+    async with client(tmp_path) as it:
+        chat = Chat(it.office)
+        alice = await it.office.phone("101", Phone(quiet))
+        await chat.say("ask me by phone before dangerous commands")
+        it.office.app.exchange.registrar.drop("101", "lost")
+        assert "approve it in your chat" in await chat.say("set up my phone")
+        (approve, _) = (await chat.asked()).buttons
+        await chat.say(approve.says)
+        assert "Scan this" in await chat.say("set up my phone")
+        assert alice.legs == []
+
+
+async def test_missed_calls_are_found_among_others_with_the_same_name(tmp_path: Path) -> None:
+    async with client(tmp_path, "calls:read") as it:
+        start = datetime.now(UTC) - timedelta(days=1)
+        async with it.office.app.database.writing() as session:
+            for n in range(10):
+                at, theirs = start + timedelta(seconds=n), n < 5
+                caller, callee = ("102", "101") if theirs else ("101", "102")
+                session.add(
+                    CallRow(
+                        id=f"x{n:08d}", started_at=at, ended_at=at, caller=caller, callee=callee,
+                        dialled=callee, user=caller, kind="internal", cause="",
+                    )
+                )  # fmt: skip
+        for q in ("Bob", "102"):
+            page = await it.get("/history", missed=True, q=q, limit=3)
+            assert [one["id"] for one in page["items"]] == ["x00000004", "x00000003", "x00000002"]
+            assert page["next"]
+
+
+async def test_http_is_refused_while_https_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(url: str, *, private: bool) -> list[str]:
+        if url.startswith("https"):
+            time.sleep(0.5)
+            return ["192.0.2.1"]
+        raise Forbidden(Why.NOT_HTTPS)
+
+    monkeypatch.setattr(encryptotel.receivers, "addresses_of", slow)
+    one = Receivers(private=False, now=lambda: datetime.now(UTC))
+    first = asyncio.ensure_future(one.addresses("https://crm.example/x"))
+    await asyncio.sleep(0)
+    with pytest.raises(Forbidden):
+        await one.addresses("http://crm.example/x")
+    assert await first == ["192.0.2.1"]
+    await one.close()

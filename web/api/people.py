@@ -141,7 +141,7 @@ async def say(
     order: Sentence, desk: At, program: Annotated[Program, Depends(allowed("say"))]
 ) -> list[Answer]:
     """Say something as the person would in a chat: whatever they can do there is done."""
-    replies = await desk.talk(program.person, order.text, program.is_session)
+    replies = await desk.talk(program.person, order.text)
     return [
         Answer(
             text=reply.text,

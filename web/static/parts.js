@@ -8,7 +8,12 @@ export { Fragment };
 
 // Times are by the person's clock, as in the chat, wherever the browser is.
 let zone;
-export const setZone = (name) => { zone = name; };
+export const setZone = (name) => {
+  try {
+    new Intl.DateTimeFormat("en", { timeZone: name });
+    zone = name;
+  } catch { /* one that this browser does not know: its own, then */ }
+};
 export const time = (at) => new Date(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: zone });
 export const day = (at) =>
   new Date(at).toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short", timeZone: zone });
