@@ -32,6 +32,7 @@ class Console:
         if not reply.text:
             return
         said = reply.text if reply.file is None else f"{reply.text}\n{_seen(reply.file)}"
+        said += _choices(reply)
         text = "\n".join(f"bot> {line}" for line in said.splitlines())
         if self._at_terminal and not self._closed:
             print(f"\r\x1b[K{text}\n{PROMPT}{readline.get_line_buffer()}", end="", flush=True)
@@ -75,6 +76,12 @@ class Console:
                 yield line
         finally:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
+
+
+def _choices(reply: Reply) -> str:
+    """What to type in the place of buttons that are about one certain thing of the person's."""
+    meant = [one.says for one in reply.buttons if "#" in one.says]
+    return f"\nType: {' · '.join(meant)}" if meant and reply.private else ""
 
 
 def _seen(file: Attachment) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bot.console import Console
 from bot.dialogue import Dialogue
 from bot.ports import OperatorError
 from bot.replies import Reply
@@ -205,3 +206,18 @@ async def test_a_program_gets_no_key_by_talking(tmp_path: Path) -> None:
         ):
             (answer,) = (await talker.post("/say", {"text": text})).json()
             assert answer["text"] == "That can be said in a chat of yours only."
+
+
+async def test_the_terminal_tells_what_to_type(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with client(tmp_path) as it:
+        chat = Chat(it.office)
+        id = await ask(it, "chat")
+        Console().show(await chat.asked())
+        typed = re.search(r"Type: (approve #[0-9a-f]{16}) · refuse", capsys.readouterr().out)
+        assert typed
+        await chat.say(typed[1])
+        async with asyncio.timeout(5):
+            while await state(it, id) != "approved":
+                pass
