@@ -361,23 +361,31 @@ class Webhooks:
         self.tries["done" if good else "dead" if late else "waiting"] += 1
         (self._behind.discard if good else self._behind.add)(row.id)
         pause = PAUSES[min(one.tries, len(PAUSES) - 1)]
-        async with self._database.writing() as session:
+        state = "done" if good else "dead" if late else "waiting"
+
+        async def note(session: AsyncSession) -> bool | None:
             kept = await session.get(DeliveryRow, one.id)
             if kept is None:
-                return 0.0
-            kept.tries, kept.status = one.tries + 1, status or None
-            kept.state = "done" if good else "dead" if late else "waiting"
+                return None
+            kept.tries, kept.status, kept.state = one.tries + 1, status or None, state
             kept.due = self._now() + timedelta(seconds=pause)
             hook = await session.get(WebhookRow, row.id)
-            told = hook is not None and not hook.failing and kept.state == "dead"
+            told = hook is not None and not hook.failing and state == "dead"
             if hook is not None:
-                hook.failing = kept.state == "dead" or (hook.failing and not good)
+                hook.failing = state == "dead" or (hook.failing and not good)
                 row.failing = hook.failing
+            return told
+
+        # A removal ends this task: what is being written then must not be cut in two, which would
+        # keep the database from everybody else.
+        told = await self._database.together(note)
+        if told is None:
+            return 0.0
         if told:
             host = urlsplit(row.url).hostname
             text = f"Your webhook at {host} has not answered for a day; what waited for it is lost."
             self._followers.announce(row.extension, text)
-        return 0.0 if kept.state != "waiting" else float(pause)
+        return 0.0 if state != "waiting" else float(pause)
 
     async def forget_old(self) -> None:
         """Forget what was told long ago."""

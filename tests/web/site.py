@@ -31,7 +31,8 @@ class Site:
         self.address = (host, int(port))
         self.url = f"https://{host}:{port}"
         self.tls = office.app.certificates.client_context()
-        self.client = httpx.AsyncClient(verify=self.tls, base_url=self.url)
+        # The program answers within ten seconds; a machine full of tests is slower than five.
+        self.client = httpx.AsyncClient(verify=self.tls, base_url=self.url, timeout=20)
         self.client.headers.clear()
 
     async def link(self, name: str = "desk", extension: str = "101") -> SetupLink:

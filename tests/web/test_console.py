@@ -111,7 +111,7 @@ async def test_the_call_of_the_white_paper_from_the_page(tmp_path: Path) -> None
         await expect(ladder).to_contain_text("200 OK")
         await picture(page, "console-ladder")
         await page.get_by_role("link", name="Now").click()
-        await page.get_by_role("button", name="Hang up").click()
+        await card.get_by_role("button", name="Hang up").click()
         await expect(page.get_by_text("No call goes on.")).to_be_visible()
         await it.office.until(lambda: bool(it.office.of(CallEnded)))
         await page.get_by_role("link", name="History").click()
