@@ -341,7 +341,7 @@ async def test_who_calls_is_looked_up_before_it_rings(tmp_path: Path) -> None:
 
 
 async def late(asked: dict[str, Any]) -> web.Response:
-    await asyncio.sleep(30)  # longer than anybody waits
+    await asyncio.sleep(2)  # longer than anybody waits here
     return web.json_response({"name": "Too Late"})
 
 
