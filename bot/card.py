@@ -150,8 +150,7 @@ def told(progress: Progress) -> str:
         ):
             return progress.text
         case Step.APPROVE:
-            stop = "" if progress.text.endswith(("?", "!")) else "."
-            return f"{progress.text}{stop} Do you approve?"
+            return f"{stopped(progress.text)} Do you approve?"
         case Step.NAMED:
             return "They say who they are."
         case Step.PRIVATE:
@@ -205,4 +204,9 @@ def delete_message(id: str) -> Button:
 
 def sentence(text: str) -> str:
     """What is wrong, as a sentence of its own."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    return stopped(text[:1].upper() + text[1:])
+
+
+def stopped(text: str) -> str:
+    """With a stop at its end, if it has none."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."

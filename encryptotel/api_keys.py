@@ -102,15 +102,15 @@ class ApiKeys:
         self._rows[row.id] = row
         return f"{PREFIX}{row.id}_{secret}"
 
-    async def open_session(self, extension: str, name: str, days: int, most: int) -> str:
-        """A key for all that the person can do themselves, in the place of the oldest of its name
-        where there are so many."""
+    async def open_session(self, extension: str, days: int, most: int) -> str:
+        """A key for all that the person can do themselves, in the place of the oldest such where
+        there are so many."""
         async with self._making:
             mine = [row for row in self._rows.values() if row.extension == extension]
             known = sorted((row for row in mine if row.scopes == SESSION), key=lambda row: row.made)
             if len(known) >= most:
                 await self._remove([row.id for row in known[: len(known) - most + 1]])
-            return await self._kept(extension, name, [SESSION], days)
+            return await self._kept(extension, SESSION, [SESSION], days)
 
     def of(self, extension: str) -> Sequence[ApiKey]:
         """Somebody's keys, the oldest first."""

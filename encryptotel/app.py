@@ -631,11 +631,7 @@ class App:
         return self._converse(self.person, push)
 
     def _converse(
-        self,
-        person: Person,
-        push: Callable[[Reply], None],
-        *,
-        follow: bool = True,
+        self, person: Person, push: Callable[[Reply], None], *, follow: bool = True
     ) -> Dialogue:
         learn = self.lessons.keep if self.config.language.learn else None
         trust = not self.config.chat.confirm_contacts

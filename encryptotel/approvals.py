@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.bounded import Bounded, Hourly
+from bot.card import stopped
 from bot.ports import Availability, OperatorError, Person, Progress, Step, asking_program
 from encryptotel.followers import Followers
 from encryptotel.presence import Presence
@@ -26,8 +26,6 @@ from pbx.media.speech import Voice
 from pbx.orders import Orders
 from pbx.ports import CallRefused
 from pbx.text import printable
-
-log = logging.getLogger(__name__)
 
 PEOPLE, MAX_OPEN = 10_000, 20
 "People whose questions are known, and how many of each are open at the same time."
@@ -137,7 +135,7 @@ class Approvals:
     ) -> bool:
         """Ask somebody on their phone, at the expense of `payer`; whether they pressed a key.
         Raises `CallRefused` when nobody answers."""
-        words = await self._voice.say(SAID.format(about=sentence(one_line(about))))
+        words = await self._voice.say(SAID.format(about=stopped(one_line(about))))
         id, answered = self._opened(number, about, decided, None), False
 
         async def talk(leg: Leg) -> str:
@@ -222,12 +220,11 @@ class Approvals:
         by = self.wanted_by(person)
         if not by and not always:
             return
-        if not by or not self._has_phone(person.extension):  # which may be lost
-            by = By.CALL if self._has_phone(person.extension) else By.CHAT
+        by_chat = by == By.CHAT or not self._has_phone(person.extension)  # which may be lost
         this, mine = (what, asking_program.get()), self._of(person.extension)
         if mine.granted.pop(this, 0.0) > _now():
             return
-        if by == By.CHAT and not self._followers.has(person.extension):
+        if by_chat and not self._followers.has(person.extension):
             raise OperatorError(
                 "approval.nowhere", "that needs your approval, and there is no way to ask you"
             )
@@ -237,7 +234,7 @@ class Approvals:
                 raise OperatorError(
                     "approval.too_often", "you were asked a moment ago; wait, and say it again"
                 )
-            self._ask(person.extension, this, By(by))
+            self._ask(person.extension, this, By.CHAT if by_chat else By.CALL)
         rings = _RINGING in mine.asked.values()
         where = "I ring your phone: press 1 there" if rings else "approve it in your chat"
         raise OperatorError(
@@ -286,11 +283,6 @@ class Approvals:
 
 _RINGING = "ringing"
 "In the place of an id: the phone is rung for one question at a time."
-
-
-def sentence(text: str) -> str:
-    """With a stop at its end, if it has none."""
-    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def one_line(text: str) -> str:

@@ -14,7 +14,7 @@ from bot.ports import ConsoleLink, OperatorError
 from encryptotel.api_keys import ApiKeys
 from store.database import Database
 from store.tables import ConsoleLinkRow
-from web.ports import SESSION, Program
+from web.ports import Program
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Sessions:
             if row is None or row.expires <= datetime.now(UTC):
                 return None
             await session.delete(row)
-        key = await self._keys.open_session(row.extension, SESSION, DAYS, MOST)
+        key = await self._keys.open_session(row.extension, DAYS, MOST)
         self._tell(row.extension, f"Your console page was opened in {browser}. {NOT_YOU}")
         log.info("%s: the console was opened", row.extension)
         return key

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from bot.card import stopped
 from bot.console import Console
 from bot.dialogue import Dialogue
 from bot.ports import OperatorError
 from bot.replies import Reply
-from encryptotel.approvals import SAID, sentence
+from encryptotel.approvals import SAID
 from encryptotel.demo.phone import Phone
 from tests.hearing import at_length
 from tests.office import Office
@@ -25,7 +26,7 @@ def keying(office: Office, about: str, digit: str) -> Any:
     """A phone at which a key is pressed once the question was heard."""
 
     async def behave(phone: Phone, leg: Any) -> None:
-        words = await office.app.exchange.speaker.say(SAID.format(about=sentence(about)))
+        words = await office.app.exchange.speaker.say(SAID.format(about=stopped(about)))
         await phone.until_heard(at_length(words))
         leg.audio.send_digit(digit)
         await leg.ended()

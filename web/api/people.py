@@ -92,7 +92,7 @@ async def me(program: Annotated[Program, Depends(program_of)]) -> Me:
     )
 
 
-@router.delete("/session", status_code=204, responses=documented(422))
+@router.delete("/session", status_code=204, responses=documented())
 async def leave(desk: At, program: Annotated[Program, Depends(program_of)]) -> Response:
     """End the session of a console page; keys are not ended by it."""
     await desk.sessions.leave(program)
