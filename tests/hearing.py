@@ -7,7 +7,8 @@ from itertools import count
 
 import numpy as np
 
-from pbx.media.tones import level
+from pbx.media.codecs import RATE
+from pbx.media.tones import level, share_of
 
 PIECE = 8_000
 "Bytes of sound looked for as one: phones stretch longer ones where packets come unevenly."
@@ -29,6 +30,13 @@ def match(recording: bytes, sound: bytes) -> float:
     local = energy[wanted.size :] - energy[: heard.size - wanted.size + 1]
     scale = np.sqrt(np.maximum(local, 1.0) * np.sum(wanted**2))
     return float(np.max(products / scale))
+
+
+def beeped(heard: bytearray) -> bool:
+    """Whether the answerphone's tone was heard in the last second, however late it is looked at."""
+    second, fifth = bytes(heard[-2 * RATE :]), 2 * RATE // 5
+    starts = range(0, len(second) - fifth + 1, fifth // 4)
+    return any(share_of(second[at : at + fifth], 1000.0) > 0.9 for at in starts)
 
 
 def pieces(sound: bytes) -> list[bytes]:

@@ -21,10 +21,11 @@ from pbx.media.codecs import RATE
 from pbx.media.tones import level, share_of, tone
 from pbx.ports import CallRefused
 from tests.calls.test_recording import SEED, seed_key
+from tests.hearing import beeped
 from tests.narrator import narrated
 from tests.office import NEVER, BusyPhone, Office, open_office, quiet
 
-BEEP, SAID = 1000.0, 620.0
+SAID = 620.0
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def follow(office: Office) -> list[Progress]:
 
 async def leaves_a_message(phone: Phone, leg: Leg) -> None:
     """Waits for the tone, says something for three seconds and hangs up."""
-    await phone.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+    await phone.until_heard(beeped)
     await asyncio.wait_for(leg.play(bytes(RATE) + tone(3.0, SAID) + bytes(RATE)), 10)
     leg.hang_up()
 
@@ -112,7 +113,7 @@ async def test_who_says_nothing_leaves_nothing(office: Office) -> None:
 
 async def test_the_hash_key_ends_a_message(office: Office) -> None:
     async def keyed(phone: Phone, leg: Leg) -> None:
-        await phone.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+        await phone.until_heard(beeped)
         await leg.play(bytes(RATE) + tone(2.0, SAID))
         leg.audio.send_digit("#")
         await leg.ended()
@@ -125,7 +126,7 @@ async def test_the_hash_key_ends_a_message(office: Office) -> None:
 
 async def test_what_was_said_is_kept_when_the_exchange_stops(tmp_path: Path) -> None:
     async def talks(phone: Phone, leg: Leg) -> None:
-        await phone.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+        await phone.until_heard(beeped)
         await leg.play(bytes(RATE) + tone(4.0, SAID))
         leg.audio.repeat(tone(1.0, SAID))
         await leg.ended()
@@ -133,7 +134,7 @@ async def test_what_was_said_is_kept_when_the_exchange_stops(tmp_path: Path) -> 
     async with open_office(tmp_path, calls={"ring_timeout": 1, "drain": 0}) as office:
         follow(office)
         carol = await _called(office, talks)
-        await carol.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+        await carol.until_heard(beeped)
         await asyncio.wait_for(carol.legs[0].audio.played(), 10)
         office.app.exchange.hang_up_all("the exchange is stopping")
     async with open_office(tmp_path) as office:
@@ -187,7 +188,7 @@ async def test_what_was_said_is_written_beside_a_message(tmp_path: Path) -> None
     """By a real recogniser, of what a narrator says over the telephone; the words stay with it."""
 
     async def narrates(phone: Phone, leg: Leg) -> None:
-        await phone.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+        await phone.until_heard(beeped)
         await asyncio.wait_for(leg.play(bytes(RATE) + narrated(8.0) + bytes(RATE)), 20)
         leg.hang_up()
 

@@ -17,11 +17,11 @@ from pbx.media.codecs import RATE
 from pbx.media.music import hold_music
 from pbx.media.tones import share_of, tone
 from pbx.ports import CallRefused
-from tests.calls.test_answerphone import BEEP, follow
+from tests.calls.test_answerphone import follow
 from tests.calls.test_callback import NUMBER, steady, telephone_network
 from tests.calls.test_transfer import connected as in_a_call
 from tests.calls.test_transfer import desk, hears
-from tests.hearing import lately, match
+from tests.hearing import beeped, lately, match
 from tests.office import NEVER, BusyPhone, Office, open_office, quiet
 
 
@@ -205,7 +205,7 @@ async def leaves(office: Office, caller: Phone) -> None:
     """A message of two seconds for Alice, who is busy."""
     leg = await caller.call("101")
     async with asyncio.timeout(30):
-        await caller.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+        await caller.until_heard(beeped)
     await leg.play(bytes(RATE) + SAID + bytes(RATE))
     leg.hang_up()
     count = len(office.of(MessageLeft))
@@ -253,7 +253,7 @@ async def test_a_greeting_is_spoken_by_phone(tmp_path: Path) -> None:
         leg = await alice.call("*97")
         await keys(leg, alice, await say("You have no new messages and no old messages."), "9")
         async with asyncio.timeout(20):
-            await alice.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+            await alice.until_heard(beeped)
         await leg.play(bytes(RATE // 2) + tone(1.5, 520.0) + bytes(RATE // 2))
         leg.audio.send_digit("#")
         kept = await say("This is your greeting now.")

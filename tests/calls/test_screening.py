@@ -19,9 +19,9 @@ from pbx.media import ogg
 from pbx.media.codecs import RATE
 from pbx.media.tones import share_of, tone
 from pbx.ports import CallRefused
-from tests.calls.test_answerphone import BEEP, follow
+from tests.calls.test_answerphone import follow
 from tests.calls.test_callback import NUMBER, steady, telephone_network
-from tests.hearing import match
+from tests.hearing import beeped, match
 from tests.office import NEVER, Office, open_office, quiet
 
 NAME, CALLER, ALICE = 700.0, 440.0, 620.0
@@ -32,7 +32,7 @@ def says_name(sound: bytes = SAID) -> Behaviour:
     """A caller who says something after the tone, then talks on."""
 
     async def behave(phone: Phone, leg: Leg) -> None:
-        await phone.until_heard(lambda heard: share_of(bytes(heard[-4800:]), BEEP) > 0.9)
+        await phone.until_heard(beeped)
         await leg.play(bytes(RATE // 2) + sound)
         leg.audio.play(bytes(4 * RATE))
         await phone.until_heard(lambda heard: steady(phone, ALICE))

@@ -44,20 +44,22 @@ export function Asked({ of, empty, children }) {
 
 // A button that does something, and says so when it could not be done.
 export function Do({ label, what, then, kind = "", title }) {
-  const [state, set] = useState("");
+  const [busy, setBusy] = useState(null); // with what: “Hold” becomes “Resume” before it is answered
+  const [wrong, setWrong] = useState("");
   const press = async () => {
-    if (state === "busy") return; // a button that is disabled would lose the keyboard
-    set("busy");
+    if (busy === label) return; // a button that is disabled would lose the keyboard
+    setBusy(label);
+    setWrong("");
     try {
       await what();
-      set("");
       then && then();
     } catch (error) {
-      set(error.message);
+      setWrong(error.message);
     }
+    setBusy((now) => (now === label ? null : now));
   };
-  return html`<span class="do"><button type="button" class=${kind} title=${title} aria-disabled=${state === "busy"}
-    onClick=${press}>${label}</button>${state && state !== "busy" && html`<span class="error" role="alert"> ${state}</span>`}</span>`;
+  return html`<span class="do"><button type="button" class=${kind} title=${title} aria-disabled=${busy === label}
+    onClick=${press}>${label}</button>${wrong && html`<span class="error" role="alert"> ${wrong}</span>`}</span>`;
 }
 
 // One line to type into. `taken` may refuse by throwing.
