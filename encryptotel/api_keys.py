@@ -47,6 +47,11 @@ class ApiKeys:
         "Keys are gone, and with them what they began."
         self._rows: dict[str, ApiKeyRow] = {}
 
+    @property
+    def extensions(self) -> set[str]:
+        """Of those whose programs act for them."""
+        return {row.extension for row in self._rows.values()}
+
     async def load(self) -> None:
         """Know all keys."""
         async with self._database.reading() as session:

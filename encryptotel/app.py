@@ -10,7 +10,7 @@ import socket
 import ssl
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -30,8 +30,10 @@ from encryptotel.alerts import Alerts, failed_handshake, guessed_pins
 from encryptotel.answerphone import LISTEN, AnswerphoneByPhone
 from encryptotel.api_keys import ApiKeys
 from encryptotel.approvals import Approvals
+from encryptotel.bindings import saved
 from encryptotel.broadcasts import Broadcasts
 from encryptotel.certificates import Certificates
+from encryptotel.cluster.part import Part
 from encryptotel.config import Config, MoneySection, load
 from encryptotel.contacts import Contacts
 from encryptotel.control import Control
@@ -100,11 +102,10 @@ from pbx.media.music import hold_music
 from pbx.media.speech import Speaker
 from pbx.media.tones import tone
 from pbx.orders import Orders
-from pbx.ports import SavedBinding
+from pbx.ports import Account
 from pbx.post import Post
 from pbx.referrals import Referrals
 from pbx.sip.digest import Credentials
-from pbx.sip.message import split_commas
 from pbx.sip.transport import Address, Transport, bracketed
 from pbx.subscriptions import Subscriptions
 from scheduler.alarm import Alarm
@@ -180,6 +181,11 @@ class App:
     "Where people pay in."
     metering: Metering | None = None
     "Where outside calls are paid for."
+    carrier: Phone | None = None
+    _said: Dialogue | None = None
+    _stopping = False
+    part: Part | None = None
+    "What this program is among others, where they are one exchange."
 
     def __init__(self, config: Config, data: Path, config_file: Path | None = None) -> None:
         self.config = config
@@ -193,10 +199,10 @@ class App:
         self.demo_behaviour: Behaviour = plays(DEMO_TONE)
         self.carrier_then: Behaviour = carrier.echoes
         self.demo_phones: dict[str, Phone] = {}
-        self.carrier: Phone | None = None
         self._lines_down: set[str] = set()
-        self.database = Database(config.database.where(data))
-        self.alarm = Alarm(self.database, node_of(data))
+        node = node_of(data)
+        self.database = Database(config.database.where(data), node)
+        self.alarm = Alarm(self.database, node)
         self.directory = Directory(config, self.database)
         self.journal: Journal
         self.gatekeeper: Gatekeeper
@@ -237,6 +243,8 @@ class App:
         self.texts: Texts
         self.presence: Presence
         self.subscriptions: Subscriptions
+        if config.cluster.address:
+            self.part = Part(self, node)
         self.reception = Reception(self.people, self._converse, confirm=config.chat.confirm)
         self._control = Control(
             data / SOCKET,
@@ -251,11 +259,9 @@ class App:
         self.heartbeat = Heartbeat(data / ALIVE)
         self._tls: ssl.SSLContext
         self._reloading = asyncio.Lock()
-        self._said: Dialogue | None = None
         self._spoken: dict[str, tuple[Dialogue, asyncio.Lock]] = {}
         "Conversations of people with their programs, the oldest first."
         self._said_later: deque[Reply] = deque(maxlen=MAX_NEWS)
-        self._stopping = False
         self._background: set[asyncio.Task[None]] = set()
         self._messages: set[asyncio.Task[None]] = set()
         "Voice messages and recordings on their way to people."
@@ -267,23 +273,11 @@ class App:
         warming = asyncio.ensure_future(self._warm_up())  # seconds, in a process of its own
         await asyncio.to_thread(_load_networks, config)  # now, when no call can be held up by it
         advertise = config.exchange.advertise or _own_address(config.exchange.host)
-        names = certificates.names_for(
-            config.exchange.host,
-            advertise,
-            config.exchange.domain,
-            config.network.public_address,
-            config.web.names,
-        )
-        self.certificates, _ = await asyncio.gather(
-            asyncio.to_thread(certificates.ensure, self.data / CERTIFICATES, names),
-            self.database.open(),
-        )
-        self.certificates = self._chosen(self.certificates, config)
-        self._tls = await asyncio.to_thread(self.certificates.server_context)
-        await self._control.start()  # nobody else serves here: what was left is ours to settle
+        await self._open_store(advertise)
         alive = self.heartbeat.last()
         self.journal = Journal(
             self.database,
+            node=self.part.name if self.part is not None else "",
             alive=alive,
             tell=self.tell_owner,
             keep_traces=timedelta(days=config.log.traces_days),
@@ -291,7 +285,7 @@ class App:
         self.heartbeat.start()
         await self.directory.load()
         await self.contacts.load()
-        await self._load_wishes()
+        await self.load_wishes()
         if config.money.rates:
             await self._open_money(alive)
         self.gatekeeper = Gatekeeper(
@@ -364,16 +358,70 @@ class App:
         await self._open_web()
         if config.demo.carrier:
             await self._start_carrier()
-        self.exchange.start([_saved(row) for row in await self._saved_bindings()])
+        self.exchange.start([saved(row) for row in await self._saved_bindings()])
         for number in config.demo.phones:
             await self._start_demo_phone(number)
         self._spawn(self._keep_certificate())
         self._spawn(self._forget())
         await warming
+        if self.part is None:
+            await self.begin_duties()
+        else:
+            await self.part.begin()
+        self.health.start()
+
+    async def begin_duties(self) -> None:
+        """Begin what is done once for the whole exchange: chats, texts and what is planned."""
         await self._open_chats()
         await self.texts.start()
         await self.operator.start()
-        self.health.start()
+        if self.payments is not None:
+            self.payments.start()
+        if self.webhooks is not None:
+            await self.webhooks.start()
+
+    async def read_again(self) -> None:
+        """Know anew all that is known by heart: others may have changed it."""
+        await self.read_directory()
+        await self.contacts.load()
+        await self.load_wishes()
+        await self.mailbox.load()
+        await self.operator.relays.load()
+        await self.scenarios.load()
+        await self.api_keys.load()
+        if self.metering is not None:
+            await self.metering.charging.reload()
+        if self.tariffs is not None:
+            await self.tariffs.subscriptions.open()
+
+    async def read_directory(self) -> None:
+        """Take up who and what there is; whoever was shut out has no phone any more."""
+        before = self.directory.accounts()
+        await self.directory.load()
+        self._shut_out(before)
+        self.exchange.refresh()
+
+    def _shut_out(self, before: Mapping[str, Account]) -> None:
+        """Forget phones whose account is gone, or has another password now."""
+        for account, reason in locked_out(before, self.directory.accounts()):
+            number = account.extension.number
+            self.exchange.registrar.drop(number, reason, username=account.username)
+            self.subscriptions.drop(number)
+
+    async def _open_store(self, advertise: str) -> None:
+        """Our certificate, the database, and our place among the others on it. Raises
+        `StoreError`, OSError."""
+        self.certificates, _ = await asyncio.gather(
+            asyncio.to_thread(
+                certificates.ensure, self.data / CERTIFICATES, _names(self.config, advertise)
+            ),
+            self.database.open(),
+        )
+        self.certificates = self._chosen(self.certificates, self.config)
+        self._tls = await asyncio.to_thread(self.certificates.server_context)
+        await self._control.start()  # nobody else serves here: what was left is ours to settle
+        if self.part is not None:
+            await self.part.join()
 
     async def _warm_up(self) -> None:
         if self.config.language.at_start:
@@ -460,7 +508,7 @@ class App:
         """Do a command for somebody who says it by a scenario; what came of it."""
         return await self._converse(person, lambda _: None, follow=False).act(command)
 
-    async def _load_wishes(self) -> None:
+    async def load_wishes(self) -> None:
         """What people want done with their calls, and by whose clocks."""
         await self.wishes.load()
         self.person = await self.people.with_extension(self.person.extension) or self.person
@@ -497,6 +545,8 @@ class App:
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Let calls end by themselves for a while, or until `hurry`; then close everything."""
         self._stopping = True
+        if self.part is not None:
+            await self.part.leave()
         draining = asyncio.ensure_future(self.exchange.drain(self.config.calls.drain))
         if hurry is not None:
             hurried = asyncio.ensure_future(hurry.wait())
@@ -535,6 +585,8 @@ class App:
         if self.metering is not None:
             await self.metering.charging.close()
         await self.journal.close()
+        if self.part is not None:
+            await self.part.close()
         await self.database.close()
         await self.lessons.close()
         await self.language.close()
@@ -570,11 +622,7 @@ class App:
                 self.metering.reconfigure(config.money, deck)
                 await self.metering.charging.reload()
             self.exchange.reconfigure(_settings(config, self.exchange.settings.advertise))
-            for account, reason in locked_out(before, self.directory.accounts()):
-                self.exchange.registrar.drop(
-                    account.extension.number, reason, username=account.username
-                )
-                self.subscriptions.drop(account.extension.number)
+            self._shut_out(before)
             self.exchange.refresh()
             self.broadcasts.configure(config.broadcast)
             logging.getLogger().setLevel(config.log.level.upper())
@@ -589,7 +637,8 @@ class App:
         for a rate deck that is wrong."""
         money, waves = self.config.money, self.config.waves
         deck = await asyncio.to_thread(self._deck, money)
-        charging = Charging(self.database, deck, money.asset, waves.ett_percent)
+        node = self.part.name if self.part is not None else ""
+        charging = Charging(self.database, deck, money.asset, waves.ett_percent, node=node)
         self.metering = Metering(
             charging, money, lambda: self.exchange.calls, self.followers.announce
         )
@@ -606,7 +655,6 @@ class App:
             self.payments = Payments(
                 self.database, waves, self.metering, self.followers, self.tell_owner
             )
-            self.payments.start()
 
     def _day_of(self, extension: str, at: datetime) -> str:
         """A day as people of the exchange write it, by the owner's clock."""
@@ -855,7 +903,6 @@ class App:
             )
             self.api_keys.on_revoked = self.webhooks.load
             self.exchange.courses.introduce = self._introducing(self.webhooks)
-            await self.webhooks.start()
             self.metrics = Metrics(self)
             desk = Desk(
                 operator=self.operator,
@@ -865,7 +912,7 @@ class App:
                 events=self.feeds,
                 webhooks=self.webhooks,
                 talk=self._talk,
-                ready=lambda: not self._stopping,
+                ready=lambda: not self._stopping and (self.part is None or self.part.leads),
                 metrics=self.metrics.text,
                 answered=self.metrics.answered,
             )
@@ -932,6 +979,8 @@ class App:
         self.followers.take(event)
         self.presence.take(event)
         self.subscriptions.event(event)
+        if self.part is not None:
+            self.part.take(event)
         match event:
             case MessageLeft():
                 self._hold_on(self.followers.take_message(event))
@@ -1006,15 +1055,7 @@ class App:
     def _certificates_for(self, config: Config) -> Certificates:
         """The certificate to show, made or renewed if need be, and tried. Raises OSError and
         `CertificateError`."""
-        section = config.exchange
-        advertise = self.exchange.settings.advertise
-        names = certificates.names_for(
-            section.host,
-            advertise,
-            section.domain,
-            config.network.public_address,
-            config.web.names,
-        )
+        names = _names(config, self.exchange.settings.advertise)
         found = self._chosen(certificates.ensure(self.data / CERTIFICATES, names), config)
         found.server_context()
         return found
@@ -1050,6 +1091,12 @@ class App:
             except (DBAPIError, OSError) as error:
                 log.warning("old conversations could not be forgotten: %s", type(error).__name__)
             await asyncio.sleep(FORGET_EVERY)
+
+    async def recall_calls_of(self, extensions: Collection[str]) -> None:
+        """Count for the limits what extensions called from elsewhere."""
+        past = await self._past_calls()
+        self.gatekeeper.forget(extensions)
+        self.gatekeeper.remember(one for one in past if one.user in extensions)
 
     async def _past_calls(self) -> list[PastCall]:
         """The trunk calls of the journal, for the limits and for what is usual."""
@@ -1149,6 +1196,14 @@ def _texts(replies: Sequence[Reply]) -> list[dict[str, str]]:
     ]
 
 
+def _names(config: Config, advertise: str) -> list[str]:
+    """What our own certificate is for."""
+    section = config.exchange
+    return certificates.names_for(
+        section.host, advertise, section.domain, config.network.public_address, config.web.names
+    )
+
+
 def _load_networks(config: Config) -> None:
     """Import what costs memory and time and is wanted here: each takes a second or so."""
     wanted = {
@@ -1184,25 +1239,7 @@ def _settings(config: Config, advertise: str) -> Settings:
         public_address=config.network.public_address,
         stun_server=config.network.stun_server,
         local_networks=config.network.local_networks,
-    )
-
-
-def _saved(row: Any) -> SavedBinding:
-    return SavedBinding(
-        extension=row.extension,
-        contact=row.contact,
-        transport=row.transport,
-        remote_host=row.remote_host,
-        remote_port=row.remote_port,
-        expires=row.expires,
-        user_agent=row.user_agent,
-        call_id=row.call_id,
-        cseq=row.cseq,
-        username=row.username,
-        since=row.since,
-        path=tuple(split_commas(row.path)),
-        instance=row.instance,
-        reg_id=row.reg_id,
+        proxies=config.cluster.proxies,
     )
 
 

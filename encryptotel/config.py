@@ -93,6 +93,29 @@ class DatabaseSection(Section):
         return postgresql(self.url, self.password)
 
 
+class ClusterSection(Section):
+    """This program as one of several that are one exchange; alone without an address."""
+
+    address: str = ""
+    proxies: tuple[str, ...] = Field((), max_length=20)
+
+    @field_validator("address")
+    @classmethod
+    def _is_host_and_port(cls, value: str) -> str:
+        host, port = split_host_port(value, 0) if value else ("", 1)
+        if value and not (is_address(host) and port):
+            raise ValueError("write it like 10.0.0.11:5060")
+        return value
+
+    @field_validator("proxies")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not is_address(one):
+                raise ValueError(f"{one!r} is not an IP address")
+        return value
+
+
 class ExchangeSection(Section):
     name: str = "EncryptoTel"
     domain: str = Field("encryptotel.local", pattern=r"^[A-Za-z0-9.\-]+$", max_length=200)
@@ -575,6 +598,7 @@ class Config(BaseSettings):
 
     exchange: ExchangeSection = ExchangeSection()
     database: DatabaseSection = DatabaseSection()
+    cluster: ClusterSection = ClusterSection()
     network: NetworkSection = NetworkSection()
     media: MediaSection = MediaSection()
     menus: MenusSection = MenusSection()
@@ -629,6 +653,12 @@ class Config(BaseSettings):
             if not extension.secret and not extension.script:
                 raise ValueError(f"extension {extension.number} needs a secret (or a script)")
         return value
+
+    @model_validator(mode="after")
+    def _share_a_database(self) -> Config:
+        if self.cluster.address and not self.database.url:
+            raise ValueError("cluster.address needs [database] url: several share one database")
+        return self
 
     @model_validator(mode="after")
     def _plans_can_be_told_apart(self) -> Config:

@@ -28,9 +28,11 @@ class Contacts:
         self._by_person: dict[str, dict[str, str]] = {}
 
     async def load(self) -> None:
-        """Read everybody's; the language wants them with each message."""
+        """Read everybody's, in the place of what was known: the language wants them with each
+        message."""
         async with self._database.reading() as session:
             rows = (await session.execute(select(ContactRow))).scalars().all()
+        self._by_person = {}
         for row in rows:
             self._by_person.setdefault(row.person_id, {})[row.name] = row.number
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast, get_args
 
@@ -68,6 +69,8 @@ class Directory:
         self._tracked: Sequence[RouteRow] = ()
         self._loading = asyncio.Lock()
         self.demo_trunks: Sequence[Trunk] = ()
+        self.registers: Callable[[], bool] = lambda: True
+        "Whether this program registers at carriers: of several only one may."
         self.wishes_of: Callable[[str], Wishes] = lambda extension: Wishes()
         self.services = Services()
         self.services.add(ECHO_TEST)
@@ -227,6 +230,10 @@ class Directory:
             | {row.name: _trunk(row) for row in trunks}
             | {trunk.name: trunk for trunk in _configured_trunks(self._config)}
         )
+        if not self.registers():
+            self._trunks = {
+                name: replace(trunk, register=False) for name, trunk in self._trunks.items()
+            }
         self._extensions = dict(sorted(self._extensions.items()))
         names = (*self._extensions, *self._devices)
         self._accounts = {name: one for name in names if (one := self._account(name)) is not None}

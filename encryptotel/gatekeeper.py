@@ -79,6 +79,13 @@ class Gatekeeper:
         self._limits = limits
         self._max_duration = max_duration
 
+    def forget(self, users: Iterable[str]) -> None:
+        """Know nothing of earlier calls of extensions, because they were made elsewhere."""
+        for user in users:
+            self._habits.pop(user, None)
+            self._history.pop(user, None)
+            self._spent.pop(user, None)
+
     def remember(self, calls: Iterable[PastCall]) -> None:
         """Take in what the journal knows, oldest first."""
         now = self._clock()

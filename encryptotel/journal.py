@@ -68,20 +68,23 @@ CLOSE_SECONDS = 5.0
 class Journal:
     """The writer. `take` is the event sink; `close` writes what is left.
 
-    `alive` is when the last run was last known to live: its open calls ended then. `tell` gets
-    one sentence for the owner when writing fails, and one when it works again.
+    `node` is the name of this program where several keep one journal. `alive` is when the last run
+    was last known to live: its open calls ended then. `tell` gets one sentence for the owner when
+    writing fails, and one when it works again.
     """
 
     def __init__(
         self,
         database: Database,
         *,
+        node: str = "",
         alive: datetime | None = None,
         tell: Callable[[str], None] = log.warning,
         keep_traces: timedelta | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
+        self._node = node
         self._alive = alive
         self._tell = tell
         self._now = now
@@ -203,7 +206,9 @@ class Journal:
             await forget_traces(session, before=self._now() - self.keep_traces)
 
     async def _settle(self, session: AsyncSession) -> None:
-        calls, _ = await settle(session, started=self._started, alive=self._alive)
+        calls, _ = await settle(
+            session, started=self._started, alive=self._alive, nodes={"", self._node}
+        )
         if calls:
             log.warning("%d calls were going on when the last run stopped unexpectedly", calls)
 
@@ -213,7 +218,7 @@ class Journal:
         devices = dict(islice(self._devices.items(), MAX_BATCH))
 
         async def apply(session: AsyncSession) -> None:
-            await _apply(session, events)
+            await _apply(session, events, self._node)
             await _apply_devices(session, list(devices.values()))
 
         try:
@@ -242,7 +247,7 @@ class Journal:
                 if isinstance(event, DeviceRegistered | DeviceUnregistered):
                     await _apply_devices(session, [event])
                 else:
-                    await _apply(session, [event])
+                    await _apply(session, [event], self._node)
 
             try:
                 if not await self._attempt(apply):
@@ -321,12 +326,14 @@ def _size(event: CallTraced) -> int:
     return sum(len(line.text) for line in event.lines)
 
 
-async def _apply(session: AsyncSession, batch: Sequence[Event]) -> None:
+async def _apply(session: AsyncSession, batch: Sequence[Event], node: str) -> None:
     """Write events with as few statements as there are kinds of them. Applying them twice
     changes nothing more."""
     rows: dict[type[Event], list[dict[str, Any]]] = {}
     for event in batch:
         if (row := _row(event)) is not None:
+            if isinstance(event, CallStarted | LegStarted):
+                row["node"] = node
             rows.setdefault(type(event), []).append(row)
     connection = await session.connection()
     for kind, what in _STATEMENTS.items():

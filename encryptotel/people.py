@@ -49,6 +49,11 @@ class PeopleOfExchange:
         assert self._known is not None
         return self._known.get(account)
 
+    @property
+    def extensions(self) -> set[str]:
+        """Of those who write to us."""
+        return {person.extension for person in (self._known or {}).values()}
+
     async def everybody(self) -> Sequence[tuple[Person, Sequence[Account]]]:
         async with self._database.reading() as session:
             people = (await session.execute(select(PersonRow))).scalars().all()

@@ -50,10 +50,14 @@ class Relays:
         exchange.mask = followers.mask = self.mask
 
     async def load(self) -> None:
-        """Read them all."""
+        """Read them all, in the place of what was known."""
         async with self._database.reading() as session:
-            for row in (await session.execute(select(RelayRow))).scalars():
-                self._take(row)
+            rows = (await session.execute(select(RelayRow))).scalars().all()
+        for number in self._relays.keys() - {row.number for row in rows}:
+            del self._relays[number]
+            self._directory.services.remove(number)
+        for row in rows:
+            self._take(row)
 
     # ── what is asked in the middle of calls ────────────────────────────────────────────
     def mask(self, extension: str, number: str) -> str:

@@ -9,8 +9,8 @@ from encryptotel.config import Config
 from pbx.ports import Account
 
 AT_START = (
-    "exchange", "database", "network", "web", "demo", "owner", "menus", "waves", "wallet", "tariff",
-    "telegram", "xmpp", "chat", "calendars", "reminders", "recording", "sms",
+    "exchange", "database", "cluster", "network", "web", "demo", "owner", "menus", "waves",
+    "wallet", "tariff", "telegram", "xmpp", "chat", "calendars", "reminders", "recording", "sms",
 )  # fmt: skip
 "Sections that sockets, dialogs and conversations were made with …"
 LIVE = {"exchange": ("certificate", "certificate_key"), "chat": ("confirm_contacts",)}

@@ -68,11 +68,12 @@ class WishBook:
         "Extensions whose next call shows no number."
 
     async def load(self) -> None:
-        """Read them all."""
+        """Read them all, in the place of what was known."""
         async with self._database.reading() as session:
             listed = (await session.execute(select(ListedRow))).scalars().all()
             rules = (await session.execute(select(RuleRow).order_by(col(RuleRow.at)))).scalars()
             rest = (await session.execute(select(WishRow))).scalars().all()
+        self._rows, self._rules, self._lists = {}, {}, {kind: {} for kind in Kind}
         for one in listed:
             self._lists[Kind(one.kind)].setdefault(one.extension, set()).add(one.number)
         for row in rules:

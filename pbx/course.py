@@ -18,11 +18,12 @@ from pbx.calls.apps.script import run_script
 from pbx.calls.call import Call
 from pbx.calls.cause import DECLINED, Ending
 from pbx.calls.diversion import Ask, Course, Outside, Phones, Ring, TakeMessage, course_of
-from pbx.calls.leg import Leg
+from pbx.calls.leg import Leg, Target
 from pbx.calls.router import DialTrunk, Plan, Refuse, RingExtension, RunApp, RunScript
 from pbx.calls.services import Visit
 from pbx.events import CallerNamed
 from pbx.media.tones import ringback
+from pbx.nodes import LONGEST
 from pbx.ports import CallRefused, Extension
 from pbx.reach import Accept, Caller
 
@@ -53,9 +54,12 @@ class Courses:
         self.on_block: Callable[[str, Call], None] = lambda extension, call: None
         self.introduce: Introduce = _as_known
 
-    async def serve(self, visit: Visit, plan: Plan) -> Ending:
+    async def serve(self, visit: Visit, plan: Plan | Ring) -> Ending:
         """Take a call to its end. Raises `CallRefused` when nobody takes it."""
         caller = Caller(number=visit.call.shown, name=visit.name)
+        elsewhere = self._elsewhere(visit, plan)
+        if elsewhere is not None:
+            return await self._dial(visit, elsewhere, LONGEST)
         if isinstance(plan, DialTrunk):
             return await self.outside(visit, plan)
         course = self.course_of(visit, plan) if isinstance(plan, RingExtension) else plan
@@ -107,12 +111,28 @@ class Courses:
             )
             reach.hold(call, permits)
             permits.clear()
-        timeout = self._exchange.settings.ring_timeout
+        return await self._dial(visit, target, self._exchange.settings.ring_timeout)
+
+    def _elsewhere(self, visit: Visit, plan: Plan | Ring) -> Target | None:
+        """Where a call is to be passed on to, because who or what is called is at home there."""
+        match plan:
+            case RingExtension(extension=extension, dialled=dialled):
+                number = extension.number
+            case RunApp(service=service, dialled=dialled):
+                number = service.number
+            case _:
+                return None
+        nodes = self._exchange.nodes
+        return nodes.target(number, visit.call, visit.name, dialled=dialled)
+
+    async def _dial(self, visit: Visit, target: Target, ring_timeout: float) -> Ending:
+        """Join a caller with the one place where the call goes."""
+        call = visit.call
         return await connect(
             call,
             visit.leg,
             lambda on_early: call.dial(
-                [target], ring_timeout=timeout, like=visit.offered, on_early=on_early
+                [target], ring_timeout=ring_timeout, like=visit.offered, on_early=on_early
             ),
             early=visit.offered is not None,
         )

@@ -7,14 +7,16 @@ import logging
 import secrets
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import quote
+
+from sipmessage import Via
 
 from pbx.about import about
 from pbx.calls.call import MAX_FORWARDS, Call, Refer
 from pbx.calls.cause import Ending
-from pbx.calls.diversion import Outside
+from pbx.calls.diversion import Outside, Phones, Ring
 from pbx.calls.leg import Leg, Target, Way
 from pbx.calls.numbers import from_trunk, region_of_zone
 from pbx.calls.parking import Parking
@@ -51,6 +53,7 @@ from pbx.media.session import MediaSession
 from pbx.media.speech import Speaker
 from pbx.media.srtp import SrtpPolicy
 from pbx.nat import PublicAddress
+from pbx.nodes import USER, Nodes, Passed
 from pbx.overload import Overload
 from pbx.ports import (
     Account,
@@ -68,12 +71,12 @@ from pbx.sip.body import ACCEPTED, sdp_of
 from pbx.sip.digest import DigestServer, Verdict
 from pbx.sip.inspection import refusal
 from pbx.sip.locate import Locator
-from pbx.sip.message import ParseError, Request, checked
+from pbx.sip.message import ParseError, Request, checked, split_commas
 from pbx.sip.registrar import Binding, Registrar
 from pbx.sip.session_timer import MIN_SE, too_brief
 from pbx.sip.stack import ALLOW, Incoming, Stack
 from pbx.sip.transaction import InviteServerTransaction, ServerTransaction, Timers
-from pbx.sip.transport import Address, Flow, Transport
+from pbx.sip.transport import Address, Flow, Transport, bracketed
 from pbx.sip.uri import dialled_user, parse_uri
 from pbx.text import printable
 from pbx.trace import Recorder
@@ -92,6 +95,8 @@ _PLAIN_USER = "+*-_.!~'()&=$,;?/"
 METHODS = (*ALLOW.split(", "), "REGISTER", "MESSAGE", "SUBSCRIBE")
 EXTENSIONS = frozenset({"100rel", "timer", "path", "outbound"})
 "Option tags a Require may name (RFC 3261 §20.32)."
+BANNED = "x_encryptotel_ban"
+"Tells a proxy in front for how many seconds whoever it brought is banned."
 _NOBODY = secrets.token_hex(16)
 "The secret of users that do not exist, so that checking them costs the same."
 
@@ -120,6 +125,21 @@ class Settings:
     public_address: str = ""
     stun_server: str = ""
     local_networks: Sequence[str] = ()
+    proxies: Sequence[str] = ()
+    "Addresses of proxies in front of us: what they bring comes from whoever they say."
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """What a call that comes in is to become."""
+
+    plan: Plan | Ring
+    called: str
+    caller: str
+    name: str
+    kind: str
+    user: str = ""
+    hidden: bool = False
 
 
 class Exchange:
@@ -162,6 +182,7 @@ class Exchange:
         self.now = now
         self.stack = Stack(self, advertise=settings.advertise, timers=timers)
         self.stack.on_flow_closed = self._on_flow_closed
+        self.nodes = Nodes(self.stack, settings.domain)
         self._locator = Locator(settings.nameserver)
         self._public = self.stack.public = PublicAddress(
             configured=settings.public_address,
@@ -181,7 +202,10 @@ class Exchange:
             on_ban=self._on_ban,
         )
         self.overload = Overload(
-            self.guard, is_device=self._is_device_at, is_repeat=self.stack.transactions.knows
+            self.guard,
+            is_device=self._is_device_at,
+            is_repeat=self.stack.transactions.knows,
+            is_proxy=lambda host: host in self.settings.proxies,
         )
         transports = self.stack.transports
         transports.admits, transports.knows = self.guard.admits_connection, self._is_known
@@ -211,8 +235,10 @@ class Exchange:
 
     def start(self, saved: Sequence[SavedBinding] = ()) -> None:
         """Begin to serve; `saved` are the registrations of the last run."""
-        for binding in saved:
-            self._restore(binding)
+        for one in saved:
+            binding = self.restored(one)
+            if binding is not None:
+                self.registrar.restore(binding)
         self._public.start()
         self.refresh()
         self._watch_silence()
@@ -303,7 +329,11 @@ class Exchange:
     def on_request(self, incoming: Incoming) -> None:
         request = incoming.request
         refused = refusal(request, METHODS, EXTENSIONS)
-        if refused is not None:
+        source = self.source(incoming)
+        if source != incoming.flow.remote[0] and self.guard.is_banned(source):
+            seconds = f"{self.settings.ban_seconds:.0f}"  # so that the proxy need not bring more
+            incoming.refuse_with(403, **{BANNED: seconds})
+        elif refused is not None:
             incoming.refuse(refused)
         elif request.method == "REGISTER":
             self._on_register(incoming)
@@ -325,7 +355,7 @@ class Exchange:
         if account is None:
             return
         number = account.extension.number
-        if (incoming.request.to.uri.user or "") != number:
+        if account.node or (incoming.request.to.uri.user or "") != number:
             incoming.refuse_with(403)
             return
         transaction = incoming.accept()
@@ -335,6 +365,9 @@ class Exchange:
     def authenticate(self, incoming: Incoming) -> Extension | None:
         """The extension a request proves to come from; else it has been answered."""
         account = self._proven(incoming)
+        if account is not None and account.node:
+            incoming.refuse_with(403)  # nodes pass on calls, and nothing else
+            return None
         return account.extension if account else None
 
     def _proven(self, incoming: Incoming) -> Account | None:
@@ -343,9 +376,9 @@ class Exchange:
         A user that does not exist is challenged and checked like any other, so that neither
         the answer nor the time tells which users there are.
         """
-        request, host = incoming.request, incoming.flow.remote[0]
+        request, host = incoming.request, self.source(incoming)
         username = self._digest.username(request) or ""
-        account = self.directory.account(username)
+        account = self._node() if username == USER else self.directory.account(username)
         secret = account.secret if account and account.secret else _NOBODY
         verdict = self._digest.check(request, secret, host)
         if self.guard.is_locked(host, username) and not self._is_device(incoming.flow, account):
@@ -390,15 +423,14 @@ class Exchange:
     def _on_invite(self, incoming: Incoming) -> None:
         request = incoming.request
         link = self.link_of(incoming)
-        caller: Extension | None = None
-        if link is None:
-            caller = self.authenticate(incoming)
-            if caller is None:
-                return
+        account = None if link is not None else self._proven(incoming)
+        if link is None and account is None:
+            return
+        passed = Passed.of(request) if account is not None and account.node else None
+        caller = account.extension if account is not None and passed is None else None
         if self.draining or self._crowded(caller):
             incoming.refuse_with(503, retry_after="10")
             return
-        called, wish = without_privacy_code(printable(dialled_user(request.target), 80))
         if self.stack.is_ours(request) or self.stack.transactions.is_merged(request):
             incoming.refuse_with(482)  # our own came back, or one over different ways (§8.2.2.2)
             return
@@ -410,52 +442,94 @@ class Exchange:
             return
         incoming.flow.trust()
         transaction.reply(100)
-        hidden = False
         if link is not None:
-            plan = route_from_trunk(link.called_numbers(request), link.trunk, self.directory)
-            if isinstance(plan, RingExtension) and link.comes_back(request, plan.dialled):
-                plan = Refuse(status=482, reason="the call was sent on from here already")
-            shown = link.sender(request)
-            user, kind = "", "inbound"
+            course = self._from_trunk(request, link)
+        elif passed is not None:
+            course = self._from_node(request, passed)
         else:
             assert caller is not None
-            plan = route_from_extension(called, self.directory, self.settings.region)
-            shown, user = caller.number, caller.number
-            kind = "outbound" if isinstance(plan, DialTrunk) else "internal"
-            hidden = self.hides(caller.number) if wish is None else wish is Privacy.HIDE
-            hidden = hidden or is_private(request)
-        seen = ANONYMOUS if hidden else ""
-        if isinstance(plan, RingExtension):
-            seen = seen or self.mask(plan.extension.number, shown)
-        callee = called
+            course = self._from_phone(request, caller)
+        plan, trunk = course.plan, link.trunk.name if link else passed.trunk if passed else ""
+        callee, user = course.called, course.user
         if isinstance(plan, DialTrunk):
             callee = plan.number
         elif isinstance(plan, RingExtension | RunScript):
             callee, user = plan.dialled, user or plan.extension.number
         elif isinstance(plan, RunApp):
             callee = plan.dialled
+        seen = ANONYMOUS if course.hidden else ""
+        if isinstance(plan, RingExtension):
+            seen = seen or self.mask(plan.extension.number, course.caller)
         call = self.new_call(
-            caller=shown,
+            caller=course.caller,
             callee=callee,
             user=user,
-            kind=kind,
+            kind=course.kind,
             forwards=request.max_forwards - 1,
             shown=seen,
+            passed=passed.call_id if passed else "",
         )
         leg = call.add_leg(
-            peer=shown,
+            peer=course.caller,
             direction="in",
-            trunk=link.trunk.name if link else "",
+            trunk=trunk,
             device=str(transaction.flow),
             srtp=link.trunk.srtp if link else caller.srtp if caller else SrtpPolicy.OFFER,
         )
         try:
-            leg.take(transaction, direct=link is not None)
+            leg.take(transaction, direct=caller is None)
         except ParseError as error:
             transaction.reply(400, f"Bad Request - {error}")
             leg.hang_up(str(error), 400)
-        name = "" if call.shown != shown else caller.name if caller else request.from_.name
+        name = "" if call.shown != course.caller else course.name
         self.run(call, self._serve(call, leg, plan, transaction, name))
+
+    def _from_trunk(self, request: Request, link: TrunkLink) -> _Wanted:
+        """A call from the telephone network."""
+        plan: Plan = route_from_trunk(link.called_numbers(request), link.trunk, self.directory)
+        if isinstance(plan, RingExtension) and link.comes_back(request, plan.dialled):
+            plan = Refuse(status=482, reason="the call was sent on from here already")
+        return _Wanted(
+            plan=plan,
+            called=without_privacy_code(printable(dialled_user(request.target), 80))[0],
+            caller=link.sender(request),
+            name=request.from_.name,
+            kind="inbound",
+        )
+
+    def _from_node(self, request: Request, passed: Passed) -> _Wanted:
+        """A call that another of us passed on: to who is at home here, never outside."""
+        called = printable(dialled_user(request.target), 80)
+        plan: Plan | Ring = route_from_extension(called, self.directory, self.settings.region)
+        if not isinstance(plan, RingExtension | RunScript | RunApp):
+            plan = Refuse(status=404, reason=f"{called} is not at home here")
+        elif isinstance(plan, RingExtension) and passed.only_phones:
+            plan = Ring(extension=plan.extension, places=(Phones(extension=plan.extension),))
+        else:
+            plan = replace(plan, dialled=passed.dialled or called)
+        return _Wanted(
+            plan=plan,
+            called=called,
+            caller=passed.caller,
+            name=passed.name,
+            kind="inbound" if passed.trunk else "internal",
+            hidden=passed.hidden,
+        )
+
+    def _from_phone(self, request: Request, caller: Extension) -> _Wanted:
+        """A call that a phone of ours makes."""
+        called, wish = without_privacy_code(printable(dialled_user(request.target), 80))
+        plan = route_from_extension(called, self.directory, self.settings.region)
+        hidden = self.hides(caller.number) if wish is None else wish is Privacy.HIDE
+        return _Wanted(
+            plan=plan,
+            called=called,
+            caller=caller.number,
+            name=caller.name,
+            user=caller.number,
+            kind="outbound" if isinstance(plan, DialTrunk) else "internal",
+            hidden=hidden or is_private(request),
+        )
 
     def link_of(self, incoming: Incoming) -> TrunkLink | None:
         """The trunk a request comes from."""
@@ -463,7 +537,12 @@ class Exchange:
         return next((link for link in links if link.owns(incoming.request, incoming.flow)), None)
 
     async def _serve(
-        self, call: Call, leg: Leg, plan: Plan, transaction: InviteServerTransaction, name: str
+        self,
+        call: Call,
+        leg: Leg,
+        plan: Plan | Ring,
+        transaction: InviteServerTransaction,
+        name: str,
     ) -> Ending:
         """The course of a call that came in. Failures before the answer reach the caller."""
         try:
@@ -553,6 +632,7 @@ class Exchange:
         kind: str,
         forwards: int = MAX_FORWARDS,
         shown: str = "",
+        passed: str = "",
     ) -> Call:
         return Call(
             caller=caller,
@@ -569,6 +649,7 @@ class Exchange:
             on_stars=self.on_stars,
             forwards=forwards,
             shown=shown,
+            passed=passed,
         )
 
     def _new_leg(self, *, srtp: SrtpPolicy, **leg: object) -> Leg:
@@ -643,8 +724,28 @@ class Exchange:
             raise CallRefused(503, f"the trunk {trunk.name} is not running")
         return link
 
+    def source(self, incoming: Incoming) -> str:
+        """The address a request comes from, be it through a proxy of ours, which wrote down whom
+        it had it from (RFC 3261 §18.2.1)."""
+        host = incoming.flow.remote[0]
+        ways = incoming.request.get_all("via")
+        if host not in self.settings.proxies or len(ways) < 2:
+            return host
+        try:
+            way = checked(Via.parse, split_commas(ways[1])[0], "Via")
+        except ParseError:
+            return host
+        return way.parameters.get("received") or way.host
+
+    def _node(self) -> Account:
+        """What the other programs of this exchange prove themselves with."""
+        nobody = Extension(number="", name="another node")
+        return Account(username=USER, secret=self.nodes.secret, extension=nobody, node=True)
+
     def _is_known(self, host: str) -> bool:
-        return self.registrar.holds(host) or any(link.is_at(host) for link in self.trunks.values())
+        if host in self.settings.proxies or self.registrar.holds(host):
+            return True
+        return any(link.is_at(host) for link in self.trunks.values())
 
     def _is_device_at(self, remote: Address) -> bool:
         """Whether a phone is registered, or a trunk serves, at this very address and port."""
@@ -653,29 +754,28 @@ class Exchange:
         host, port = remote
         return any(link.serves(host, port) for link in self.trunks.values())
 
-    def _restore(self, saved: SavedBinding) -> None:
-        """A UDP device is reached as before; a connection died with the last run, so such a
-        device must connect again."""
+    def restored(self, saved: SavedBinding, *, copy: bool = False) -> Binding | None:
+        """A UDP device is reached as before; a connection died with the last run, or is another
+        program's, so such a device must connect again: None."""
         account = self.directory.account(saved.username)
         if saved.transport != "udp" or account is None or account.revoked:
-            return
+            return None
         if account.extension.number != saved.extension:
-            return
-        self.registrar.restore(
-            Binding(
-                extension=saved.extension,
-                username=saved.username,
-                since=saved.since,
-                contact=saved.contact,
-                flow=self.stack.transports.udp_flow((saved.remote_host, saved.remote_port)),
-                expires=saved.expires,
-                call_id=saved.call_id,
-                cseq=saved.cseq,
-                user_agent=saved.user_agent,
-                path=saved.path,
-                instance=saved.instance,
-                reg_id=saved.reg_id,
-            )
+            return None
+        return Binding(
+            extension=saved.extension,
+            username=saved.username,
+            since=saved.since,
+            contact=saved.contact,
+            flow=self.stack.transports.udp_flow((saved.remote_host, saved.remote_port)),
+            expires=saved.expires,
+            call_id=saved.call_id,
+            cseq=saved.cseq,
+            user_agent=saved.user_agent,
+            path=saved.path,
+            instance=saved.instance,
+            reg_id=saved.reg_id,
+            copy=copy,
         )
 
     def _watch_silence(self) -> None:
@@ -690,6 +790,13 @@ class Exchange:
                         leg.hang_up("no sound for too long")
         every = min(WATCH_EVERY, self.settings.silence_timeout / 4)
         self._watch = loop.call_later(every, self._watch_silence)
+
+    def node_gone(self, address: Address) -> None:
+        """Another program of this exchange is no more: what it passed on or took has ended."""
+        there = f"udp:{bracketed(address[0])}:{address[1]}"
+        for call in list(self.calls.values()):
+            for leg in [leg for leg in call.legs if leg.device == there and leg.ending is None]:
+                leg.hang_up("the other part of the exchange is gone", 500)
 
     # ── hooks ───────────────────────────────────────────────────────────────────────────
     def _on_handshake_failed(self, host: str, reason: str) -> None:

@@ -45,6 +45,7 @@ class Overload:
         *,
         is_device: Callable[[Address], bool],
         is_repeat: Callable[[str], bool],
+        is_proxy: Callable[[str], bool] = lambda host: False,
     ) -> None:
         self.lag = 0.0
         "How late the loop is, in seconds: an average over about a second."
@@ -53,7 +54,7 @@ class Overload:
         self.dropped = 0
         "Messages of known hosts dropped unparsed since start."
         self._guard = guard
-        self._is_device = is_device
+        self._is_device, self._is_proxy = is_device, is_proxy
         self._is_repeat = is_repeat
         self._left = SAVED
         self._filled: float | None = None
@@ -74,6 +75,8 @@ class Overload:
     def look(self, data: bytes, flow: Flow) -> Look:
         """What to do with a message that has not been read yet."""
         remote = flow.remote
+        if self._is_proxy(remote[0]):  # a whole city behind one address, and it counts itself
+            return self._busy(data) if self.lag > MAX_LAG and is_new(data) else Look.PASS
         ours = flow.trusted or self._is_device(remote)
         if not ours and not self._guard.admits(remote[0]):
             return Look.DROP

@@ -42,6 +42,8 @@ class Account:
     extension: Extension
     revoked: bool = False
     "Whoever proves to have it is refused, and not taken for somebody who guesses."
+    node: bool = False
+    "Whether it is another program of this exchange, and no extension at all."
 
 
 @dataclass(frozen=True, kw_only=True)

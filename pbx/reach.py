@@ -125,6 +125,11 @@ class Reach:
         refused: CallRefused | None = None
         for place in ring.places:
             if isinstance(place, Phones):
+                number = place.extension.number
+                passed_on = self._exchange.nodes.target(number, call, caller.name, only_phones=True)
+                if passed_on is not None:
+                    targets.append(replace(passed_on, accept=accept))
+                    continue
                 seen = self._exchange.mask(place.extension.number, call.caller)
                 name = "" if seen else caller.name
                 found = self._exchange.device_targets(place.extension, seen or caller.number, name)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-HEAD = "0022"
+HEAD = "0023"
 "The newest migration; a test keeps this equal to what Alembic says."
 CONNECT_SECONDS = 10
 "How long a server may take to answer at all."
@@ -47,12 +47,15 @@ def postgresql(address: str, password: str = "") -> URL:
 
 class Database:
     """One SQLite file, or a database on a PostgreSQL server. Writes go through one session at a
-    time, which is all SQLite can do; what comes together shares a commit."""
+    time, which is all SQLite can do; what comes together shares a commit. `name` is this program's
+    among others on the same server."""
 
-    def __init__(self, where: Path | URL) -> None:
+    def __init__(self, where: Path | URL, name: str = "") -> None:
         self.path = where if isinstance(where, Path) else None
         "The file; None: it is a server's."
         self.url = URL.create("sqlite", database=str(where)) if isinstance(where, Path) else where
+        if self.path is None and name:  # by which a server's words of changes tell whose they are
+            self.url = self.url.update_query_dict({"application_name": name})
         "For whoever needs an engine of their own."
         driver = "sqlite+aiosqlite" if self.path is not None else self.url.drivername
         self._engine = create_async_engine(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -95,12 +95,13 @@ async def live_bindings(database: Database, now: datetime) -> Sequence[BindingRo
 
 
 async def settle(
-    session: AsyncSession, *, started: datetime, alive: datetime | None
+    session: AsyncSession, *, started: datetime, alive: datetime | None, nodes: Collection[str]
 ) -> tuple[int, int]:
-    """Put in order what the last run left: its open calls ended when it was last `alive` (None:
-    when something was last known of them), registrations that expired before we `started`
-    deleted. To be done before anything of this run is written. The numbers of both."""
-    left = select(CallRow).where(col(CallRow.ended_at).is_(None))
+    """Put in order what the last run left, of these of several programs: its open calls ended when
+    it was last `alive` (None: when something was last known of them), registrations that expired
+    before we `started` deleted. To be done before anything of this run is written. The numbers of
+    both."""
+    left = select(CallRow).where(col(CallRow.ended_at).is_(None), col(CallRow.node).in_(nodes))
     open_calls = list((await session.execute(left)).scalars())
     for call in open_calls:
         legs = list(
@@ -119,6 +120,9 @@ async def settle(
         for leg in legs:
             if leg.ended_at is None:
                 leg.ended_at, leg.status, leg.cause = call.ended_at, 500, INTERRUPTED
+    theirs = col(LegRow.ended_at).is_(None) & col(LegRow.node).in_(nodes)  # in calls of others
+    over = {"ended_at": alive or started, "status": 500, "cause": INTERRUPTED}
+    await session.execute(update(LegRow).where(theirs).values(**over))
     expired = await session.execute(delete(BindingRow).where(col(BindingRow.expires) <= started))
     return len(open_calls), getattr(expired, "rowcount", 0)
 
@@ -142,6 +146,7 @@ async def trunk_calls(database: Database, since: datetime, now: datetime) -> lis
                 col(phone.call_id) == col(LegRow.call_id),
                 col(phone.direction) == "in",
                 col(phone.trunk) == "",
+                col(phone.node) == col(LegRow.node),  # not again where it was passed on from
             ),
         )
         .where(

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -85,9 +85,10 @@ class Charging:
         unit: Asset,
         percent: int = 0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        node: str = "",
     ) -> None:
         self.deck, self.unit, self.percent = deck, unit, percent
-        self._database, self.now = database, now
+        self._database, self.now, self._node = database, now, node
         self.told: Callable[[str, int, int], None] = lambda extension, cost, left: None
         self.zones: Mapping[str, str] = {}
         "The asset of included seconds for each prefix of numbers."
@@ -106,16 +107,31 @@ class Charging:
         """Take up what everybody has; the calls of a run that ended unexpectedly are paid until it
         was last `alive`."""
         await self.reload()
-        async with self._database.reading() as session:
-            query = select(ChargeRow).where(col(ChargeRow.seconds).is_(None))
-            left = list((await session.execute(query)).scalars())
-        for row in left:
+
+        async def settle(session: AsyncSession) -> Callable[[], None]:
+            return await self.settle(session, alive, {"", self._node})
+
+        await self._save([settle])
+        self._writer = asyncio.ensure_future(self._write())
+
+    async def settle(
+        self, session: AsyncSession, alive: datetime | None, nodes: Collection[str]
+    ) -> Callable[[], None]:
+        """Take what calls cost that were cut off, of these of several programs; what to do once
+        that is committed."""
+        cut_off = col(ChargeRow.seconds).is_(None) & col(ChargeRow.node).in_(nodes)
+        done: list[Callable[[], None]] = []
+        for row in (await session.execute(select(ChargeRow).where(cut_off))).scalars().all():
             end = min(alive or row.answered_at, self.now())
             seconds = math.ceil(max(0.0, (end - row.answered_at).total_seconds()))
-            await self._save(
-                [self._settling(row.leg, row.extension, seconds, _rate_of(row), row.zone)]
-            )
-        self._writer = asyncio.ensure_future(self._write())
+            job = self._settling(row.leg, row.extension, seconds, _rate_of(row), row.zone)
+            done.append(await job(session))
+
+        def settled() -> None:
+            for one in done:
+                one()
+
+        return settled
 
     @property
     def waiting(self) -> int:
@@ -296,6 +312,7 @@ class Charging:
             step=rate.step,
             answered_at=at,
             zone=meter.zone,
+            node=self._node,
         )
 
         async def note(session: AsyncSession) -> Callable[[], None]:

@@ -61,6 +61,12 @@ def credit_of(extension: str) -> str:
     return f"{CREDIT}{extension}"
 
 
+def extension_of(account: str) -> str:
+    """Whose an account is; empty for one that is nobody's."""
+    whose = account.removeprefix(CREDIT).removesuffix(REDUCED)
+    return whose if account.startswith(CREDIT) else ""
+
+
 def transfer(giver: str, taker: str, asset: str, amount: int) -> tuple[Move, Move]:
     """The moves that bring a sum from one account to another."""
     return (

@@ -75,8 +75,11 @@ class Call(LegListener):
         on_stars: Callable[[Call, Leg], None] = lambda call, leg: None,
         forwards: int = MAX_FORWARDS,
         shown: str = "",
+        passed: str = "",
     ) -> None:
-        self.id = secrets.token_hex(5)
+        self.id = passed or secrets.token_hex(5)
+        self.passed = bool(passed)
+        "Whether another program of this exchange passed it on, which gave it this id."
         self.caller = caller
         self.shown = shown or caller
         "The caller, as those who are called may see them."
@@ -112,11 +115,9 @@ class Call(LegListener):
         "What must be undone when the call is over."
         self._redirect, self._refer, self._on_stars = redirect, refer, on_stars
         self._limit: asyncio.TimerHandle | None = None
-        self._emit = emit
-        self._now = now
+        self._emit, self._now, self._clock = emit, now, clock
         self._new_leg = new_leg
         self._tracer = tracer
-        self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._rang: set[str] = set()
         self._done = asyncio.Event()

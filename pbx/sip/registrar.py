@@ -7,7 +7,7 @@ because a phone behind NAT, or one whose TLS Contact has no certificate, has no 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -53,6 +53,8 @@ class Binding:
     instance: str = ""
     "The phone itself, whatever its address (RFC 5626 §4.1); its flows ring as one."
     reg_id: int = 0
+    copy: bool = False
+    "Whether another program of this exchange looks after it; here it is only known."
 
     @property
     def key(self) -> str:
@@ -143,6 +145,25 @@ class Registrar:
         """Take in a binding from before a restart, unless it has expired."""
         if binding.expires > self._clock():
             self._insert(binding)
+
+    def learn(
+        self, extension: str, found: Sequence[Binding], keep: Callable[[Binding], bool]
+    ) -> bool:
+        """Know the devices of an extension as another program of this exchange wrote them down, but
+        for those of ours to `keep`; whether others are there now than before."""
+        before = set(self._bindings.get(extension, {}))
+        now = {binding.key: binding for binding in found if binding.expires > self._clock()}
+        for binding in self.bindings(extension):
+            if binding.key not in now and not keep(binding):
+                self._forget(binding)
+        for key, binding in now.items():
+            old = self._bindings.get(extension, {}).get(key)
+            if old is not None and (keep(old) or (old.cseq == binding.cseq and not old.copy)):
+                continue
+            if old is not None:
+                self._forget(old)
+            self._insert(binding)
+        return set(self._bindings.get(extension, {})) != before
 
     def drop(self, extension: str, reason: str, *, username: str = "") -> None:
         """Forget the devices of an extension that is gone, or only those of an account that is
@@ -298,7 +319,7 @@ class Registrar:
         return True
 
     def _remove(self, binding: Binding, reason: str) -> None:
-        if self._forget(binding):
+        if self._forget(binding) and not binding.copy:
             self._on_unbound(binding, reason)
 
     def _confirm(self, transaction: ServerTransaction, extension: str) -> None:

@@ -18,6 +18,7 @@ from store.tables.directory import (
 from store.tables.invoices import InvoiceRow, PaymentRow
 from store.tables.journal import CallRow, LegRow, TraceRow, VoicemailRow
 from store.tables.ledger import BalanceRow, ChargeRow, EntryRow, PostingRow, SubscriptionRow
+from store.tables.nodes import HomeRow, NodeRow
 from store.tables.people import (
     AccountRow,
     ContactRow,
@@ -50,11 +51,13 @@ __all__ = [
     "EntryRow",
     "ExtensionRow",
     "HabitRow",
+    "HomeRow",
     "InboxRow",
     "InvitationRow",
     "InvoiceRow",
     "LegRow",
     "ListedRow",
+    "NodeRow",
     "PaymentRow",
     "PersonRow",
     "PlanRow",

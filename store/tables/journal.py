@@ -49,6 +49,8 @@ class CallRow(SQLModel, table=True):
     cause: str = Field(default="", max_length=200)
     private: bool = False
     "Whether what was said could be read by the two phones only, as far as we saw."
+    node: str = Field(default="", max_length=16)
+    "Which of several programs carries it."
 
 
 class LegRow(SQLModel, table=True):
@@ -78,6 +80,7 @@ class LegRow(SQLModel, table=True):
     lost_by_peer: int = 0
     round_trip_ms: float | None = None
     mos: float | None = None
+    node: str = Field(default="", max_length=16)
 
 
 class TraceRow(SQLModel, table=True):

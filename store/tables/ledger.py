@@ -69,6 +69,8 @@ class ChargeRow(SQLModel, table=True):
     "The asset of the included seconds that are spent first …"
     included: int = 0
     "… and how many it took."
+    node: str = Field(default="", max_length=16)
+    "Which of several programs carries the call."
 
 
 class SubscriptionRow(SQLModel, table=True):

@@ -1,0 +1,112 @@
+"""Where everybody is at home: the one program where an extension's calls are made, its money is
+spent and its chats are answered, so that nothing of that has to be agreed on between programs.
+
+The table is the truth, and Kamailio asks it too. Who should be where follows from the names alone
+(rendezvous hashing): when a program comes or goes, only its share moves. People move when they
+are in no call, and only their own home sends them away.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from hashlib import blake2b
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, select, update
+
+from encryptotel.cluster.membership import Membership, Node
+from store.database import Database
+from store.tables import HomeRow
+from store.upsert import insert_new
+
+log = logging.getLogger(__name__)
+
+
+class Homes:
+    """Everybody's. `numbers` are those that must have one, `with_leader` those whose is where the
+    leader is; `busy` are in a call here just now."""
+
+    def __init__(
+        self,
+        database: Database,
+        members: Membership,
+        numbers: Callable[[], Collection[str]],
+        with_leader: Callable[[], Collection[str]],
+        busy: Callable[[], Collection[str]],
+    ) -> None:
+        self._database = database
+        self._members = members
+        self._numbers, self._with_leader, self._busy = numbers, with_leader, busy
+        self._of: dict[str, str] = {}
+
+    def node(self, number: str) -> Node | None:
+        """Where a number is at home; None where that is here, or it has none."""
+        name = self._of.get(number, "")
+        return None if name == self._members.name else self._members.nodes.get(name)
+
+    async def load(self, changed: Collection[str] = ()) -> set[str]:
+        """Read all, or those of which there is word; those who have come home here."""
+        query = select(HomeRow)
+        if changed:
+            query = query.where(col(HomeRow.number).in_(changed))
+        async with self._database.reading() as session:
+            found = {row.number: row.node for row in (await session.execute(query)).scalars()}
+        here = self._members.name
+        came = {one for one, node in found.items() if node == here and self._of.get(one) != here}
+        for number in changed or list(self._of):
+            self._of.pop(number, None)
+        self._of |= found
+        return came
+
+    async def spread(self) -> set[str]:
+        """Give a home to who has none, and send those away who should be elsewhere and are in no
+        call; those who have come home here."""
+        wanted = place(self._numbers(), self._members.nodes, self._with_leader())
+        new = [number for number in wanted if number not in self._of]
+        here, busy = self._members.name, set(self._busy())
+        away = {
+            number: node
+            for number, node in wanted.items()
+            if self._of.get(number) == here and node != here and number not in busy
+        }
+        if not new and not away:
+            return set()
+        async with self._database.writing() as session:
+            for number in new:
+                row = {"number": number, "node": wanted[number]}
+                await session.execute(insert_new("postgresql", HomeRow), row)
+            await _move(session, away, here)
+        return await self.load([*new, *away])
+
+    async def leave(self, session: AsyncSession, gone: Node, left: Mapping[str, Node]) -> None:
+        """Find other homes for all of a node that is no more."""
+        mine = select(col(HomeRow.number)).where(col(HomeRow.node) == gone.name)
+        numbers = list((await session.execute(mine)).scalars())
+        await _move(session, place(numbers, left, self._with_leader()), gone.name)
+
+
+async def _move(session: AsyncSession, to: Mapping[str, str], gone: str) -> None:
+    by_node: dict[str, list[str]] = {}
+    for number, node in to.items():
+        by_node.setdefault(node, []).append(number)
+    for node, numbers in sorted(by_node.items()):
+        theirs = col(HomeRow.number).in_(numbers) & (col(HomeRow.node) == gone)
+        await session.execute(update(HomeRow).where(theirs).values(node=node))
+
+
+def place(
+    numbers: Iterable[str], nodes: Mapping[str, Node], with_leader: Collection[str]
+) -> dict[str, str]:
+    """Where numbers should be at home, of nodes in the order of their age: each with the node
+    for which it has drawn the highest lot. Those that are leaving take nobody, unless all are."""
+    able = [name for name, node in nodes.items() if not node.leaving] or list(nodes)
+    if not able:
+        return {}
+    leader = next(iter(nodes))
+    return {
+        number: leader
+        if number in with_leader
+        else max(able, key=lambda name: blake2b(f"{name} {number}".encode()).digest())
+        for number in numbers
+    }

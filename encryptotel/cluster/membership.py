@@ -1,0 +1,180 @@
+"""Which programs are alive. Each says so in the database every two seconds, by its clock; one that
+has not for a lease is dead, and whoever sees that first settles what it left, in one transaction.
+
+The oldest leads: it does what is to be done once for all, chats and reminders among it. A program
+that finds itself declared dead has lost its calls and its people to others, and must begin anew.
+While the database is away nobody dies of that: only who has seen it for a whole lease may declare
+others dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, delete, select, update
+
+from store.database import Database
+from store.tables import NodeRow
+from store.types import UtcDateTime
+
+log = logging.getLogger(__name__)
+
+LEASE = 6.0
+"Seconds that somebody is taken to be alive after they last said so."
+RENEW_EVERY = 2.0
+TAKES = 4.0
+"Seconds after which a look that has not come to an end is given up."
+
+NOW = func.timezone("utc", func.clock_timestamp(), type_=UtcDateTime)
+"The database's clock: programs may be half a minute apart, and nobody dies of that."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A program of this exchange."""
+
+    name: str
+    address: str
+    "host:port, SIP over UDP."
+    since: datetime
+    leaving: bool = False
+
+
+Settle = Callable[[AsyncSession, Node, datetime, Mapping[str, Node]], Awaitable[None]]
+"Settles what a dead node left, which was alive until then, with those that are left."
+
+
+Bequeath = Callable[[AsyncSession, Node, Mapping[str, Node]], Awaitable[None]]
+"The same for one that leaves in order."
+
+
+class Membership:
+    """This program among the others. `changed` is told when others came or went, `lost` when this
+    one was declared dead."""
+
+    def __init__(self, database: Database, name: str, address: str, settle: Settle) -> None:
+        self._database = database
+        self.name = name
+        self._address = address
+        self._settle = settle
+        self.nodes: dict[str, Node] = {}
+        "All of them, this one too, the oldest first."
+        self.changed: Callable[[], None] = lambda: None
+        self.lost: Callable[[], None] = lambda: None
+        self._seen_since: float | None = None
+        "From when on every look at the database was good, by the loop's clock."
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def leader(self) -> str:
+        """Who does what is done once for all."""
+        return next(iter(self.nodes), "")
+
+    @property
+    def leads(self) -> bool:
+        return self.leader == self.name
+
+    async def join(self) -> None:
+        """Be one of them, in the place of an earlier run of this program. Raises DBAPIError."""
+        async with self._database.writing() as session:
+            await session.execute(delete(NodeRow).where(col(NodeRow.name) == self.name))
+            now: datetime = (await session.execute(select(NOW))).scalar_one()
+            session.add(
+                NodeRow(
+                    name=self.name,
+                    address=self._address,
+                    since=now,
+                    until=now + timedelta(seconds=LEASE),
+                )
+            )
+        await self.look()
+        self._task = asyncio.ensure_future(self._live())
+
+    async def leave(self) -> None:
+        """Take nobody in any more; what goes on here goes on."""
+
+        async def leave(session: AsyncSession) -> None:
+            mine = col(NodeRow.name) == self.name
+            await session.execute(update(NodeRow).where(mine).values(leaving=True))
+
+        await self._database.together(leave)
+
+    async def close(self, bequeath: Bequeath) -> None:
+        """Be none of them any more; `bequeath` passes on what is left. Raises DBAPIError."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait((self._task,))
+        left = {name: node for name, node in self.nodes.items() if name != self.name}
+        async with self._database.writing() as session:
+            await bequeath(session, self.nodes[self.name], left)
+            await session.execute(delete(NodeRow).where(col(NodeRow.name) == self.name))
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────
+    async def _live(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY)
+            try:
+                async with asyncio.timeout(TAKES):
+                    alive = await self.look()
+            except (DBAPIError, OSError, TimeoutError) as error:
+                if self._seen_since is not None:
+                    log.warning("the other nodes cannot be seen: %s", type(error).__name__)
+                self._seen_since = None
+            else:
+                if not alive:
+                    log.error("the other nodes took this one for dead")
+                    self.lost()
+                    return
+
+    async def look(self) -> bool:
+        """Say that we are alive, and see who else is; False if we are none of them."""
+        began = asyncio.get_running_loop().time()
+        async with self._database.writing() as session:
+            mine = col(NodeRow.name) == self.name
+            until = NOW + text(f"interval '{LEASE} seconds'")
+            renewed = await session.execute(
+                update(NodeRow).where(mine).values(until=until).returning(col(NodeRow.name))
+            )
+            if renewed.scalar() is None:
+                return False
+            rows = (await session.execute(select(NodeRow))).scalars().all()
+            late = set(
+                (
+                    await session.execute(select(col(NodeRow.name)).where(col(NodeRow.until) < NOW))
+                ).scalars()
+            )
+        if self._seen_since is None:
+            self._seen_since = began
+        found = {
+            row.name: Node(name=row.name, address=row.address, since=row.since, leaving=row.leaving)
+            for row in sorted(rows, key=lambda row: (row.since, row.name))
+        }
+        if began - self._seen_since >= LEASE:
+            for name in late:
+                if await self._bury(found[name], {n: o for n, o in found.items() if n not in late}):
+                    log.error("node %s at %s is dead", name, found[name].address)
+                del found[name]
+        if found != self.nodes:
+            self.nodes = found
+            self.changed()
+        return True
+
+    async def _bury(self, dead: Node, left: Mapping[str, Node]) -> bool:
+        """Settle what a dead node left; False when somebody else does."""
+        async with self._database.writing() as session:
+            theirs = select(NodeRow).where(col(NodeRow.name) == dead.name, col(NodeRow.until) < NOW)
+            row = (await session.execute(theirs.with_for_update(skip_locked=True))).scalar()
+            if row is None:
+                return False
+            alive = row.until - timedelta(seconds=LEASE)
+            await self._settle(session, dead, alive, left)
+            await session.delete(row)
+        return True

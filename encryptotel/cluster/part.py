@@ -1,0 +1,227 @@
+"""What this program does as one of several: puts together who is alive, who is at home where and
+what the others change, and says what that means for the parts of the program."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from encryptotel.cluster.changes import Changes, Take
+from encryptotel.cluster.homes import Homes
+from encryptotel.cluster.membership import Membership, Node
+from encryptotel.cluster.phones import PhonesElsewhere
+from pbx.events import CallEnded, Event
+from pbx.nat import split_host_port
+from pbx.sip.transport import Address
+from store.journal import settle
+from store.tables import ShelfRow
+from store.upsert import insert_new
+from wallet.ledger import extension_of
+
+if TYPE_CHECKING:
+    from encryptotel.app import App
+
+log = logging.getLogger(__name__)
+
+SHELF, KEY = "cluster", "secret"
+AGAIN_SECONDS = 1.0
+
+
+class Part:
+    """One of several. `join` before anything is read, `begin` when all is up."""
+
+    def __init__(self, app: App, name: str) -> None:
+        self._app, self._database = app, app.database
+        self.name = name
+        self.members = Membership(app.database, name, app.config.cluster.address, self._settle)
+        self.homes = Homes(app.database, self.members, self._numbers, self._with_leader, self._busy)
+        self.lost = asyncio.Event()
+        "The others took this program for dead: it must begin anew."
+        self._secret = ""
+        self._changes: Changes | None = None
+        self._phones: PhonesElsewhere | None = None
+        self._others: Mapping[str, Node] = {}
+        self._news = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+        self._led = False
+        app.directory.registers = lambda: self.leads
+
+    @property
+    def leads(self) -> bool:
+        """Whether what is done once for all is ours to do."""
+        return self.members.leads
+
+    def where(self, number: str) -> Address | None:
+        """Where a number is at home; None where that is here."""
+        node = self.homes.node(number)
+        return _address(node) if node is not None else None
+
+    # ── life ────────────────────────────────────────────────────────────────────────────
+    async def join(self) -> None:
+        """Be one of them. Raises DBAPIError."""
+        async with self._database.writing() as session:
+            fresh = {"shelf": SHELF, "key": KEY, "value": {KEY: secrets.token_hex(32)}}
+            await session.execute(insert_new("postgresql", ShelfRow), fresh)
+            row = await session.get(ShelfRow, (SHELF, KEY))
+            assert row is not None
+            self._secret = row.value[KEY]
+        await self.members.join()
+        await self.homes.load()
+
+    async def begin(self) -> None:
+        """Hear of what others change, give everybody a home, and lead if it is ours to, from now
+        on."""
+        app = self._app
+        app.exchange.nodes.secret, app.exchange.nodes.where = self._secret, self.where
+        self._phones = PhonesElsewhere(self._database, app.exchange, self._phones_changed)
+        self._changes = Changes(self._database.url, self.name, self._takers(self._phones))
+        self._others = self.members.nodes
+        self.members.changed, self.members.lost = self._members_changed, self.lost.set
+        await self._changes.start()
+        self._looking = asyncio.ensure_future(self._look_after())
+        self._news.set()
+
+    def take(self, event: Event) -> None:
+        """The event sink."""
+        if self._phones is not None:
+            self._phones.take(event)
+        if isinstance(event, CallEnded):
+            self._news.set()  # whoever was in it may be on their way to another home
+
+    async def leave(self) -> None:
+        """Send away whoever is in no call, and take nobody in any more."""
+        if self.lost.is_set():
+            return
+        try:
+            await self.members.leave()
+            await self.homes.spread()
+        except (DBAPIError, OSError) as error:
+            log.warning("nobody could be sent to another node: %s", type(error).__name__)
+
+    async def close(self) -> None:
+        """Be none of them any more; who is left goes home to others."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait((self._looking,))
+        if self._changes is not None:
+            await self._changes.stop()
+        if self.lost.is_set():
+            return
+        try:
+            await self.members.close(self.homes.leave)
+        except (DBAPIError, OSError) as error:
+            log.warning("this node could not say good-bye: %s", type(error).__name__)
+
+    # ── who is where ────────────────────────────────────────────────────────────────────
+    def _numbers(self) -> list[str]:
+        extensions = [one.number for one in self._app.directory.extensions()]
+        return [*extensions, *(room.number for room in self._app.config.room)]
+
+    def _with_leader(self) -> set[str]:
+        """Those who chat, or whose programs act for them: that is done where the leader is."""
+        app = self._app
+        return {app.person.extension} | app.people.extensions | app.api_keys.extensions
+
+    def _busy(self) -> set[str]:
+        calls = self._app.exchange.calls.values()
+        there = {leg.peer for call in calls for leg in call.legs}
+        return there.union(*({call.user, call.caller, call.callee} for call in calls))
+
+    async def _look_after(self) -> None:
+        """Do what the news are about: others came or went, numbers are new, calls are over."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                if self.leads and not self._led:
+                    self._led = True
+                    log.warning("this node leads from now on")
+                    await self._app.read_again()
+                    await self._app.begin_duties()
+                await self._arrived(await self.homes.spread())
+            except (DBAPIError, OSError) as error:
+                log.warning("homes could not be looked after: %s", type(error).__name__)
+                asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._news.set)
+
+    def _members_changed(self) -> None:
+        for name in self._others.keys() - self.members.nodes.keys():
+            self._app.exchange.node_gone(_address(self._others[name]))
+        self._others = self.members.nodes
+        self._news.set()
+
+    async def _settle(
+        self, session: AsyncSession, dead: Node, alive: datetime, left: Mapping[str, Node]
+    ) -> None:
+        """Close the calls of a dead node in the journal, take the money for them, and give its
+        people other homes: all of it or nothing, and once."""
+        await settle(session, started=datetime.now(UTC), alive=alive, nodes={dead.name})
+        if self._app.metering is not None:
+            await self._app.metering.charging.settle(session, alive, {dead.name})
+        await self.homes.leave(session, dead, left)
+
+    # ── what others change ──────────────────────────────────────────────────────────────
+    def _takers(self, phones: PhonesElsewhere) -> dict[str, Take]:
+        app = self._app
+        takers: dict[str, Take] = {
+            "home": self._homes_changed,
+            "binding": phones.load,
+            "balance": self._balances_changed,
+        }
+        for tables, read in (
+            (("extension", "device", "trunk", "route"), self._directory_changed),
+            (("person", "account", "listed", "rule", "wish"), app.load_wishes),
+            (("contact",), app.contacts.load),
+            (("relay",), app.operator.relays.load),
+            (("voicemail",), app.mailbox.load),
+            (("scenario",), app.scenarios.load),
+            (("apikey",), app.api_keys.load),
+        ):
+            takers |= dict.fromkeys(tables, _whole(read))
+        return takers
+
+    async def _homes_changed(self, numbers: Collection[str]) -> None:
+        await self._arrived(await self.homes.load(numbers))
+
+    async def _arrived(self, numbers: Collection[str]) -> None:
+        """People are at home here from now on: what others did for them must be known here."""
+        if not numbers:
+            return
+        log.info("%d numbers have come home here", len(numbers))
+        await self._app.read_again()
+        await self._app.recall_calls_of(numbers)
+
+    async def _directory_changed(self) -> None:
+        await self._app.read_directory()
+        self._news.set()
+
+    async def _balances_changed(self, accounts: Collection[str]) -> None:
+        """Somebody paid in elsewhere; calls of others are paid for at their own homes."""
+        metering = self._app.metering
+        if metering is None:
+            return
+        if not accounts or any(self.where(extension_of(one)) is None for one in accounts):
+            await metering.charging.reload()
+
+    def _phones_changed(self, event: Event) -> None:
+        self._app.presence.take(event)
+        self._app.subscriptions.event(event)
+
+
+def _address(node: Node) -> Address:
+    return split_host_port(node.address, 0)
+
+
+def _whole(read: Callable[[], Awaitable[object]]) -> Take:
+    """Reads all again, whatever of it has changed."""
+
+    async def take(_: Collection[str]) -> None:
+        await read()
+
+    return take

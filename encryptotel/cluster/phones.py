@@ -1,0 +1,69 @@
+"""Phones that registered through another program: known here too, so that whoever becomes their
+home can ring them, and everybody sees that they are there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+
+from sqlmodel import col, select
+
+from encryptotel.bindings import saved
+from pbx.events import DeviceRegistered, DeviceUnregistered, Event
+from pbx.exchange import Exchange
+from pbx.sip.registrar import Binding
+from store.database import Database
+from store.tables import BindingRow
+
+UNWRITTEN = 10.0
+"Seconds within which a registration of ours may not be in the table yet."
+
+
+class PhonesElsewhere:
+    """Keeps a registrar as the table says. `tell` hears of each extension whose phones changed, as
+    of an event of our own."""
+
+    def __init__(
+        self, database: Database, exchange: Exchange, tell: Callable[[Event], None]
+    ) -> None:
+        self._database, self._exchange, self._tell = database, exchange, tell
+        self._ours: dict[tuple[str, str], float] = {}
+        "When a phone registered here, by the loop's clock."
+
+    def take(self, event: Event) -> None:
+        """What happens to phones here."""
+        if isinstance(event, DeviceRegistered):
+            self._ours[event.extension, event.contact] = asyncio.get_running_loop().time()
+        elif isinstance(event, DeviceUnregistered):
+            self._ours.pop((event.extension, event.contact), None)
+
+    async def load(self, extensions: Collection[str]) -> None:
+        """Know the phones of some extensions, or of all."""
+        query = select(BindingRow).where(col(BindingRow.expires) > datetime.now(UTC))
+        if extensions:
+            query = query.where(col(BindingRow.extension).in_(extensions))
+        async with self._database.reading() as session:
+            rows = (await session.execute(query)).scalars().all()
+        registrar = self._exchange.registrar
+        found: dict[str, list[Binding]] = {one: [] for one in extensions}
+        if not extensions:
+            found = {binding.extension: [] for binding in registrar.all()}
+        for row in rows:
+            binding = self._exchange.restored(saved(row), copy=True)
+            if binding is not None:
+                found.setdefault(row.extension, []).append(binding)
+        for extension, bindings in found.items():
+            if registrar.learn(extension, bindings, self._is_news):
+                now = datetime.now(UTC)
+                changed = DeviceUnregistered(extension=extension, at=now, contact="", reason="")
+                self._tell(changed)
+
+    def _is_news(self, binding: Binding) -> bool:
+        """Whether a phone registered here so lately that the table need not know."""
+        since = self._ours.get((binding.extension, binding.contact))
+        return (
+            not binding.copy
+            and since is not None
+            and asyncio.get_running_loop().time() - since < UNWRITTEN
+        )
