@@ -380,6 +380,11 @@ class App:
         if self.webhooks is not None:
             await self.webhooks.start()
 
+    @property
+    def lost(self) -> asyncio.Event:
+        """Set when others took this program for dead, and have what went on here."""
+        return self.part.lost if self.part is not None else asyncio.Event()
+
     async def read_again(self) -> None:
         """Know anew all that is known by heart: others may have changed it."""
         await self.read_directory()

@@ -55,25 +55,39 @@ async def serve(config: Config, file: Path, data: Path, *, console: bool, as_jso
     # A terminal that is closed sends the same signal, and there it means what it says.
     at_terminal = console and sys.stdin.isatty()
     loop.add_signal_handler(signal.SIGHUP, stop if at_terminal else hung_up.set)
-    app = App(config, data, file)
-    try:
-        await app.start()
-    except BaseException:
-        await app.language.close()
-        raise
-    for note in app.notes:
-        print(note, file=sys.stderr)
-    _spare_collector()
-    _announce(app, as_json)
-    conversation = asyncio.ensure_future(_converse(app)) if console else None
-    reloading = asyncio.ensure_future(_reload_at(hung_up, app))
-    offering = asyncio.ensure_future(_offer(app))
-    await stopping.wait()
-    offering.cancel()
-    reloading.cancel()
-    if conversation is not None:
-        conversation.cancel()
-    await app.stop(hurry)
+    while not stopping.is_set():
+        app = App(config, data, file)
+        try:
+            await app.start()
+        except BaseException:
+            await app.language.close()
+            raise
+        for note in app.notes:
+            print(note, file=sys.stderr)
+        _spare_collector()
+        _announce(app, as_json)
+        beside = [asyncio.ensure_future(_reload_at(hung_up, app))]
+        beside.append(asyncio.ensure_future(_offer(app)))
+        if console:
+            beside.append(asyncio.ensure_future(_converse(app)))
+        if await _first(stopping, app.lost):
+            log.warning("the other nodes have taken over what went on here: beginning anew")
+            hurry.set()
+        for task in beside:
+            task.cancel()
+        await app.stop(hurry)
+        config = app.config
+        if not stopping.is_set():
+            hurry.clear()
+
+
+async def _first(stopping: asyncio.Event, lost: asyncio.Event) -> bool:
+    """Wait for either; whether it was the second alone."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in (stopping, lost)]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for one in waiting:
+        one.cancel()
+    return not stopping.is_set()
 
 
 async def _reload_at(hung_up: asyncio.Event, app: App) -> None:

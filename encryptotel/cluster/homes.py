@@ -38,11 +38,12 @@ class Homes:
         self._database = database
         self._members = members
         self._numbers, self._with_leader, self._busy = numbers, with_leader, busy
-        self._of: dict[str, str] = {}
+        self.all: dict[str, str] = {}
+        "The name of the node where each number is at home."
 
     def node(self, number: str) -> Node | None:
         """Where a number is at home; None where that is here, or it has none."""
-        name = self._of.get(number, "")
+        name = self.all.get(number, "")
         return None if name == self._members.name else self._members.nodes.get(name)
 
     async def load(self, changed: Collection[str] = ()) -> set[str]:
@@ -53,22 +54,22 @@ class Homes:
         async with self._database.reading() as session:
             found = {row.number: row.node for row in (await session.execute(query)).scalars()}
         here = self._members.name
-        came = {one for one, node in found.items() if node == here and self._of.get(one) != here}
-        for number in changed or list(self._of):
-            self._of.pop(number, None)
-        self._of |= found
+        came = {one for one, node in found.items() if node == here and self.all.get(one) != here}
+        for number in changed or list(self.all):
+            self.all.pop(number, None)
+        self.all |= found
         return came
 
     async def spread(self) -> set[str]:
         """Give a home to who has none, and send those away who should be elsewhere and are in no
         call; those who have come home here."""
-        wanted = place(self._numbers(), self._members.nodes, self._with_leader())
-        new = [number for number in wanted if number not in self._of]
+        wanted = self.wanted()
+        new = [number for number in wanted if number not in self.all]
         here, busy = self._members.name, set(self._busy())
         away = {
             number: node
             for number, node in wanted.items()
-            if self._of.get(number) == here and node != here and number not in busy
+            if self.all.get(number) == here and node != here and number not in busy
         }
         if not new and not away:
             return set()
@@ -78,6 +79,10 @@ class Homes:
                 await session.execute(insert_new("postgresql", HomeRow), row)
             await _move(session, away, here)
         return await self.load([*new, *away])
+
+    def wanted(self) -> dict[str, str]:
+        """Where everybody should be."""
+        return place(self._numbers(), self._members.nodes, self._with_leader())
 
     async def leave(self, session: AsyncSession, gone: Node, left: Mapping[str, Node]) -> None:
         """Find other homes for all of a node that is no more."""

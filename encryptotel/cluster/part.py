@@ -130,7 +130,7 @@ class Part:
         return {app.person.extension} | app.people.extensions | app.api_keys.extensions
 
     def _busy(self) -> set[str]:
-        calls = self._app.exchange.calls.values()
+        calls = [one for one in self._app.exchange.calls.values() if one.ending is None]
         there = {leg.peer for call in calls for leg in call.legs}
         return there.union(*({call.user, call.caller, call.callee} for call in calls))
 

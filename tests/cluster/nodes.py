@@ -1,0 +1,89 @@
+"""Several programs of one exchange, in the test's process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from encryptotel.cluster.part import Part
+from tests.office import Office, open_office
+from tests.peers import ports
+from tests.peers.postgres import PASSWORD, Postgres
+
+SECONDS = 30.0
+
+
+def part_of(office: Office) -> Part:
+    part = office.app.part
+    assert part is not None
+    return part
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Wait for something that programs agree on by the database."""
+    async with asyncio.timeout(SECONDS):
+        while not happened():  # noqa: ASYNC110  # the others cannot tell us
+            await asyncio.sleep(0.02)
+
+
+async def settled(*offices: Office) -> None:
+    """Wait until all see each other, and everybody has a home that all know."""
+
+    def agreed() -> bool:
+        parts = [part_of(office) for office in offices]
+        if any(len(part.members.nodes) != len(offices) for part in parts):
+            return False
+        homes = [part.homes.all for part in parts]
+        wanted = parts[0].homes.wanted()
+        return all(one == homes[0] and wanted.items() <= one.items() for one in homes)
+
+    await until(agreed)
+
+
+@asynccontextmanager
+async def nodes(
+    folder: Path, postgres: Postgres, count: int, **sections: Any
+) -> AsyncIterator[list[Office]]:
+    """So many programs on an empty database, the oldest first."""
+    async with AsyncExitStack() as stack:
+        url = stack.enter_context(postgres.database())
+        database = {"url": postgres.address(str(url.database)), "password": PASSWORD}
+        offices = [
+            await stack.enter_async_context(_node(folder / f"node{number}", database, sections))
+            for number in range(count)
+        ]
+        await settled(*offices)
+        yield offices
+
+
+@asynccontextmanager
+async def another(folder: Path, beside: Office, **sections: Any) -> AsyncIterator[Office]:
+    """One more."""
+    section = beside.app.config.database
+    database = {"url": section.url, "password": section.password}
+    async with _node(folder / "another", database, sections) as office:
+        yield office
+
+
+@asynccontextmanager
+async def _node(
+    folder: Path, database: dict[str, str], sections: dict[str, Any]
+) -> AsyncIterator[Office]:
+    port = ports.free_port()
+    own: dict[str, Any] = {
+        "exchange": {"udp_port": port, "tcp_port": 0, "tls_port": 0},
+        "cluster": {"address": f"127.0.0.1:{port}"},
+        "database": database,
+    }
+    folder.mkdir()  # noqa: ASYNC240
+    async with open_office(folder, **{**sections, **own}) as office:
+        yield office
+
+
+def home_of(number: str, offices: list[Office]) -> Office:
+    """Where a number is at home."""
+    name = part_of(offices[0]).homes.all[number]
+    return next(office for office in offices if part_of(office).name == name)

@@ -1,0 +1,110 @@
+"""Several programs of one exchange as processes that can be killed, and phones beside them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from store.database import Database
+from tests.endurance.program import Program
+from tests.peers.exchange import Config, Extension, Trunk
+from tests.peers.postgres import PASSWORD, Postgres
+
+NUMBERS = [str(number) for number in range(101, 113)]
+WITHIN = 30.0
+
+
+@dataclass
+class Cluster:
+    """Programs by the name each has among the others, and their database."""
+
+    programs: dict[str, Program]
+    database: Database
+
+    async def ask(self, query: str, **values: Any) -> list[tuple[Any, ...]]:
+        async with self.database.reading() as session:
+            return [tuple(row) for row in (await session.execute(text(query), values)).all()]
+
+    async def until(
+        self, query: str, wanted: Callable[[list[tuple[Any, ...]]], bool], within: float = WITHIN
+    ) -> list[tuple[Any, ...]]:
+        """The rows once they are as wanted."""
+        found: list[tuple[Any, ...]] = []
+        try:
+            async with asyncio.timeout(within):
+                while not wanted(found := await self.ask(query)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            logs = "\n".join(one.process.lines.tail(30) for one in self.programs.values())
+            raise AssertionError(f"{query}: {found}\n{logs}") from None
+        return found
+
+    async def homes(self) -> dict[str, str]:
+        """The name of the program where each number is at home."""
+        return dict(await self.ask("SELECT number, node FROM home"))  # type: ignore[arg-type]
+
+    async def spread(self) -> dict[str, str]:
+        """Wait until all that run are home to somebody, and nobody is at home elsewhere."""
+        names = set(self.running)
+        rows = await self.until(
+            "SELECT number, node FROM home",
+            lambda rows: len(rows) >= len(NUMBERS) and {node for _, node in rows} == names,
+        )
+        return dict(rows)  # type: ignore[arg-type]
+
+    @property
+    def running(self) -> list[str]:
+        return [name for name, one in self.programs.items() if one.process.child.returncode is None]
+
+
+async def _nothing(database: Database) -> None:
+    """Put nothing in."""
+
+
+@asynccontextmanager
+async def cluster(
+    folder: Path,
+    postgres: Postgres,
+    count: int,
+    *,
+    trunks: tuple[Trunk, ...] = (),
+    extra: Mapping[str, Mapping[str, Any]] | None = None,
+    before: Callable[[Database], Awaitable[None]] = _nothing,
+) -> AsyncIterator[Cluster]:
+    """So many programs that run, the oldest first; `before` puts something in their database."""
+    async with AsyncExitStack() as stack:
+        url = stack.enter_context(postgres.database())
+        database = Database(url)
+        await database.open()
+        await before(database)
+        stack.push_async_callback(database.close)
+        found = Cluster({}, database)
+        for number in range(count):
+            place = folder / f"node{number}"
+            place.mkdir()
+            program = Program(place, NUMBERS, extra=extra)
+            program.sections["database"] = {
+                "url": postgres.address(str(url.database)), "password": PASSWORD,
+            }  # fmt: skip
+            program.sections["cluster"] = {
+                "address": f"127.0.0.1:{program.ports['udp']}",
+                **program.sections.get("cluster", {}),
+            }
+            people = [Extension(one, f"secret-{one}") for one in NUMBERS]
+            program.write_config(Config(people, trunks, extra=program.sections).toml())
+            await program.start()
+            stack.push_async_callback(_end, program)
+            found.programs[(program.data / "node").read_text()] = program
+        await found.spread()
+        yield found
+
+
+async def _end(program: Program) -> None:
+    if program.process.child.returncode is None:
+        await program.kill()
