@@ -206,7 +206,7 @@ class Kamailio:
             cwd=folder,
         )  # fmt: skip
         try:
-            await self._answering()
+            await answering(self.process, self.access)
         except BaseException:
             await self.process.stop()
             raise
@@ -216,34 +216,35 @@ class Kamailio:
         await self.process.stop()
         self._folder.cleanup()
 
-    async def _answering(self) -> None:
-        """OPTIONS until it is answered: only then do the workers run."""
-        loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.setblocking(False)
-            probe.bind((ports.HOST, 0))
-            mine = "{}:{}".format(*probe.getsockname())
-            ask = (
-                f"OPTIONS sip:127.0.0.1:{self.port} SIP/2.0\r\n"
-                f"Via: SIP/2.0/UDP {mine};branch=z9hG4bKprobe\r\nFrom: <sip:p@{mine}>;tag=p\r\n"
-                f"To: <sip:127.0.0.1>\r\nCall-ID: probe-{mine}\r\nCSeq: 1 OPTIONS\r\n"
-                "Max-Forwards: 5\r\nContent-Length: 0\r\n\r\n"
-            )
-            for _ in range(100):
-                if self.process.child.returncode is not None:
-                    break
-                try:
-                    await loop.sock_sendto(probe, ask.encode(), self.access)
-                    async with asyncio.timeout(0.1):
-                        if (await loop.sock_recv(probe, 4096)).startswith(b"SIP/2.0 200"):
-                            return
-                except (TimeoutError, ConnectionError):
-                    await asyncio.sleep(0.02)
-        raise PeerError(f"kamailio does not answer\n{self.process.lines.tail()}")
-
     async def registered(self, user: str, within: float = 10) -> None:
         """Wait until this customer has registered."""
         await self.process.wait_line(f"peer: registered {user} ", within)
 
     def log(self) -> str:
         return self.process.lines.tail()
+
+
+async def answering(process: Process, address: tuple[str, int]) -> None:
+    """OPTIONS until it is answered: only then do the workers run."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.setblocking(False)
+        probe.bind((ports.HOST, 0))
+        mine = "{}:{}".format(*probe.getsockname())
+        ask = (
+            f"OPTIONS sip:{address[0]}:{address[1]} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP {mine};branch=z9hG4bKprobe\r\nFrom: <sip:p@{mine}>;tag=p\r\n"
+            f"To: <sip:{address[0]}>\r\nCall-ID: probe-{mine}\r\nCSeq: 1 OPTIONS\r\n"
+            "Max-Forwards: 5\r\nContent-Length: 0\r\n\r\n"
+        )
+        for _ in range(100):
+            if process.child.returncode is not None:
+                break
+            try:
+                await loop.sock_sendto(probe, ask.encode(), address)
+                async with asyncio.timeout(0.1):
+                    if (await loop.sock_recv(probe, 4096)).startswith(b"SIP/2.0 200"):
+                        return
+            except (TimeoutError, ConnectionError):
+                await asyncio.sleep(0.02)
+    raise PeerError(f"kamailio does not answer\n{process.lines.tail()}")

@@ -1,0 +1,73 @@
+"""The Kamailio in front of several nodes, with the configuration that is shipped."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import URL
+
+from . import ports
+from .certs import Certificate
+from .kamailio import answering
+from .proc import Process
+
+CONFIG = Path(__file__).parents[2] / "deploy" / "kamailio" / "kamailio.cfg"
+USER = "edge"
+"Who may read where people are at home, and nothing else; without odd signs in the password."
+HOST = "127.0.0.2"
+"An address of its own: the nodes take what comes from there as from a proxy of theirs."
+
+
+class Edge:
+    """One of them. It may be killed and started again on the same ports."""
+
+    def __init__(self, nodes: Sequence[str], database: URL, tls: Certificate) -> None:
+        """`nodes` as host:port."""
+        self.nodes = list(nodes)
+        self.ports = {"udp": ports.free_port(), "tls": ports.free_port()}
+        self.ports["tcp"] = self.ports["udp"]
+        self._inside = ports.free_port()
+        self._database = database.set(username=USER, password=USER)
+        self._tls = tls
+        self._folder = tempfile.TemporaryDirectory(prefix="edge-", ignore_cleanup_errors=True)
+        self.process: Process
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return HOST, self.ports["udp"]
+
+    async def start(self) -> None:
+        folder = Path(self._folder.name)
+        nodes = folder / "nodes.list"
+        nodes.write_text("".join(f"1 sip:{node}\n" for node in self.nodes))
+        url = self._database.set(drivername="postgres", query={})
+        values = {
+            "EDGE_UDP": f"udp:{HOST}:{self.ports['udp']}",
+            "EDGE_TCP": f"tcp:{HOST}:{self.ports['tcp']}",
+            "EDGE_TLS": f"tls:{HOST}:{self.ports['tls']}",
+            "EDGE_INSIDE": f"udp:{HOST}:{self._inside}",
+            "EDGE_DATABASE": f'"edge=>{url.render_as_string(hide_password=False)}"',
+            "EDGE_NODES": f'"{nodes}"',
+            "EDGE_CERTIFICATE": f'"{self._tls.certificate}"',
+            "EDGE_KEY": f'"{self._tls.key}"',
+            "EDGE_MASK": '"nobody knows it"',
+        }
+        self.process = await Process.start(
+            "edge",
+            ["kamailio", "-DD", "-E", "-f", CONFIG, "-P", folder / "pid",
+             "-Y", folder, "-w", folder, "-m", "64", "-M", "16"],
+            cwd=folder,
+            env=values,
+        )  # fmt: skip
+        await answering(self.process, self.address)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.process.stop()
+        self._folder.cleanup()
