@@ -179,8 +179,8 @@ class DigestServer:
         return Verdict.GOOD
 
     def _algorithms_for(self, request: Request) -> tuple[str, ...]:
-        branch = request.via.parameters.get("branch") or ""
-        if _MD5_ONLY_AGENT.match(request.get("user-agent")) or _MD5_ONLY_BRANCH.match(branch):
+        own = request.get_all("via")[-1]  # the phone's, whatever proxies wrote before it
+        if _MD5_ONLY_AGENT.match(request.get("user-agent")) or _MD5_ONLY_BRANCH.search(own):
             return ("MD5",)
         asker, now = _asker(request), self._clock()
         challenged = self._unanswered.setdefault(asker, now)

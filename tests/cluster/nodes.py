@@ -75,7 +75,7 @@ async def _node(
     port = ports.free_port()
     own: dict[str, Any] = {
         "exchange": {"udp_port": port, "tcp_port": 0, "tls_port": 0},
-        "cluster": {"address": f"127.0.0.1:{port}"},
+        "cluster": {**sections.get("cluster", {}), "address": f"127.0.0.1:{port}"},
         "database": database,
     }
     folder.mkdir()  # noqa: ASYNC240

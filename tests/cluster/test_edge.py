@@ -4,23 +4,42 @@ home."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, text
+import pytest
 
+from encryptotel.cluster.membership import LEASE
 from encryptotel.demo.phone import Phone, plays
-from pbx.media.tones import tone
+from pbx.media.tones import share_of, tone
+from pbx.ports import CallRefused
 from pbx.sip.digest import Credentials
+from pbx.sip.message import Request, Response
+from pbx.sip.transport import Flow
+from store.journal import recent_calls
 from tests.calls.test_extensions import hears
-from tests.cluster.nodes import home_of, nodes, until
+from tests.cluster.nodes import home_of, nodes, part_of, until
+from tests.cluster.programs import NUMBERS, cluster
 from tests.cluster.test_nodes import MANY, apart
-from tests.office import Office
-from tests.peers import certs
-from tests.peers.edge import HOST, USER, Edge
-from tests.peers.postgres import Postgres
+from tests.endurance.program import OncePhone
+from tests.office import Office, quiet
+from tests.peers.edge import HOST, Edge
+from tests.peers.postgres import Postgres, programs
+from tests.peers.several import edge_before
+
+
+@pytest.fixture
+def postgres_of_own() -> Iterator[Postgres]:
+    """A server that may be killed."""
+    found = programs()
+    assert found is not None
+    server = Postgres(found)
+    yield server
+    server.stop()
 
 
 @asynccontextmanager
@@ -33,17 +52,11 @@ async def city(
         offices = await stack.enter_async_context(
             nodes(folder, postgres, count, extension=MANY, cluster=cluster, **sections)
         )
-        url = offices[0].app.database.url
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            known = connection.execute(text("SELECT FROM pg_roles WHERE rolname = 'edge'"))
-            if known.first() is None:
-                connection.execute(text(f"CREATE ROLE {USER} LOGIN PASSWORD '{USER}'"))
-            connection.execute(text(f"GRANT SELECT ON node, home TO {USER}"))
-        engine.dispose()
+        app = offices[0].app
         addresses = [office.app.config.cluster.address for office in offices]
-        tls = await certs.make(folder)
-        edge = await stack.enter_async_context(Edge(addresses, url, tls))
+        edge = await stack.enter_async_context(
+            edge_before(addresses, app.database.url, app.data, HOST)
+        )
         try:
             yield offices, edge
         except BaseException as error:
@@ -80,3 +93,175 @@ async def test_two_homes_behind_one_edge(tmp_path: Path, postgres: Postgres) -> 
         await here.ended()
         await there.ended()
         await asyncio.gather(alice.stop(), bob.stop())
+
+
+# ── what the edge keeps away ────────────────────────────────────────────────────────────────
+def ask(source: str, edge: Edge, *headers: str, method: str = "OPTIONS") -> bytes:
+    """A request of nobody's."""
+    lines = (
+        f"{method} sip:127.0.0.2 SIP/2.0",
+        f"Via: SIP/2.0/UDP {source};rport;branch=z9hG4bK{secrets.token_hex(8)}",
+        f"From: <sip:101@encryptotel.local>;tag={secrets.token_hex(4)}",
+        "To: <sip:101@encryptotel.local>",
+        f"Call-ID: {secrets.token_hex(8)}",
+        f"CSeq: 1 {method}",
+        "Max-Forwards: 70",
+        *headers,
+        "Content-Length: 0",
+    )
+    return "\r\n".join((*lines, "", "")).encode()
+
+
+async def answers(edge: Edge, source: str, data: bytes, seconds: float = 1.0) -> bytes:
+    """What comes back to an address; nothing after a while."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.setblocking(False)
+        one.bind((source, 0))
+        await loop.sock_sendto(one, data, edge.address)
+        try:
+            async with asyncio.timeout(seconds):
+                return await loop.sock_recv(one, 4096)
+        except TimeoutError:
+            return b""
+
+
+async def test_who_guesses_passwords_is_banned_at_the_edge_and_nobody_else(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    guard = {"failures": 4, "ban_seconds": 300}
+    async with city(tmp_path, postgres, 2, guard=guard) as (offices, edge):
+        neighbour = await phone(edge, "103", Phone(quiet))
+        guesser = Phone(quiet, host="127.0.0.3")
+        await guesser.listen()
+        server, domain = (HOST, edge.ports["udp"]), "encryptotel.local"
+        told = []
+        for guess in range(5):
+            wrong = Credentials(username="102", secret=f"guess {guess}")
+            told.append(await guesser.register(server, wrong, domain))
+            guesser._register = None
+            if told[-1] == 403:
+                break
+        assert told[0] == 401
+        assert told[-1] == 403
+        await edge.process.wait_line("a node bans 127.0.0.3")
+        assert await answers(edge, "127.0.0.3", ask("127.0.0.3", edge)) == b""
+        assert b" 200 " in await answers(edge, "127.0.0.4", ask("127.0.0.4", edge))
+        assert sum(office.app.exchange.guard.banned for office in offices) == 1
+        again = await phone(edge, "102", Phone(quiet))
+        await asyncio.gather(neighbour.stop(), again.stop(), guesser._stack.close())
+
+
+async def test_scanners_and_floods_get_no_answer(tmp_path: Path, postgres: Postgres) -> None:
+    async with city(tmp_path, postgres, 1) as (_, edge):
+        scan = ask("127.0.0.5", edge, "User-Agent: friendly-scanner")
+        assert await answers(edge, "127.0.0.5", scan) == b""
+        assert await answers(edge, "127.0.0.5", ask("127.0.0.5", edge)) == b""
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.setblocking(False)
+            one.bind(("127.0.0.6", 0))
+            for _ in range(400):
+                await loop.sock_sendto(one, ask("127.0.0.6", edge), edge.address)
+        await edge.process.wait_line("127.0.0.6 floods")
+        assert await answers(edge, "127.0.0.6", ask("127.0.0.6", edge)) == b""
+        assert b" 200 " in await answers(edge, "127.0.0.7", ask("127.0.0.7", edge))
+
+
+async def test_phones_see_nothing_of_the_nodes(tmp_path: Path, postgres: Postgres) -> None:
+    async with city(tmp_path, postgres, 2) as (offices, edge):
+        one, other = apart(offices)
+        seen: list[str] = []
+
+        def look(sent: bool, message: Request | Response, flow: Flow) -> None:
+            if not sent:
+                seen.append(message.encode().decode().partition("\r\n\r\n")[0])
+
+        for_bob = Phone(plays(tone(1, 620.0)))
+        for_alice = Phone(plays(tone(1, 440.0)))
+        for own in (for_alice, for_bob):
+            own._stack.on_message = own._stack.on_stray = look
+        bob = await phone(edge, other, for_bob)
+        alice = await phone(edge, one, for_alice)
+        for office in offices:
+            await until(lambda office=office: bool(office.app.exchange.registrar.bindings(other)))
+        leg = await alice.call(other)
+        await hears(alice, 620.0)
+        leg.hang_up()
+        await home_of(one, offices).ended()
+        await home_of(other, offices).ended()
+        for office in offices:
+            inside = office.app.config.cluster.address.partition(":")[2]
+            assert not [text for text in seen if f":{inside}" in text]
+        assert any(text.startswith("INVITE") for text in seen)
+        await asyncio.gather(alice.stop(), bob.stop())
+
+
+async def test_calls_are_made_while_the_database_is_away(
+    tmp_path: Path, postgres_of_own: Postgres
+) -> None:
+    async with city(tmp_path, postgres_of_own, 2) as (offices, edge):
+        one, other = apart(offices)
+        bob = await phone(edge, other, Phone(plays(tone(1, 620.0))))
+        alice = await phone(edge, one, Phone(plays(tone(1, 440.0))))
+        here, there = home_of(one, offices), home_of(other, offices)
+        for office in offices:
+            await until(lambda office=office: bool(office.app.exchange.registrar.bindings(other)))
+        first = await alice.call(other)
+        await hears(alice, 620.0)
+        first.hang_up()
+        await here.ended()
+        postgres_of_own.kill()
+        leg = await alice.call(other)
+        await bob.until_heard(lambda heard: share_of(bytes(heard[-8000:]), 440.0) > 0.9)
+        await asyncio.sleep(LEASE + 3)  # long enough to be taken for dead, if that were done
+        postgres_of_own.start()
+        await until(lambda: not here.app.journal.trouble and not there.app.journal.trouble)
+        await asyncio.sleep(LEASE)
+        assert leg.ending is None
+        assert len(here.app.exchange.calls) == 1
+        assert not part_of(here).lost.is_set()
+        leg.hang_up()
+        await here.ended(2)
+        await there.ended(2)
+        await here.app.journal.caught_up()
+        await there.app.journal.caught_up()
+        calls = await recent_calls(here.app.database)
+        assert len(calls) == 2
+        assert all(call.ended_at for call, _ in calls)
+        await asyncio.gather(alice.stop(), bob.stop())
+
+
+@pytest.mark.timeout(120)
+async def test_phones_go_on_when_their_home_dies(tmp_path: Path, postgres: Postgres) -> None:
+    """They register once: who they are is known to whoever is their home next."""
+    async with AsyncExitStack() as stack:
+        extra = {"cluster": {"proxies": [HOST]}}
+        both = await stack.enter_async_context(cluster(tmp_path, postgres, 2, extra=extra))
+        addresses = [f"127.0.0.1:{one.ports['udp']}" for one in both.programs.values()]
+        first = next(iter(both.programs.values()))
+        edge = await stack.enter_async_context(
+            edge_before(addresses, both.database.url, first.data, HOST)
+        )
+        homes = await both.spread()
+        dying = next(iter(both.programs))
+        people = [n for n in NUMBERS if homes[n] == dying][:2]
+        phones = [
+            await phone(edge, number, OncePhone(plays(tone(1, hertz))))
+            for number, hertz in zip(people, (440.0, 620.0), strict=True)
+        ]
+        await both.until("SELECT extension FROM binding", lambda rows: len(rows) == 2)
+        await both.programs[dying].kill()
+        began = asyncio.get_running_loop().time()
+        while True:
+            try:
+                leg = await phones[0].call(people[1])
+                break
+            except CallRefused:
+                assert asyncio.get_running_loop().time() - began < 15
+        await phones[0].until_heard(lambda heard: share_of(bytes(heard[-8000:]), 620.0) > 0.9)
+        await phones[1].until_heard(lambda heard: share_of(bytes(heard[-8000:]), 440.0) > 0.9)
+        assert asyncio.get_running_loop().time() - began < 15
+        leg.hang_up()
+        assert [one.registrations for one in phones] == [1, 1]
+        await asyncio.gather(*(one.stop() for one in phones))

@@ -24,9 +24,11 @@ HOST = "127.0.0.2"
 class Edge:
     """One of them. It may be killed and started again on the same ports."""
 
-    def __init__(self, nodes: Sequence[str], database: URL, tls: Certificate) -> None:
+    def __init__(
+        self, nodes: Sequence[str], database: URL, tls: Certificate, host: str = HOST
+    ) -> None:
         """`nodes` as host:port."""
-        self.nodes = list(nodes)
+        self.nodes, self.host = list(nodes), host
         self.ports = {"udp": ports.free_port(), "tls": ports.free_port()}
         self.ports["tcp"] = self.ports["udp"]
         self._inside = ports.free_port()
@@ -37,7 +39,7 @@ class Edge:
 
     @property
     def address(self) -> tuple[str, int]:
-        return HOST, self.ports["udp"]
+        return self.host, self.ports["udp"]
 
     async def start(self) -> None:
         folder = Path(self._folder.name)
@@ -45,10 +47,10 @@ class Edge:
         nodes.write_text("".join(f"1 sip:{node}\n" for node in self.nodes))
         url = self._database.set(drivername="postgres", query={})
         values = {
-            "EDGE_UDP": f"udp:{HOST}:{self.ports['udp']}",
-            "EDGE_TCP": f"tcp:{HOST}:{self.ports['tcp']}",
-            "EDGE_TLS": f"tls:{HOST}:{self.ports['tls']}",
-            "EDGE_INSIDE": f"udp:{HOST}:{self._inside}",
+            "EDGE_UDP": f"udp:{self.host}:{self.ports['udp']}",
+            "EDGE_TCP": f"tcp:{self.host}:{self.ports['tcp']}",
+            "EDGE_TLS": f"tls:{self.host}:{self.ports['tls']}",
+            "EDGE_INSIDE": f"udp:{self.host}:{self._inside}",
             "EDGE_DATABASE": f'"edge=>{url.render_as_string(hide_password=False)}"',
             "EDGE_NODES": f'"{nodes}"',
             "EDGE_CERTIFICATE": f'"{self._tls.certificate}"',

@@ -10,11 +10,12 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from . import ports
+from . import ports, several
 from .proc import PeerError, Process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,8 +93,8 @@ class Config:
             lines += ["[[trunk]]", *_pairs(asdict(trunk)), ""]
         for number, to in self.routes.items():
             lines += ["[[route]]", *_pairs({"number": number, "to": to}), ""]
-        for name, several in self.tables.items():
-            for values in several:
+        for name, tables in self.tables.items():
+            for values in tables:
                 lines += [f"[[{name}]]", *_pairs(values), ""]
         for room in self.rooms:
             lines += ["[[room]]", *_pairs(room), ""]
@@ -106,16 +107,53 @@ def _pairs(values: Mapping[str, Any]) -> list[str]:
 
 
 class Exchange:
-    """One running exchange; leaving the block stops it with SIGTERM and wants exit code 0."""
+    """One running exchange; leaving the block stops it with SIGTERM and wants exit code 0. With
+    THROUGH_EDGE=1 it is three programs behind Kamailio, of which this is the one that leads."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._others, self._database = AsyncExitStack(), AsyncExitStack()
         self.ready: dict[str, Any] = {}
         self.process: Process
         self._folder = tempfile.TemporaryDirectory(prefix="exchange-", ignore_cleanup_errors=True)
         self.data = Path(self._folder.name) / "data"
 
     async def __aenter__(self) -> Self:
+        if os.environ.get("THROUGH_EDGE"):
+            try:
+                return await self._as_several()
+            except BaseException:
+                await self._others.aclose()
+                await self._database.aclose()
+                raise
+        return await self._start()
+
+    async def _as_several(self) -> Self:
+        url = await self._database.enter_async_context(several.database())
+        wanted, self.config = self.config, several.as_node(self.config, url)
+        addresses = [self.config.extra["cluster"]["address"]]
+        self._name(several.NODES[0])
+        await self._start()
+        for name in several.NODES[1:]:
+            other = Exchange(several.as_node(wanted, url))
+            other._name(name)
+            self._others.push_async_exit(other)
+            await other._start()
+            addresses.append(other.config.extra["cluster"]["address"])
+        await several.at_home(url, len(list(self.config.extensions)))
+        edge = await self._others.enter_async_context(
+            several.edge_before(addresses, url, self.data)
+        )
+        for transport, port in edge.ports.items():
+            self.ready[transport] = f"{edge.host}:{port}"
+        return self
+
+    def _name(self, node: str) -> None:
+        """Among others."""
+        self.data.mkdir(exist_ok=True)
+        (self.data / "node").write_text(node)
+
+    async def _start(self) -> Self:
         self.data.mkdir(exist_ok=True)
         file = Path(self._folder.name) / "config.toml"
         file.write_text(self.config.toml())
@@ -135,7 +173,9 @@ class Exchange:
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        await self._others.aclose()
         code = await self.process.stop(signal.SIGTERM, within=10)
+        await self._database.aclose()
         if error is not None:
             error.add_note(f"--- exchange\n{self.log()}")
         self._folder.cleanup()
