@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -342,6 +342,18 @@ async def _apply(session: AsyncSession, batch: Sequence[Event], node: str) -> No
                 insert_new(connection.dialect.name, what) if isinstance(what, type) else what
             )
             await connection.execute(statement, rows[kind])
+    if node:
+        await _join_traces(session, rows.get(CallTraced, ()))
+
+
+async def _join_traces(session: AsyncSession, ours: Sequence[Mapping[str, Any]]) -> None:
+    """Of a call that several programs carried there is one ladder, with what each of them saw."""
+    for one in ours:
+        found = await session.get(TraceRow, one["call_id"], with_for_update=True)
+        if found is None or found.messages == one["messages"]:
+            continue
+        new = [message for message in one["messages"] if message not in found.messages]
+        found.messages = sorted([*found.messages, *new], key=lambda message: message["at"])
 
 
 def _row(event: Event) -> dict[str, Any] | None:
@@ -367,6 +379,8 @@ def _row(event: Event) -> dict[str, Any] | None:
                 "shown": event.shown[:80],
                 "user": event.user,
             }
+        case LegStarted(inner=True):
+            return None  # one call has the sides that people are on, whichever program has each
         case LegStarted():
             return {
                 "id": event.leg_id,

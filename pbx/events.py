@@ -47,6 +47,8 @@ class LegStarted:
     trunk: str = ""
     device: str = ""
     permit: str = ""
+    inner: bool = False
+    "Whether it leads to another program of this exchange, and no person is on it."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -474,6 +474,7 @@ class Exchange:
             direction="in",
             trunk=trunk,
             device=str(transaction.flow),
+            inner=passed is not None,
             srtp=link.trunk.srtp if link else caller.srtp if caller else SrtpPolicy.OFFER,
         )
         try:

@@ -98,6 +98,7 @@ class Nodes:
             credentials=Credentials(username=USER, secret=self.secret),
             direct=True,
             device=f"udp:{bracketed(address[0])}:{address[1]}",
+            inner=True,
             headers=headers,
         )
 

@@ -8,6 +8,7 @@ are in no call, and only their own home sends them away.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from hashlib import blake2b
@@ -21,6 +22,9 @@ from store.tables import HomeRow
 from store.upsert import insert_new
 
 log = logging.getLogger(__name__)
+
+AT_ONCE = 1_000
+"Rows that are taken in without looking up."
 
 
 class Homes:
@@ -48,11 +52,14 @@ class Homes:
 
     async def load(self, changed: Collection[str] = ()) -> set[str]:
         """Read all, or those of which there is word; those who have come home here."""
-        query = select(HomeRow)
+        query = select(col(HomeRow.number), col(HomeRow.node))
         if changed:
             query = query.where(col(HomeRow.number).in_(changed))
+        found: dict[str, str] = {}
         async with self._database.reading() as session:
-            found = {row.number: row.node for row in (await session.execute(query)).scalars()}
+            rows = await session.stream(query)
+            async for some in rows.partitions(AT_ONCE):  # calls go on meanwhile
+                found.update((number, node) for number, node in some)
         here = self._members.name
         came = {one for one, node in found.items() if node == here and self.all.get(one) != here}
         for number in changed or list(self.all):
@@ -63,14 +70,9 @@ class Homes:
     async def spread(self) -> set[str]:
         """Give a home to who has none, and send those away who should be elsewhere and are in no
         call; those who have come home here."""
-        wanted = self.wanted()
-        new = [number for number in wanted if number not in self.all]
         here, busy = self._members.name, set(self._busy())
-        away = {
-            number: node
-            for number, node in wanted.items()
-            if self.all.get(number) == here and node != here and number not in busy
-        }
+        wanted = await asyncio.to_thread(self.wanted)
+        new, away = await asyncio.to_thread(_differences, wanted, dict(self.all), here, busy)
         if not new and not away:
             return set()
         async with self._database.writing() as session:
@@ -89,6 +91,18 @@ class Homes:
         mine = select(col(HomeRow.number)).where(col(HomeRow.node) == gone.name)
         numbers = list((await session.execute(mine)).scalars())
         await _move(session, place(numbers, left, self._with_leader()), gone.name)
+
+
+def _differences(
+    wanted: Mapping[str, str], known: Mapping[str, str], here: str, busy: Collection[str]
+) -> tuple[list[str], dict[str, str]]:
+    """Numbers that have no home, and those that are here and should be elsewhere."""
+    new = [number for number in wanted if number not in known]
+    return new, {
+        number: node
+        for number, node in wanted.items()
+        if known.get(number) == here and node != here and number not in busy
+    }
 
 
 async def _move(session: AsyncSession, to: Mapping[str, str], gone: str) -> None:

@@ -4,6 +4,7 @@ what the others change, and says what that means for the parts of the program.""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 SHELF, KEY = "cluster", "secret"
 AGAIN_SECONDS = 1.0
+LOOK_EVERY = 5.0
+"Seconds between looks whether everybody is at home where they should be."
 
 
 class Part:
@@ -85,8 +88,8 @@ class Part:
         self._others = self.members.nodes
         self.members.changed, self.members.lost = self._members_changed, self.lost.set
         await self._changes.start()
+        await self._look()
         self._looking = asyncio.ensure_future(self._look_after())
-        self._news.set()
 
     def take(self, event: Event) -> None:
         """The event sink."""
@@ -135,20 +138,26 @@ class Part:
         return there.union(*({call.user, call.caller, call.callee} for call in calls))
 
     async def _look_after(self) -> None:
-        """Do what the news are about: others came or went, numbers are new, calls are over."""
+        """Look when there are news: others came or went, numbers are new, calls are over."""
         while True:
-            await self._news.wait()
+            with contextlib.suppress(TimeoutError):  # there may be people who are new to us
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._news.wait()
             self._news.clear()
             try:
-                if self.leads and not self._led:
-                    self._led = True
-                    log.warning("this node leads from now on")
-                    await self._app.read_again()
-                    await self._app.begin_duties()
-                await self._arrived(await self.homes.spread())
+                await self._look()
             except (DBAPIError, OSError) as error:
                 log.warning("homes could not be looked after: %s", type(error).__name__)
                 asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._news.set)
+
+    async def _look(self) -> None:
+        """Lead if it is ours to, and see to it that everybody is at home where they should be."""
+        if self.leads and not self._led:
+            log.warning("this node leads from now on")
+            await self._app.read_again()
+            self._led = True
+            await self._app.begin_duties()
+        await self._arrived(await self.homes.spread())
 
     def _members_changed(self) -> None:
         for name in self._others.keys() - self.members.nodes.keys():

@@ -526,6 +526,7 @@ class Call(LegListener):
         trunk: str = "",
         device: str = "",
         permit: str = "",
+        inner: bool = False,
         **media: object,
     ) -> Leg:
         """A new leg of this call, not yet dialled."""
@@ -549,6 +550,7 @@ class Call(LegListener):
                 trunk=trunk,
                 device=device,
                 permit=permit,
+                inner=inner,
             )
         )
         return leg
@@ -577,6 +579,7 @@ class Call(LegListener):
                 trunk=target.trunk,
                 device=target.device,
                 permit=target.permit,
+                inner=target.inner,
                 srtp=target.srtp,
             )
             leg.on_early = on_early

@@ -82,6 +82,8 @@ class Target:
     permit: str = ""
     "Which leave to call is used (`pbx.ports.Permit`)."
     device: str = ""
+    inner: bool = False
+    "Whether it leads to another program of this exchange, and is no side that a person is on."
     headers: Mapping[str, str] = field(default_factory=dict)
     "Of the INVITE, by their names in lower case."
     accept: Callable[[Leg], Awaitable[None]] | None = None
