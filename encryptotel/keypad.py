@@ -86,7 +86,7 @@ class Keypad:
         self._add(services, "*66", "call again whom you called last", self._calling(self._redial))
         self._add(services, "*69", "call back who called last", self._calling(self._last_caller))
         self._add(services, PICK_UP, "and an extension, or nothing: take a call that rings there",
-                  self._pick_up, more=True)  # fmt: skip
+                  self._pick_up, more=True, at_home=True)  # fmt: skip
         for place in PLACES:
             self._add(services, place, "take the call that is parked there", self._unpark)
 
@@ -104,11 +104,14 @@ class Keypad:
         app: Callable[[Visit], Awaitable[Ending]],
         *,
         more: bool = False,
+        at_home: bool = False,
     ) -> None:
         async def answer(visit: Visit) -> Ending:
             return await app(visit)
 
-        services.add(Service(number=code, says=says, app=answer, code=more, outside=False))
+        services.add(
+            Service(number=code, says=says, app=answer, code=more, at_home=at_home, outside=False)
+        )
 
     # ── what they do ────────────────────────────────────────────────────────────────────
     def _doing(self, does: Do) -> Callable[[Visit], Awaitable[Ending]]:

@@ -118,12 +118,13 @@ class Courses:
         match plan:
             case RingExtension(extension=extension, dialled=dialled):
                 number = extension.number
-            case RunApp(service=service, dialled=dialled):
-                number = service.number
+            case RunApp(service=service, dialled=dialled, more=more):
+                number = more if service.at_home else service.number
             case _:
                 return None
+        asked = dialled if isinstance(plan, RunApp) else number
         nodes = self._exchange.nodes
-        return nodes.target(number, visit.call, visit.name, dialled=dialled)
+        return nodes.target(number, visit.call, visit.name, asked=asked, dialled=dialled)
 
     async def _dial(self, visit: Visit, target: Target, ring_timeout: float) -> Ending:
         """Join a caller with the one place where the call goes."""

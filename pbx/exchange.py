@@ -70,7 +70,7 @@ from pbx.reach import Reach
 from pbx.sip.body import ACCEPTED, sdp_of
 from pbx.sip.digest import DigestServer, Verdict
 from pbx.sip.inspection import refusal
-from pbx.sip.locate import Locator
+from pbx.sip.locate import Locator, is_address
 from pbx.sip.message import ParseError, Request, checked, split_commas
 from pbx.sip.registrar import Binding, Registrar
 from pbx.sip.session_timer import MIN_SE, too_brief
@@ -329,8 +329,8 @@ class Exchange:
     def on_request(self, incoming: Incoming) -> None:
         request = incoming.request
         refused = refusal(request, METHODS, EXTENSIONS)
-        source = self.source(incoming)
-        if source != incoming.flow.remote[0] and self.guard.is_banned(source):
+        source = self.origin(incoming)
+        if source != incoming.flow.remote and self.guard.is_banned(source[0]):
             seconds = f"{self.settings.ban_seconds:.0f}"  # so that the proxy need not bring more
             incoming.refuse_with(403, **{BANNED: seconds})
         elif refused is not None:
@@ -376,7 +376,7 @@ class Exchange:
         A user that does not exist is challenged and checked like any other, so that neither
         the answer nor the time tells which users there are.
         """
-        request, host = incoming.request, self.source(incoming)
+        request, host = incoming.request, self.origin(incoming)[0]
         username = self._digest.username(request) or ""
         account = self._node() if username == USER else self.directory.account(username)
         secret = account.secret if account and account.secret else _NOBODY
@@ -508,11 +508,13 @@ class Exchange:
             plan = Ring(extension=plan.extension, places=(Phones(extension=plan.extension),))
         else:
             plan = replace(plan, dialled=passed.dialled or called)
+        ours = self.directory.extension(passed.caller) is not None and not passed.trunk
         return _Wanted(
             plan=plan,
             called=called,
             caller=passed.caller,
             name=passed.name,
+            user=passed.caller if ours and isinstance(plan, RunApp) else "",
             kind="inbound" if passed.trunk else "internal",
             hidden=passed.hidden,
         )
@@ -534,6 +536,9 @@ class Exchange:
 
     def link_of(self, incoming: Incoming) -> TrunkLink | None:
         """The trunk a request comes from."""
+        origin = self.origin(incoming)
+        if origin != incoming.flow.remote:  # whatever it came by to the proxy
+            return next((one for one in self.trunks.values() if one.serves(*origin)), None)
         links = self.trunks.values()
         return next((link for link in links if link.owns(incoming.request, incoming.flow)), None)
 
@@ -725,18 +730,21 @@ class Exchange:
             raise CallRefused(503, f"the trunk {trunk.name} is not running")
         return link
 
-    def source(self, incoming: Incoming) -> str:
-        """The address a request comes from, be it through a proxy of ours, which wrote down whom
-        it had it from (RFC 3261 §18.2.1)."""
-        host = incoming.flow.remote[0]
-        ways = incoming.request.get_all("via")
-        if host not in self.settings.proxies or len(ways) < 2:
-            return host
+    def origin(self, incoming: Incoming) -> Address:
+        """Where a request comes from, be it through a proxy of ours, which wrote down whom it had
+        it from (RFC 3261 §18.2.1, RFC 3581 §4)."""
+        remote, ways = incoming.flow.remote, incoming.request.get_all("via")
+        if remote[0] not in self.settings.proxies or len(ways) < 2:
+            return remote
         try:
             way = checked(Via.parse, split_commas(ways[1])[0], "Via")
         except ParseError:
-            return host
-        return way.parameters.get("received") or way.host
+            return remote
+        host, port = way.parameters.get("received") or way.host, way.parameters.get("rport") or ""
+        if not is_address(host):
+            return remote
+        known = port.isascii() and port.isdigit() and len(port) < 6
+        return host, int(port) if known else way.port or 5060
 
     def _node(self) -> Account:
         """What the other programs of this exchange prove themselves with."""
@@ -809,25 +817,27 @@ class Exchange:
             link.flow_closed(flow)
 
     def _on_bound(self, binding: Binding, refreshed: bool) -> None:
-        self.emit(
-            DeviceRegistered(
-                extension=binding.extension,
-                at=self.now(),
-                contact=binding.contact,
-                transport=binding.flow.transport,
-                remote_host=binding.flow.remote[0],
-                remote_port=binding.flow.remote[1],
-                expires=binding.expires,
-                user_agent=binding.user_agent,
-                call_id=binding.call_id,
-                cseq=binding.cseq,
-                refreshed=refreshed,
-                username=binding.username,
-                since=binding.since,
-                path=binding.path,
-                instance=binding.instance,
-                reg_id=binding.reg_id,
-            )
+        self.emit(self.registered(binding, refreshed=refreshed))
+
+    def registered(self, binding: Binding, *, refreshed: bool) -> DeviceRegistered:
+        """A binding as an event."""
+        return DeviceRegistered(
+            extension=binding.extension,
+            at=self.now(),
+            contact=binding.contact,
+            transport=binding.flow.transport,
+            remote_host=binding.flow.remote[0],
+            remote_port=binding.flow.remote[1],
+            expires=binding.expires,
+            user_agent=binding.user_agent,
+            call_id=binding.call_id,
+            cseq=binding.cseq,
+            refreshed=refreshed,
+            username=binding.username,
+            since=binding.since,
+            path=binding.path,
+            instance=binding.instance,
+            reg_id=binding.reg_id,
         )
 
     def _on_unbound(self, binding: Binding, reason: str) -> None:

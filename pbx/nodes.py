@@ -72,10 +72,17 @@ class Nodes:
         self.secret = ""
 
     def target(
-        self, number: str, call: Call, name: str, *, dialled: str = "", only_phones: bool = False
+        self,
+        number: str,
+        call: Call,
+        name: str,
+        *,
+        asked: str = "",
+        dialled: str = "",
+        only_phones: bool = False,
     ) -> Target | None:
-        """How to reach a number at its home; None when that is here, and for a call that was
-        passed on already."""
+        """How to reach a number at its home, or what is `asked` for there; None when that is here,
+        and for a call that was passed on already."""
         address = None if call.passed else self.where(number)
         if address is None:
             return None
@@ -90,7 +97,7 @@ class Nodes:
             headers[ONLY] = PHONES
         return Target(
             peer=number,
-            uri=f"sip:{number}@{bracketed(address[0])}:{address[1]}",
+            uri=f"sip:{quote(asked or number, safe=_PLAIN)}@{bracketed(address[0])}:{address[1]}",
             to_uri=f"sip:{quote(dialled or number, safe=_PLAIN)}@{self._domain}",
             from_uri=NOBODY if call.hidden else f"sip:{caller}@{self._domain}",
             from_name="Anonymous" if call.hidden else name,

@@ -18,7 +18,8 @@ from encryptotel.cluster.changes import Changes, Take
 from encryptotel.cluster.homes import Homes
 from encryptotel.cluster.membership import Membership, Node
 from encryptotel.cluster.phones import PhonesElsewhere
-from pbx.events import CallEnded, Event
+from pbx.calls.parking import PLACES
+from pbx.events import CallEnded, DeviceRegistered, Event
 from pbx.nat import split_host_port
 from pbx.sip.transport import Address
 from store.journal import settle
@@ -83,6 +84,7 @@ class Part:
         on."""
         app = self._app
         app.exchange.nodes.secret, app.exchange.nodes.where = self._secret, self.where
+        app.exchange.parking.is_here = lambda place: self.where(place) is None
         self._phones = PhonesElsewhere(self._database, app.exchange, self._phones_changed)
         self._changes = Changes(self._database.url, self.name, self._takers(self._phones))
         self._others = self.members.nodes
@@ -125,7 +127,7 @@ class Part:
     # ── who is where ────────────────────────────────────────────────────────────────────
     def _numbers(self) -> list[str]:
         extensions = [one.number for one in self._app.directory.extensions()]
-        return [*extensions, *(room.number for room in self._app.config.room)]
+        return [*extensions, *(room.number for room in self._app.config.room), *PLACES]
 
     def _with_leader(self) -> set[str]:
         """Those who chat, or whose programs act for them: that is done where the leader is."""
@@ -135,6 +137,7 @@ class Part:
     def _busy(self) -> set[str]:
         calls = [one for one in self._app.exchange.calls.values() if one.ending is None]
         there = {leg.peer for call in calls for leg in call.legs}
+        there |= self._app.exchange.parking.taken
         return there.union(*({call.user, call.caller, call.callee} for call in calls))
 
     async def _look_after(self) -> None:
@@ -221,6 +224,8 @@ class Part:
     def _phones_changed(self, event: Event) -> None:
         self._app.presence.take(event)
         self._app.subscriptions.event(event)
+        if isinstance(event, DeviceRegistered):
+            self._app.texts.phone_is_there(event.extension)
 
 
 def _address(node: Node) -> Address:

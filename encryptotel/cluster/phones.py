@@ -55,9 +55,14 @@ class PhonesElsewhere:
                 found.setdefault(row.extension, []).append(binding)
         for extension, bindings in found.items():
             if registrar.learn(extension, bindings, self._is_news):
-                now = datetime.now(UTC)
-                changed = DeviceUnregistered(extension=extension, at=now, contact="", reason="")
-                self._tell(changed)
+                self._tell(self._changed(extension))
+
+    def _changed(self, extension: str) -> Event:
+        """What there is to know: that phones are there, or that none is."""
+        now, there = datetime.now(UTC), self._exchange.registrar.bindings(extension)
+        if not there:
+            return DeviceUnregistered(extension=extension, at=now, contact="", reason="")
+        return self._exchange.registered(there[-1], refreshed=False)
 
     def _is_news(self, binding: Binding) -> bool:
         """Whether a phone registered here so lately that the table need not know."""

@@ -31,6 +31,8 @@ class Parking:
 
     def __init__(self) -> None:
         self.on_change: Callable[[str], None] = lambda place: None
+        self.is_here: Callable[[str], bool] = lambda place: True
+        "Whether a place is one of this program's."
         self._parked: dict[str, Parked] = {}
 
     def parked(self, place: str) -> Parked | None:
@@ -40,13 +42,20 @@ class Parking:
     def park(self, leg: Leg, by: str, place: str) -> Parked:
         """Put somebody in a place, or in the first that is free. Raises `CallRefused` when it is
         taken."""
-        wanted = PLACES if place == ANYWHERE else (place,)
+        wanted = [one for one in PLACES if self.is_here(one)] if place == ANYWHERE else [place]
+        if not all(map(self.is_here, wanted)):
+            raise CallRefused(404, f"that place is elsewhere now: park at {ANYWHERE}")
         free = next((one for one in wanted if one in PLACES and one not in self._parked), None)
         if free is None:
             raise CallRefused(486, "that place for parked calls is taken")
         parked = self._parked[free] = Parked(free, leg, by)
         self.on_change(free)
         return parked
+
+    @property
+    def taken(self) -> set[str]:
+        """The places where somebody waits."""
+        return set(self._parked)
 
     def leave(self, parked: Parked) -> None:
         """A place is free again."""

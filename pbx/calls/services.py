@@ -44,6 +44,8 @@ class Service:
     app: App
     code: bool = False
     "Whether what is dialled behind the number is for the app: *8102."
+    at_home: bool = False
+    "Whether what is dialled behind it is a number, and it is to be done where that is at home."
     outside: bool = True
     "Whether callers from outside may be led there by a route."
 

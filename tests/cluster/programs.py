@@ -45,6 +45,10 @@ class Cluster:
             raise AssertionError(f"{query}: {found}\n{logs}") from None
         return found
 
+    async def gone(self, name: str) -> None:
+        """Wait until the others have settled what a program left."""
+        await self.until("SELECT name FROM node", lambda rows: (name,) not in rows)
+
     async def homes(self) -> dict[str, str]:
         """The name of the program where each number is at home."""
         return dict(await self.ask("SELECT number, node FROM home"))  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ async def test_who_leads_is_killed_while_somebody_writes(
                 assert told or any(
                     re.search("600|Connected|ended", text) for text in alice.feed.items[since:]
                 )
-                await both.until("SELECT name FROM node", lambda rows: (dying,) not in rows)
+                await both.gone(dying)
                 await both.programs[dying].start()
                 assert await leader(both) != dying
             await both.until("SELECT id FROM call WHERE ended_at IS NULL", lambda rows: not rows)
