@@ -76,7 +76,7 @@ from pbx.sip.registrar import Binding, Registrar
 from pbx.sip.session_timer import MIN_SE, too_brief
 from pbx.sip.stack import ALLOW, Incoming, Stack
 from pbx.sip.transaction import InviteServerTransaction, ServerTransaction, Timers
-from pbx.sip.transport import Address, Flow, Transport, bracketed
+from pbx.sip.transport import Address, Flow, Transport
 from pbx.sip.uri import dialled_user, parse_uri
 from pbx.text import printable
 from pbx.trace import Recorder
@@ -469,16 +469,17 @@ class Exchange:
             shown=seen,
             passed=passed.call_id if passed else "",
         )
+        origin = self.origin(incoming)
         leg = call.add_leg(
             peer=course.caller,
             direction="in",
             trunk=trunk,
-            device=str(transaction.flow),
+            device=f"{transaction.flow.transport}:{origin[0]}:{origin[1]}",
             inner=passed is not None,
             srtp=link.trunk.srtp if link else caller.srtp if caller else SrtpPolicy.OFFER,
         )
         try:
-            leg.take(transaction, direct=caller is None)
+            leg.take(transaction, direct=caller is None, behind=origin[0])
         except ParseError as error:
             transaction.reply(400, f"Bad Request - {error}")
             leg.hang_up(str(error), 400)
@@ -708,6 +709,8 @@ class Exchange:
                 routes=flows[0].path,
                 srtp=extension.srtp,
                 device=str(flows[0].flow),
+                behind=flows[0].door[0],
+                secure=flows[0].door[1],
             )
             for flows in self.registrar.phones(extension.number)
         ]
@@ -802,7 +805,7 @@ class Exchange:
 
     def node_gone(self, address: Address) -> None:
         """Another program of this exchange is no more: what it passed on or took has ended."""
-        there = f"udp:{bracketed(address[0])}:{address[1]}"
+        there = f"udp:{address[0]}:{address[1]}"
         for call in list(self.calls.values()):
             for leg in [leg for leg in call.legs if leg.device == there and leg.ending is None]:
                 leg.hang_up("the other part of the exchange is gone", 500)

@@ -80,9 +80,10 @@ class PublicAddress:
         except TimeoutError:
             self._known.set()  # nobody waits a second time
 
-    def towards(self, flow: Flow) -> str:
-        """The public host if that is what the peer of a flow must be told; else empty."""
-        host = flow.remote[0]
+    def towards(self, flow: Flow, behind: str = "") -> str:
+        """The public host if that is what the peer of a flow must be told, or who is `behind` it;
+        else empty."""
+        host = behind or flow.remote[0]
         if not self.host or (":" in self.host) != (":" in host) or self._is_near(host):
             return ""
         return self.host

@@ -104,7 +104,7 @@ class Nodes:
             ways=only(partial(self._flow, address)),
             credentials=Credentials(username=USER, secret=self.secret),
             direct=True,
-            device=f"udp:{bracketed(address[0])}:{address[1]}",
+            device=f"udp:{address[0]}:{address[1]}",
             inner=True,
             headers=headers,
         )

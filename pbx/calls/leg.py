@@ -82,6 +82,10 @@ class Target:
     permit: str = ""
     "Which leave to call is used (`pbx.ports.Permit`)."
     device: str = ""
+    behind: str = ""
+    "The address of a phone that is reached through a proxy of ours."
+    secure: bool = False
+    "Whether it is reached by TLS from there."
     inner: bool = False
     "Whether it leads to another program of this exchange, and is no side that a person is on."
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -175,11 +179,12 @@ class Leg:
         self._pictures_asked = 0
 
     # ── making one ──────────────────────────────────────────────────────────────────────
-    def take(self, transaction: InviteServerTransaction, *, direct: bool) -> None:
-        """Become the callee's end of an INVITE. Raises `ParseError`."""
+    def take(self, transaction: InviteServerTransaction, *, direct: bool, behind: str = "") -> None:
+        """Become the callee's end of an INVITE, of a phone that is `behind` a proxy of ours. Raises
+        `ParseError`."""
         self.session = IncomingSession(self._stack, self, transaction, direct=direct)
-        self.media.signalling_host = transaction.flow.remote[0]
-        self.media.place(self._stack.host_towards(transaction.flow))
+        self.media.signalling_host = behind or transaction.flow.remote[0]
+        self.media.place(self._stack.host_towards(transaction.flow, behind))
         self.listener.leg_dialog(self)
 
     async def dial(self, target: Target, like: SessionDescription | None = None) -> None:
@@ -223,8 +228,11 @@ class Leg:
         self, target: Target, flow: Flow, like: SessionDescription | None, patience: float | None
     ) -> Ending | None:
         """Call over one flow; None once answered."""
-        self.media.signalling_host = flow.remote[0]
-        profiles = _profiles(target.srtp, flow, zrtp=like is not None and like.announces_zrtp)
+        self.media.signalling_host = target.behind or flow.remote[0]
+        secure = target.secure or flow.transport == "tls"
+        profiles = _profiles(
+            target.srtp, secure=secure, zrtp=like is not None and like.announces_zrtp
+        )
         ending = await self._attempt(target, flow, like, profiles[0], patience)
         if ending is not None and ending.status in (415, 488, 606) and len(profiles) > 1:
             ending = await self._attempt(target, flow, like, profiles[1], patience)
@@ -239,7 +247,7 @@ class Leg:
         patience: float | None,
     ) -> Ending | None:
         self.profile = profile
-        self.media.place(self._stack.host_towards(flow))
+        self.media.place(self._stack.host_towards(flow, target.behind))
         request = self._stack.new_request(
             "INVITE",
             target.uri,
@@ -315,7 +323,8 @@ class Leg:
         late = session.late_offer
         try:
             if late:
-                self.profile = _profiles(self.media.policy, session.flow)[0]
+                secure = session.flow.transport == "tls"
+                self.profile = _profiles(self.media.policy, secure=secure)[0]
                 body = await self.media.offer(like, profile=self.profile)
             else:
                 body = self.media.answer(like)
@@ -629,7 +638,7 @@ def _failed_over(ending: Ending) -> bool:
     return (ending.status == 503 and ending.by_peer) or ending.reason is _SILENT
 
 
-def _profiles(policy: SrtpPolicy, flow: Flow, *, zrtp: bool = False) -> list[Profile]:
+def _profiles(policy: SrtpPolicy, *, secure: bool, zrtp: bool = False) -> list[Profile]:
     """What to offer, in order. Where signalling is encrypted, demand SRTP first; where it is
     not, a phone that would refuse it outright is more likely than one that must have it. With
     `zrtp` the caller's phone would agree on keys with the other one, if we leave them the
@@ -638,8 +647,8 @@ def _profiles(policy: SrtpPolicy, flow: Flow, *, zrtp: bool = False) -> list[Pro
         return [Profile.PLAIN]
     if policy is SrtpPolicy.REQUIRE:
         return [Profile.SECURE]
-    if flow.transport == "tls" and zrtp:
+    if secure and zrtp:
         return [Profile.OPPORTUNISTIC, Profile.SECURE]
-    if flow.transport == "tls":
+    if secure:
         return [Profile.SECURE, Profile.PLAIN]
     return [Profile.OPPORTUNISTIC]

@@ -7,9 +7,11 @@ because a phone behind NAT, or one whose TLS Contact has no certificate, has no 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
 
 from sipmessage import Address as NameAddress
 
@@ -57,6 +59,16 @@ class Binding:
     "Whether another program of this exchange looks after it; here it is only known."
 
     @property
+    def door(self) -> tuple[str, bool]:
+        """The address of a device behind a proxy of ours, and whether it is reached by TLS from
+        there, as the proxy wrote it into its Path; empty where there is none."""
+        found = next((match for hop in self.path if (match := _RECEIVED.search(hop))), None)
+        if found is None:
+            return "", False
+        where = unquote(found[1]).lower()
+        return where.partition(";")[0].rpartition(":")[0].strip("[]"), "transport=tls" in where
+
+    @property
     def key(self) -> str:
         """What a newer registration of the same thing replaces."""
         return _key(self.contact, self.instance, self.reg_id)
@@ -80,6 +92,9 @@ def _key(contact: str, instance: str, reg_id: int) -> str:
     """One flow of a phone that names itself (RFC 5626 §6), else a Contact."""
     return f"{instance};{reg_id}" if instance else contact
 
+
+_RECEIVED = re.compile(r";received=sips?:([^;>]{1,200})", re.IGNORECASE)
+"Of a Path, what Kamailio's `path` module writes there."
 
 BindingHook = Callable[[Binding, bool], None]
 "Called with (binding, refreshed) when a device registered."

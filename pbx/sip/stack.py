@@ -156,10 +156,11 @@ class Stack:
             return self.host_towards(flow), port
         return self.advertise or local[0], local[1]
 
-    def host_towards(self, flow: Flow) -> str:
-        """The host of ours that the peer of a flow can reach: the advertised one, or where that
-        is of the other address family the one the machine would use."""
-        public = self.public.towards(flow) if self.public else ""
+    def host_towards(self, flow: Flow, behind: str = "") -> str:
+        """The host of ours that the peer of a flow can reach, or who is `behind` that proxy: the
+        advertised one, or where that is of the other address family the one the machine would
+        use."""
+        public = self.public.towards(flow, behind) if self.public else ""
         if public:
             return public
         advertised = self.advertise

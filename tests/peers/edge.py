@@ -50,7 +50,7 @@ class Edge:
             "EDGE_UDP": f"udp:{self.host}:{self.ports['udp']}",
             "EDGE_TCP": f"tcp:{self.host}:{self.ports['tcp']}",
             "EDGE_TLS": f"tls:{self.host}:{self.ports['tls']}",
-            "EDGE_INSIDE": f"udp:{self.host}:{self._inside}",
+            "EDGE_INSIDE": f"udp:{HOST}:{self._inside}",
             "EDGE_DATABASE": f'"edge=>{url.render_as_string(hide_password=False)}"',
             "EDGE_NODES": f'"{nodes}"',
             "EDGE_CERTIFICATE": f'"{self._tls.certificate}"',

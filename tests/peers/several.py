@@ -18,7 +18,7 @@ from store.database import Database
 
 from . import ports
 from .certs import Certificate
-from .edge import USER, Edge
+from .edge import HOST, USER, Edge
 from .postgres import PASSWORD, Postgres, programs
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def as_node(config: Config, url: URL) -> Config:
     port = ports.free_port()
     own: dict[str, Mapping[str, Any]] = {
         "exchange": {"udp_port": port},
-        "cluster": {"address": f"{ports.HOST}:{port}", "proxies": [ports.HOST]},
+        "cluster": {"address": f"{ports.HOST}:{port}", "proxies": [HOST]},
         "database": {"url": server().address(str(url.database)), "password": PASSWORD},
     }
     extra = dict(config.extra)
