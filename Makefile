@@ -1,7 +1,7 @@
 # Everything a person does here is one of these.
 PYTHON := .venv/bin/python
 
-.PHONY: run demo test check bench docs client eval soak lock clean
+.PHONY: run demo test edge check bench docs client eval soak lock clean
 
 run: .venv/ready            ## a running exchange with the console chat
 	@$(PYTHON) -m encryptotel run --console --data data
@@ -14,6 +14,9 @@ test: .venv/tests-ready     ## everything the tests need, then the tests
 
 soak: .venv/tests-ready     ## the long campaigns
 	@SOAK=1 $(PYTHON) -m pytest tests -m soak
+
+edge: .venv/tests-ready     ## the tests with real phones, through Kamailio and three programs on PostgreSQL
+	@THROUGH_EDGE=1 $(PYTHON) -m pytest -n 3 tests/interop
 
 eval: .venv/tests-ready     ## how well people are understood (CORPORA=folder for the public ones)
 	@$(PYTHON) -m nlp.training.evaluate --sentences tests/nlp/sentences/contract \

@@ -105,6 +105,7 @@ class Nodes:
             credentials=Credentials(username=USER, secret=self.secret),
             direct=True,
             device=f"udp:{address[0]}:{address[1]}",
+            secure=True,  # programs of one exchange always can
             inner=True,
             headers=headers,
         )

@@ -37,7 +37,7 @@ class Referrals:
 
     def take(self, call: Call, leg: Leg, transaction: ServerTransaction) -> None:
         """A REFER of a phone in a call."""
-        if leg.trunk:  # a carrier has nobody to transfer at our expense
+        if leg.trunk or leg.inner:  # a carrier has nobody to transfer at our expense
             transaction.reply(603)
             return
         try:

@@ -126,13 +126,21 @@ class Part:
 
     # ── who is where ────────────────────────────────────────────────────────────────────
     def _numbers(self) -> list[str]:
-        extensions = [one.number for one in self._app.directory.extensions()]
-        return [*extensions, *(room.number for room in self._app.config.room), *PLACES]
+        """Everybody's, and of all that is one place for all."""
+        people = (one.number for one in self._app.directory.extensions())
+        return [*people, *self._places(), *PLACES]
+
+    def _places(self) -> list[str]:
+        config = self._app.config
+        rooms, broadcasts = config.room, config.broadcast
+        return [*(one.number for one in rooms), *(one.number for one in broadcasts)]
 
     def _with_leader(self) -> set[str]:
-        """Those who chat, or whose programs act for them: that is done where the leader is."""
+        """Those who chat, or whose programs act for them, and what they order about by chat: that
+        is done where the leader is."""
         app = self._app
-        return {app.person.extension} | app.people.extensions | app.api_keys.extensions
+        people = app.people.extensions | app.api_keys.extensions
+        return {app.person.extension, *people, *self._places()}
 
     def _busy(self) -> set[str]:
         calls = [one for one in self._app.exchange.calls.values() if one.ending is None]

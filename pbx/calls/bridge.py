@@ -267,7 +267,8 @@ class Bridge:
             else:
                 source.sink = on
             terms = leg.media.audio_terms
-            if self.on_stars and not leg.trunk and terms and source is leg.media.audio_port:
+            phone = not leg.trunk and not leg.inner
+            if self.on_stars and phone and terms and source is leg.media.audio_port:
                 source.sink = overheard(source.sink, terms.event_types, partial(self._keyed, leg))
 
     def _transcode(self) -> None:
@@ -301,7 +302,7 @@ class Bridge:
     # ── keys ────────────────────────────────────────────────────────────────────────────
     def _keyed(self, leg: Leg, key: str) -> None:
         """Look for two stars of a phone of ours."""
-        if self.on_stars is None or leg.trunk:
+        if self.on_stars is None or leg.trunk or leg.inner:
             return
         now = asyncio.get_running_loop().time()
         before = self._starred.pop(leg, -STARS_WITHIN)

@@ -535,6 +535,7 @@ class Call(LegListener):
             direction=direction,
             trunk=trunk,
             device=device,
+            inner=inner,
             listener=self,
             forwards=self.forwards,
             **media,
@@ -616,7 +617,8 @@ class Call(LegListener):
 
     # ── what legs tell ──────────────────────────────────────────────────────────────────
     def leg_dialog(self, leg: Leg) -> None:
-        self._tracer.follow(leg.call_id, self.id)
+        if not leg.inner:  # what programs say to each other is on nobody's side of the ladder
+            self._tracer.follow(leg.call_id, self.id)
 
     def leg_ringing(self, leg: Leg) -> None:
         if leg.id not in self._rang:  # phones repeat their 180

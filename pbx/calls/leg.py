@@ -140,6 +140,7 @@ class Leg:
         listener: LegListener,
         trunk: str = "",
         device: str = "",
+        inner: bool = False,
         forwards: int = 70,
     ) -> None:
         self.id = secrets.token_hex(4)
@@ -147,6 +148,8 @@ class Leg:
         self.direction = direction
         self.trunk = trunk
         self.device = device
+        self.inner = inner
+        "Whether another program of this exchange is there, which obeys the phone beyond it."
         self.media = media
         self.session: Session | None = None
         self.ending: Ending | None = None
@@ -230,9 +233,10 @@ class Leg:
         """Call over one flow; None once answered."""
         self.media.signalling_host = target.behind or flow.remote[0]
         secure = target.secure or flow.transport == "tls"
-        profiles = _profiles(
-            target.srtp, secure=secure, zrtp=like is not None and like.announces_zrtp
-        )
+        zrtp = like is not None and like.announces_zrtp
+        profiles = _profiles(target.srtp, secure=secure, zrtp=zrtp)
+        if target.inner and zrtp:
+            profiles = [Profile.PLAIN]  # the phones key each other, and nobody on the way may
         ending = await self._attempt(target, flow, like, profiles[0], patience)
         if ending is not None and ending.status in (415, 488, 606) and len(profiles) > 1:
             ending = await self._attempt(target, flow, like, profiles[1], patience)
