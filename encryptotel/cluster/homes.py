@@ -72,15 +72,18 @@ class Homes:
         call; those who have come home here."""
         here, busy = self._members.name, set(self._busy())
         wanted = await asyncio.to_thread(self.wanted)
-        new, away = await asyncio.to_thread(_differences, wanted, dict(self.all), here, busy)
-        if not new and not away:
+        new, moving = await asyncio.to_thread(
+            differences, wanted, dict(self.all), here, busy, set(self._members.nodes)
+        )
+        if not new and not moving:
             return set()
         async with self._database.writing() as session:
             for number in new:
                 row = {"number": number, "node": wanted[number]}
                 await session.execute(insert_new("postgresql", HomeRow), row)
-            await _move(session, away, here)
-        return await self.load([*new, *away])
+            for gone, to in moving.items():
+                await _move(session, to, gone)
+        return await self.load([*new, *(number for to in moving.values() for number in to)])
 
     def wanted(self) -> dict[str, str]:
         """Where everybody should be."""
@@ -93,16 +96,22 @@ class Homes:
         await _move(session, place(numbers, left, self._with_leader()), gone.name)
 
 
-def _differences(
-    wanted: Mapping[str, str], known: Mapping[str, str], here: str, busy: Collection[str]
-) -> tuple[list[str], dict[str, str]]:
-    """Numbers that have no home, and those that are here and should be elsewhere."""
+def differences(
+    wanted: Mapping[str, str],
+    known: Mapping[str, str],
+    here: str,
+    busy: Collection[str],
+    nodes: Collection[str],
+) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Numbers that have no home, and by where they are now those that should be elsewhere: of ours
+    who is in no call, and whoever's home is no more."""
     new = [number for number in wanted if number not in known]
-    return new, {
-        number: node
-        for number, node in wanted.items()
-        if known.get(number) == here and node != here and number not in busy
-    }
+    moving: dict[str, dict[str, str]] = {}
+    for number, node in wanted.items():
+        now = known.get(number, node)
+        if now != node and (now not in nodes or (now == here and number not in busy)):
+            moving.setdefault(now, {})[number] = node
+    return new, moving
 
 
 async def _move(session: AsyncSession, to: Mapping[str, str], gone: str) -> None:

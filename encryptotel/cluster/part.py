@@ -22,6 +22,7 @@ from pbx.calls.parking import PLACES
 from pbx.events import CallEnded, DeviceRegistered, Event
 from pbx.nat import split_host_port
 from pbx.sip.transport import Address
+from store.database import Database
 from store.journal import settle
 from store.tables import ShelfRow
 from store.upsert import insert_new
@@ -43,8 +44,10 @@ class Part:
 
     def __init__(self, app: App, name: str) -> None:
         self._app, self._database = app, app.database
+        self._lease = Database(app.database.url, name)
+        "Of its own: saying that we are alive waits for nothing that is written."
         self.name = name
-        self.members = Membership(app.database, name, app.config.cluster.address, self._settle)
+        self.members = Membership(self._lease, name, app.config.cluster.address, self._settle)
         self.homes = Homes(app.database, self.members, self._numbers, self._with_leader, self._busy)
         self.lost = asyncio.Event()
         "The others took this program for dead: it must begin anew."
@@ -106,6 +109,7 @@ class Part:
             return
         try:
             await self.members.leave()
+            await self.members.look()
             await self.homes.spread()
         except (DBAPIError, OSError) as error:
             log.warning("nobody could be sent to another node: %s", type(error).__name__)
@@ -117,12 +121,12 @@ class Part:
             await asyncio.wait((self._looking,))
         if self._changes is not None:
             await self._changes.stop()
-        if self.lost.is_set():
-            return
         try:
-            await self.members.close(self.homes.leave)
+            if not self.lost.is_set():
+                await self.members.close(self.homes.leave)
         except (DBAPIError, OSError) as error:
             log.warning("this node could not say good-bye: %s", type(error).__name__)
+        await self._lease.close()
 
     # ── who is where ────────────────────────────────────────────────────────────────────
     def _numbers(self) -> list[str]:
@@ -160,6 +164,8 @@ class Part:
             except (DBAPIError, OSError) as error:
                 log.warning("homes could not be looked after: %s", type(error).__name__)
                 asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._news.set)
+            except Exception:
+                log.exception("homes could not be looked after")
 
     async def _look(self) -> None:
         """Lead if it is ours to, and see to it that everybody is at home where they should be."""

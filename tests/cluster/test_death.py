@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -36,6 +37,31 @@ PAYER, CALLED = "111", "112"
 @pytest.mark.timeout(240)
 async def test_programs_that_are_killed(tmp_path: Path, postgres: Postgres) -> None:
     await _kill_again_and_again(tmp_path, postgres, 3)
+
+
+@pytest.mark.timeout(120)
+async def test_one_that_was_taken_for_dead_begins_anew(tmp_path: Path, postgres: Postgres) -> None:
+    """It was only held up: its people are elsewhere, and it comes back as the youngest."""
+    async with cluster(tmp_path, postgres, 2) as nodes:
+        held, other = nodes.programs
+        program = nodes.programs[held]
+        since = len(program.process.lines.items)
+        program.signal(signal.SIGSTOP)
+        await nodes.gone(held)
+        await nodes.until(
+            "SELECT number, node FROM home", lambda rows: {node for _, node in rows} == {other}
+        )
+        program.signal(signal.SIGCONT)
+        await program.process.wait_line("beginning anew", 30, since)
+        await nodes.until(
+            "SELECT name FROM node ORDER BY since", lambda rows: rows == [(other,), (held,)]
+        )
+        homes = await nodes.spread()
+        phone = OncePhone()
+        await phone.join(program, next(n for n, home in homes.items() if home == held))
+        leg = await phone.call("600")
+        leg.hang_up()
+        await phone.stop()
 
 
 @pytest.mark.soak

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encryptotel.cluster.homes import place
+from encryptotel.cluster.homes import differences, place
 from encryptotel.cluster.membership import Node
 from encryptotel.demo.phone import Phone, plays
 from pbx.calls.leg import Leg
@@ -202,6 +202,17 @@ def test_each_program_gets_its_share_and_only_that_moves() -> None:
     moved = [number for number in numbers if before[number] != after[number]]
     assert {after[number] for number in moved} == {"c"}
     assert len(moved) == counts["c"]
+
+
+def test_who_moves_and_who_stays() -> None:
+    wanted = {"101": "a", "102": "b", "103": "b", "104": "c", "105": "a", "106": "a"}
+    known = {"101": "a", "102": "a", "103": "a", "104": "b", "105": "gone"}
+    new, moving = differences(wanted, known, "a", {"103"}, {"a", "b", "c"})
+    assert new == ["106"]
+    assert moving == {
+        "a": {"102": "b"},  # ours, and in no call as 103 is
+        "gone": {"105": "a"},  # whose home is no more; 104 is sent by who has them
+    }
 
 
 async def test_a_stranger_passes_nothing_on(tmp_path: Path, postgres: Postgres) -> None:
