@@ -368,12 +368,12 @@ class App:
             await self.begin_duties()
         else:
             await self.part.begin()
+        await self.texts.start()
         self.health.start()
 
     async def begin_duties(self) -> None:
         """Begin what is done once for the whole exchange: chats, texts and what is planned."""
         await self._open_chats()
-        await self.texts.start()
         await self.operator.start()
         if self.payments is not None:
             self.payments.start()
@@ -446,7 +446,7 @@ class App:
         if self.config.sms.url:
             postman.sms = SmsGateway(self.config.sms)
         postman.metering = self.metering
-        texts = Texts(self.database, postman)
+        texts = Texts(self.database, postman, self.part.name if self.part is not None else "")
         post.take = texts.take
         return texts
 

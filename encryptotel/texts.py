@@ -68,8 +68,8 @@ class Ways(Protocol):
 class Texts:
     """All messages on their way."""
 
-    def __init__(self, database: Database, ways: Ways) -> None:
-        self._database = database
+    def __init__(self, database: Database, ways: Ways, node: str = "") -> None:
+        self._database, self._node = database, node
         self._ways = ways
         self._waiting: set[str] = set()
         "Extensions whose phones do not have everything."
@@ -92,19 +92,34 @@ class Texts:
     async def start(self) -> None:
         """Go on with what the last run left."""
         await self.forget_old()
+        query = select(TextRow).where(col(TextRow.node) == self._node)
         async with self._database.reading() as session:
-            rows = (await session.execute(select(TextRow).order_by(col(TextRow.at)))).scalars()
-            for row in rows.all():
-                if row.id in self._taken:
-                    continue
-                text = _text(row)
-                if row.recipient.startswith("+"):
-                    self._spawn(self._left_over(text, row))
-                    continue
-                self._waiting.add(row.recipient)
-                if not row.told:
-                    self._ways.to_chats(text)
-                    await self._change(text, told=True)
+            rows = (await session.execute(query.order_by(col(TextRow.at)))).scalars().all()
+        await self._go_on([row for row in rows if row.id not in self._taken])
+
+    async def adopt(self) -> None:
+        """Go on with what programs that are no more had taken."""
+
+        async def take(session: AsyncSession) -> list[TextRow]:
+            orphans = select(TextRow).where(col(TextRow.node) == "").order_by(col(TextRow.at))
+            found = await session.execute(orphans.with_for_update(skip_locked=True))
+            rows = list(found.scalars())
+            for row in rows:
+                row.node = self._node
+            return rows
+
+        await self._go_on(await self._database.together(take))
+
+    async def _go_on(self, rows: Sequence[TextRow]) -> None:
+        for row in rows:
+            text = _text(row)
+            if row.recipient.startswith("+"):
+                self._spawn(self._left_over(text, row))
+                continue
+            self._waiting.add(row.recipient)
+            if not row.told:
+                self._ways.to_chats(text)
+                await self._change(text, told=True)
 
     async def close(self) -> None:
         """Stop; what is not sent stays kept."""
@@ -226,13 +241,13 @@ class Texts:
                 done = await self._ways.charge(session, text)
                 if done is None:
                     return False
-                session.add(_row(text))
+                session.add(_row(text, self._node))
             done()
         return True
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     async def _keep(self, text: Text) -> bool:
-        return await self._database.together(partial(_keep, row=_row(text)))
+        return await self._database.together(partial(_keep, row=_row(text, self._node)))
 
     async def _change(self, text: Text, **changes: object) -> bool:
         """Note something of a message; False if it is gone."""
@@ -256,7 +271,8 @@ class Texts:
     async def forget_old(self) -> None:
         """Give up what waited for long enough."""
         old = datetime.now(UTC) - KEEP
-        outside = col(TextRow.recipient).startswith("+")
+        mine = col(TextRow.node) == self._node
+        outside = mine & col(TextRow.recipient).startswith("+")
         async with self._database.reading() as session:
             query = select(TextRow).where(col(TextRow.at) < old, outside)
             lost = [_text(row) for row in (await session.execute(query)).scalars()]
@@ -264,7 +280,7 @@ class Texts:
             await self._lost(text, "the line was down all the time")
 
         async def forget(session: AsyncSession) -> None:
-            await session.execute(delete(TextRow).where(col(TextRow.at) < old))
+            await session.execute(delete(TextRow).where(col(TextRow.at) < old, mine))
 
         await self._database.together(forget)
 
@@ -291,8 +307,9 @@ async def _guarded(job: Awaitable[object]) -> None:
         log.exception("a text message is stuck until the next start")
 
 
-def _row(text: Text) -> TextRow:
+def _row(text: Text, node: str) -> TextRow:
     return TextRow(
+        node=node,
         id=text.id,
         at=datetime.now(UTC),
         sender=text.sender,

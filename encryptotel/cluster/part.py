@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, update
 
 from encryptotel.cluster.changes import Changes, Take
 from encryptotel.cluster.homes import Homes
@@ -24,7 +25,7 @@ from pbx.nat import split_host_port
 from pbx.sip.transport import Address
 from store.database import Database
 from store.journal import settle
-from store.tables import ShelfRow
+from store.tables import ShelfRow, TextRow
 from store.upsert import insert_new
 from wallet.ledger import extension_of
 
@@ -57,7 +58,7 @@ class Part:
         self._others: Mapping[str, Node] = {}
         self._news = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
-        self._led = False
+        self._led, self._orphans = False, True
         app.directory.registers = lambda: self.leads
 
     @property
@@ -174,12 +175,15 @@ class Part:
             await self._app.read_again()
             self._led = True
             await self._app.begin_duties()
+        if self.leads and self._orphans:
+            self._orphans = False
+            await self._app.texts.adopt()
         await self._arrived(await self.homes.spread())
 
     def _members_changed(self) -> None:
         for name in self._others.keys() - self.members.nodes.keys():
             self._app.exchange.node_gone(_address(self._others[name]))
-        self._others = self.members.nodes
+        self._others, self._orphans = self.members.nodes, True
         self._news.set()
 
     async def _settle(
@@ -190,6 +194,8 @@ class Part:
         await settle(session, started=datetime.now(UTC), alive=alive, nodes={dead.name})
         if self._app.metering is not None:
             await self._app.metering.charging.settle(session, alive, {dead.name})
+        orphans = update(TextRow).where(col(TextRow.node) == dead.name)
+        await session.execute(orphans.values(node=""))
         await self.homes.leave(session, dead, left)
 
     # ── what others change ──────────────────────────────────────────────────────────────

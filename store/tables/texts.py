@@ -25,3 +25,5 @@ class TextRow(SQLModel, table=True):
     tries: int = 0
     sending: bool = False
     "Whether a carrier may have it: it was being sent when we last wrote."
+    node: str = Field(default="", max_length=16)
+    "Which of several programs looks after it; empty: there is one, or the one is no more."

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sqlmodel import col, update
 
 from encryptotel.cluster.homes import differences, place
-from encryptotel.cluster.membership import Node
+from encryptotel.cluster.membership import LEASE, Node
 from encryptotel.demo.phone import Phone, plays
 from pbx.calls.leg import Leg
 from pbx.calls.wishes import ANONYMOUS
@@ -22,6 +25,7 @@ from pbx.nodes import USER
 from pbx.ports import CallRefused
 from pbx.sip.digest import Credentials
 from store.journal import legs_of, recent_calls
+from store.tables import CallRow, HomeRow, LegRow, NodeRow, TextRow
 from tests.calls.test_extensions import hears
 from tests.cluster.nodes import another, home_of, nodes, part_of, settled, until
 from tests.hearing import beeped
@@ -202,6 +206,44 @@ def test_each_program_gets_its_share_and_only_that_moves() -> None:
     moved = [number for number in numbers if before[number] != after[number]]
     assert {after[number] for number in moved} == {"c"}
     assert len(moved) == counts["c"]
+
+
+async def test_what_a_dead_program_left_is_settled_once(tmp_path: Path, postgres: Postgres) -> None:
+    """A call, a text, and people: the calls of others are not touched."""
+    async with nodes(tmp_path, postgres, 2, extension=MANY) as offices:
+        first, second = offices
+        now = datetime.now(UTC)
+        long_ago = now - timedelta(minutes=1)
+
+        def call(id: str, node: str) -> list[Any]:
+            about = {"started_at": long_ago, "node": node}
+            return [
+                CallRow(id=id, caller="101", callee="102", kind="internal", **about),
+                LegRow(id=f"leg {id}", call_id=id, peer="101", direction="in", **about),
+            ]
+
+        text = TextRow(id="text", at=now, sender="101", recipient="102", words="hi", node="gone")
+        async with first.app.database.writing() as session:
+            session.add_all([*call("theirs", "gone"), *call("ours", part_of(second).name), text])
+            homes = update(HomeRow).where(col(HomeRow.number).in_(["119", "120"]))
+            await session.execute(homes.values(node="gone"))
+            session.add(NodeRow(name="gone", address="127.0.0.9:9", since=now, until=long_ago))
+        async with asyncio.timeout(20):
+            while True:
+                async with first.app.database.reading() as session:
+                    found = await session.get_one(TextRow, "text")
+                    theirs = await session.get_one(CallRow, "theirs")
+                    leg = await session.get_one(LegRow, "leg theirs")
+                    ours = await session.get_one(CallRow, "ours")
+                if found.node == part_of(first).name:
+                    break
+                await asyncio.sleep(0.1)
+        assert theirs.ended_at == leg.ended_at
+        assert theirs.ended_at is not None
+        assert long_ago - timedelta(seconds=LEASE + 1) <= theirs.ended_at <= long_ago
+        assert ours.ended_at is None
+        await until(lambda: "gone" not in part_of(first).homes.all.values())
+        assert "gone" not in part_of(first).members.nodes
 
 
 def test_who_moves_and_who_stays() -> None:

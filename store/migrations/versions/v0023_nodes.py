@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("node", sa.String(16), nullable=False),
     )
     op.create_index("ix_home_node", "home", ["node"])
-    for table in ("call", "leg", "charge"):
+    for table in ("call", "leg", "charge", "text"):
         with op.batch_alter_table(table) as altered:
             altered.add_column(sa.Column("node", sa.String(16), nullable=False, server_default=""))
     if op.get_bind().dialect.name == "postgresql":
