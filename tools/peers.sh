@@ -4,7 +4,7 @@
 set -eu
 
 packages="age libportaudio2 sip-tester baresip-core baresip-ffmpeg linphone-cli kamailio kamailio-tls-modules
-          kamailio-postgres-modules kamailio-websocket-modules
+          kamailio-postgres-modules kamailio-websocket-modules rtpengine-daemon
           dnsmasq-base coturn espeak-ng flite sox gcc libc6-dev
           prosody ejabberd go-sendxmpp profanity zbar-tools postgresql chromium"
 missing=""

@@ -4,9 +4,11 @@ home."""
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
+import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from tests.endurance.program import OncePhone
 from tests.office import Office, quiet
 from tests.peers.edge import HOST, Edge
 from tests.peers.postgres import Postgres, programs
+from tests.peers.rtpengine import Rtpengine
 from tests.peers.several import edge_before
 
 
@@ -44,7 +47,12 @@ def postgres_of_own() -> Iterator[Postgres]:
 
 @asynccontextmanager
 async def city(
-    folder: Path, postgres: Postgres, count: int = 3, **sections: Any
+    folder: Path,
+    postgres: Postgres,
+    count: int = 3,
+    *,
+    sound: Sequence[str] = (),
+    **sections: Any,
 ) -> AsyncIterator[tuple[list[Office], Edge]]:
     """An edge and the nodes behind it."""
     cluster = {"proxies": (HOST,)}
@@ -55,7 +63,7 @@ async def city(
         app = offices[0].app
         addresses = [office.app.config.cluster.address for office in offices]
         edge = await stack.enter_async_context(
-            edge_before(addresses, app.database.url, app.data, HOST)
+            edge_before(addresses, app.database.url, app.data, HOST, sound=sound)
         )
         try:
             yield offices, edge
@@ -265,3 +273,56 @@ async def test_phones_go_on_when_their_home_dies(tmp_path: Path, postgres: Postg
         leg.hang_up()
         assert [one.registrations for one in phones] == [1, 1]
         await asyncio.gather(*(one.stop() for one in phones))
+
+
+# ── sound by the edge ───────────────────────────────────────────────────────────────────────
+async def test_sound_goes_by_an_rtpengine_and_another_when_it_is_gone(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    async with AsyncExitStack() as stack:
+        engines = [await stack.enter_async_context(Rtpengine()) for _ in range(2)]
+        sound = [one.control for one in engines]
+        offices, edge = await stack.enter_async_context(city(tmp_path, postgres, 2, sound=sound))
+        one, other = apart(offices)
+        offered: list[int] = []
+
+        def look(sent: bool, message: Request | Response, flow: Flow) -> None:
+            text = message.encode().decode()
+            found = re.search(r"^m=audio (\d+)", text, re.MULTILINE)
+            if found and not sent:
+                offered.append(int(found[1]))
+
+        bob, alice = Phone(plays(tone(1, 620.0))), Phone(plays(tone(1, 440.0)))
+        for own in (alice, bob):
+            own._stack.on_message = own._stack.on_stray = look
+        await phone(edge, other, bob)
+        await phone(edge, one, alice)
+        for office in offices:
+            await until(lambda office=office: bool(office.app.exchange.registrar.bindings(other)))
+        used: set[int] = set()
+        for attempt in range(12):
+            leg = await alice.call(other)
+            await hears(alice, 620.0)
+            await hears(bob, 440.0)
+            assert all(any(engine.carries(port) for engine in engines) for port in offered)
+            used |= {n for n, engine in enumerate(engines) if any(map(engine.carries, offered))}
+            leg.hang_up()
+            await home_of(one, offices).ended(attempt + 1)
+            await home_of(other, offices).ended(attempt + 1)
+            for own in (alice, bob):
+                own.heard.clear()
+            if used == {0, 1}:
+                break
+        assert used == {0, 1}
+        await engines[0].process.stop(signal.SIGKILL)
+        for _ in range(3):  # whichever would have been chosen
+            offered.clear()
+            leg = await alice.call(other)
+            await hears(alice, 620.0)
+            await hears(bob, 440.0)
+            assert all(map(engines[1].carries, offered))
+            leg.hang_up()
+            await until(lambda: not alice.legs and not bob.legs)
+            for own in (alice, bob):
+                own.heard.clear()
+        await asyncio.gather(alice.stop(), bob.stop())

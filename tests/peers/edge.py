@@ -25,9 +25,16 @@ class Edge:
     """One of them. It may be killed and started again on the same ports."""
 
     def __init__(
-        self, nodes: Sequence[str], database: URL, tls: Certificate, host: str = HOST
+        self,
+        nodes: Sequence[str],
+        database: URL,
+        tls: Certificate,
+        host: str = HOST,
+        *,
+        sound: Sequence[str] = (),
     ) -> None:
-        """`nodes` as host:port."""
+        """`nodes` as host:port, `sound` the rtpengines likewise."""
+        self._sound = list(sound)
         self.nodes, self.host = list(nodes), host
         self.ports = {"udp": ports.free_port(), "tls": ports.free_port()}
         self.ports["tcp"] = self.ports["udp"]
@@ -57,6 +64,9 @@ class Edge:
             "EDGE_KEY": f'"{self._tls.key}"',
             "EDGE_MASK": '"nobody knows it"',
         }
+        if self._sound:
+            engines = " ".join(f"udp:{one}" for one in self._sound)
+            values["EDGE_RTPENGINE"] = f'"{engines}"'
         self.process = await Process.start(
             "edge",
             ["kamailio", "-DD", "-E", "-f", CONFIG, "-P", folder / "pid",

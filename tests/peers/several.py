@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cache
@@ -89,9 +89,14 @@ def certificate_of(data: Path) -> Certificate:
 
 @asynccontextmanager
 async def edge_before(
-    addresses: list[str], url: URL, data: Path, host: str = ports.HOST
+    addresses: list[str],
+    url: URL,
+    data: Path,
+    host: str = ports.HOST,
+    *,
+    sound: Sequence[str] = (),
 ) -> AsyncIterator[Edge]:
     async with AsyncExitStack() as stack:
         may_look(url)
-        edge = Edge(addresses, url, certificate_of(data), host)
+        edge = Edge(addresses, url, certificate_of(data), host, sound=sound)
         yield await stack.enter_async_context(edge)
