@@ -275,6 +275,8 @@ class Journey:
         await app._open_money(None)
         app.gatekeeper._metering = app.operator.accounts._metering = app.metering
         app.operator.payments = app.payments
+        if app.payments is not None:
+            app.payments.start()
 
     async def pays(self, name: str) -> None:
         """What her wallet makes of the newest link."""

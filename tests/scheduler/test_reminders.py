@@ -252,7 +252,7 @@ async def test_what_was_and_too_many_are_refused(where: Path | URL) -> None:
 
 async def test_a_year_of_random_rules_across_restarts(where: Path | URL) -> None:
     """In every zone; each moment rings once, as the rule says, however often we were away."""
-    await a_year(where, rules=2, restarts=10)
+    await a_year(where, rules=1, restarts=6)
 
 
 @pytest.mark.soak
