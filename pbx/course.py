@@ -23,7 +23,7 @@ from pbx.calls.router import DialTrunk, Plan, Refuse, RingExtension, RunApp, Run
 from pbx.calls.services import Visit
 from pbx.events import CallerNamed
 from pbx.media.tones import ringback
-from pbx.nodes import LONGEST
+from pbx.nodes import LONGEST, NOT_THERE
 from pbx.ports import CallRefused, Extension
 from pbx.reach import Accept, Caller
 
@@ -57,9 +57,13 @@ class Courses:
     async def serve(self, visit: Visit, plan: Plan | Ring) -> Ending:
         """Take a call to its end. Raises `CallRefused` when nobody takes it."""
         caller = Caller(number=visit.call.shown, name=visit.name)
-        elsewhere = self._elsewhere(visit, plan)
-        if elsewhere is not None:
-            return await self._dial(visit, elsewhere, LONGEST)
+        while (elsewhere := self._elsewhere(visit, plan)) is not None:
+            try:
+                return await self._dial(visit, elsewhere, LONGEST)
+            except CallRefused as refused:
+                moved = self._exchange.nodes.has_moved
+                if refused.status not in NOT_THERE or not await moved(elsewhere.peer):
+                    raise
         if isinstance(plan, DialTrunk):
             return await self.outside(visit, plan)
         course = self.course_of(visit, plan) if isinstance(plan, RingExtension) else plan

@@ -9,7 +9,7 @@ both programs write one call in the journal, and whether only phones shall ring.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote, unquote
@@ -29,9 +29,15 @@ USER = "node"
 "By which programs prove themselves to each other; no extension can have this name."
 CALL, TRUNK, ONLY = "x-encryptotel-call", "x-encryptotel-trunk", "x-encryptotel-only"
 PHONES = "phones"
+NOT_THERE = (408, 500, 503)
+"What comes of a call for a program that is leaving, or has died."
 LONGEST = 600.0
 "Seconds until nobody answers there: how long to ring is the home's to say."
 _PLAIN = "+*-_.!~'()&=$,;?/"
+
+
+async def _never(number: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +70,13 @@ class Passed:
 
 class Nodes:
     """The others. `where` gives the address of the program where a number is at home, None where
-    that is here; `secret` is what all of them share, empty while there is only one."""
+    that is here; `has_moved` looks whether it is elsewhere by now; `secret` is what all of them
+    share, empty while there is only one."""
 
     def __init__(self, stack: Stack, domain: str) -> None:
         self._stack, self._domain = stack, domain
         self.where: Callable[[str], Address | None] = lambda number: None
+        self.has_moved: Callable[[str], Awaitable[bool]] = _never
         self.secret = ""
 
     def target(

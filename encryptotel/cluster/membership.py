@@ -10,8 +10,9 @@ others dead.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -61,6 +62,8 @@ class Membership:
 
     def __init__(self, database: Database, name: str, address: str, settle: Settle) -> None:
         self._database = database
+        self._lease = Database(database.url, name)
+        "Of its own: saying that we are alive waits for nothing else that is written."
         self.name = name
         self._address = address
         self._settle = settle
@@ -69,7 +72,10 @@ class Membership:
         self.changed: Callable[[], None] = lambda: None
         self.lost: Callable[[], None] = lambda: None
         self._seen_since: float | None = None
-        "From when on every look at the database was good, by the loop's clock."
+        "From when on every look at the database was good, by the loop's clock …"
+        self._seen = 0.0
+        "… and when the last was."
+        self._burying: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -83,7 +89,7 @@ class Membership:
 
     async def join(self) -> None:
         """Be one of them, in the place of an earlier run of this program. Raises DBAPIError."""
-        async with self._database.writing() as session:
+        async with self._lease.writing() as session:
             await session.execute(delete(NodeRow).where(col(NodeRow.name) == self.name))
             now: datetime = (await session.execute(select(NOW))).scalar_one()
             session.add(
@@ -104,18 +110,23 @@ class Membership:
             mine = col(NodeRow.name) == self.name
             await session.execute(update(NodeRow).where(mine).values(leaving=True))
 
-        await self._database.together(leave)
+        await self._lease.together(leave)
 
     async def close(self, bequeath: Bequeath) -> None:
         """Be none of them any more; `bequeath` passes on what is left. Raises DBAPIError."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        await asyncio.wait((self._task,))
+        await self.stop()
         left = {name: node for name, node in self.nodes.items() if name != self.name}
         async with self._database.writing() as session:
             await bequeath(session, self.nodes[self.name], left)
             await session.execute(delete(NodeRow).where(col(NodeRow.name) == self.name))
+
+    async def stop(self) -> None:
+        """Say no more that we are alive."""
+        for task in (self._task, self._burying):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait((task,))
+        await self._lease.close()
 
     # ── inside ──────────────────────────────────────────────────────────────────────────
     async def _live(self) -> None:
@@ -137,7 +148,7 @@ class Membership:
     async def look(self) -> bool:
         """Say that we are alive, and see who else is; False if we are none of them."""
         began = asyncio.get_running_loop().time()
-        async with self._database.writing() as session:
+        async with self._lease.writing() as session:
             mine = col(NodeRow.name) == self.name
             until = NOW + text(f"interval '{LEASE} seconds'")
             renewed = await session.execute(
@@ -146,29 +157,41 @@ class Membership:
             if renewed.scalar() is None:
                 return False
             rows = (await session.execute(select(NodeRow))).scalars().all()
-            late = set(
-                (
-                    await session.execute(select(col(NodeRow.name)).where(col(NodeRow.until) < NOW))
-                ).scalars()
-            )
-        if self._seen_since is None:
+            overdue = select(col(NodeRow.name)).where(col(NodeRow.until) < NOW)
+            late = set((await session.execute(overdue)).scalars())
+        if self._seen_since is None or began - self._seen > LEASE:  # we may have been held up
             self._seen_since = began
+        self._seen = began
         found = {
             row.name: Node(name=row.name, address=row.address, since=row.since, leaving=row.leaving)
             for row in sorted(rows, key=lambda row: (row.since, row.name))
         }
-        if began - self._seen_since >= LEASE:
-            for name in late:
-                if await self._bury(found[name], {n: o for n, o in found.items() if n not in late}):
-                    log.error("node %s at %s is dead", name, found[name].address)
-                del found[name]
         if found != self.nodes:
             self.nodes = found
             self.changed()
+        if late and began - self._seen_since >= LEASE and self._is_free():
+            left = {name: node for name, node in found.items() if name not in late}
+            self._burying = asyncio.ensure_future(self._bury([found[n] for n in late], left))
         return True
 
-    async def _bury(self, dead: Node, left: Mapping[str, Node]) -> bool:
-        """Settle what a dead node left; False when somebody else does."""
+    def _is_free(self) -> bool:
+        return self._burying is None or self._burying.done()
+
+    async def _bury(self, dead: Sequence[Node], left: Mapping[str, Node]) -> None:
+        """Settle what dead nodes left, however long that takes."""
+        for one in dead:
+            try:
+                if await self._settled(one, left):
+                    log.error("node %s at %s is dead", one.name, one.address)
+            except (DBAPIError, OSError) as error:
+                log.warning("a dead node cannot be settled: %s", type(error).__name__)
+            except Exception:
+                log.exception("a dead node cannot be settled")
+        with contextlib.suppress(DBAPIError, OSError):
+            await self.look()
+
+    async def _settled(self, dead: Node, left: Mapping[str, Node]) -> bool:
+        """Settle what a dead node left; False when somebody else does, or it lives."""
         async with self._database.writing() as session:
             theirs = select(NodeRow).where(col(NodeRow.name) == dead.name, col(NodeRow.until) < NOW)
             row = (await session.execute(theirs.with_for_update(skip_locked=True))).scalar()

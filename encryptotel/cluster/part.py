@@ -23,7 +23,6 @@ from pbx.calls.parking import PLACES
 from pbx.events import CallEnded, DeviceRegistered, Event
 from pbx.nat import split_host_port
 from pbx.sip.transport import Address
-from store.database import Database
 from store.journal import settle
 from store.tables import ShelfRow, TextRow
 from store.upsert import insert_new
@@ -45,10 +44,8 @@ class Part:
 
     def __init__(self, app: App, name: str) -> None:
         self._app, self._database = app, app.database
-        self._lease = Database(app.database.url, name)
-        "Of its own: saying that we are alive waits for nothing that is written."
         self.name = name
-        self.members = Membership(self._lease, name, app.config.cluster.address, self._settle)
+        self.members = Membership(app.database, name, app.config.cluster.address, self._settle)
         self.homes = Homes(app.database, self.members, self._numbers, self._with_leader, self._busy)
         self.lost = asyncio.Event()
         "The others took this program for dead: it must begin anew."
@@ -71,6 +68,15 @@ class Part:
         node = self.homes.node(number)
         return _address(node) if node is not None else None
 
+    async def has_moved(self, number: str) -> bool:
+        """Whether a number is at home elsewhere than was known here, which is known from now on."""
+        before = self.where(number)
+        try:
+            await self._arrived(await self.homes.load([number]))
+        except (DBAPIError, OSError):
+            return False
+        return self.where(number) != before
+
     # ── life ────────────────────────────────────────────────────────────────────────────
     async def join(self) -> None:
         """Be one of them. Raises DBAPIError."""
@@ -87,7 +93,8 @@ class Part:
         """Hear of what others change, give everybody a home, and lead if it is ours to, from now
         on."""
         app = self._app
-        app.exchange.nodes.secret, app.exchange.nodes.where = self._secret, self.where
+        others = app.exchange.nodes
+        others.secret, others.where, others.has_moved = self._secret, self.where, self.has_moved
         app.exchange.parking.is_here = lambda place: self.where(place) is None
         self._phones = PhonesElsewhere(self._database, app.exchange, self._phones_changed)
         self._changes = Changes(self._database.url, self.name, self._takers(self._phones))
@@ -122,12 +129,13 @@ class Part:
             await asyncio.wait((self._looking,))
         if self._changes is not None:
             await self._changes.stop()
+        if self.lost.is_set():
+            await self.members.stop()
+            return
         try:
-            if not self.lost.is_set():
-                await self.members.close(self.homes.leave)
+            await self.members.close(self.homes.leave)
         except (DBAPIError, OSError) as error:
             log.warning("this node could not say good-bye: %s", type(error).__name__)
-        await self._lease.close()
 
     # ── who is where ────────────────────────────────────────────────────────────────────
     def _numbers(self) -> list[str]:

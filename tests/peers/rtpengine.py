@@ -28,7 +28,8 @@ class Rtpengine:
     async def __aenter__(self) -> Self:
         self.process = await Process.start(
             "rtpengine",
-            ["rtpengine", "--config-file=none", "--foreground", "--log-stderr", "--log-level=6", "--table=-1",
+            ["rtpengine", "--config-file=none", "--foreground", "--log-stderr", "--log-level=6",
+             "--table=-1",
              f"--listen-ng={self.control}", f"--listen-cli={ports.HOST}:{ports.free_port()}",
              f"--interface=outside/{ports.HOST}",
              f"--interface=inside/{ports.HOST}", f"--port-min={self.first}",
