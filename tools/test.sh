@@ -29,7 +29,5 @@ group() {
 group 4 tests/nlp tests/pbx tests/chat tests/program tests/scheduler tests/calendars tests/calls tests/wallet \
     tests/web "$@"
 group 3 tests/conformance tests/interop tests/cluster "$@" # each with exchanges and phones of its own
-# Some of them again, as three programs behind Kamailio; all: make edge
-THROUGH_EDGE=1 group 3 tests/interop/test_transfer.py tests/interop/test_texts.py "$@"
 group 2 tests/endurance "$@"
 group 0 tests/attack tests/bench "$@"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -463,8 +463,19 @@ def _like(pattern: str) -> Callable[[str], bool]:
     return wanted
 
 
-@pytest.mark.parametrize("front_end", FRONT_ENDS)
-@pytest.mark.parametrize("file", JOURNEYS)
+LONG = {"scenarios", "paying", "calendars"}
+"Half a minute each: on the console, the same but for its looks, only in the long campaign."
+
+
+def _played() -> Iterator[Any]:
+    for file in JOURNEYS:
+        for front_end in FRONT_ENDS:
+            later = file in LONG and front_end == "console"
+            marks = [pytest.mark.soak] if later else []
+            yield pytest.param(front_end, file, marks=marks, id=f"{file}-{front_end}")
+
+
+@pytest.mark.parametrize(("front_end", "file"), _played())
 async def test_journey(front_end: str, file: str, tmp_path: Path) -> None:
     if file == "phone" and missing("zbarimg"):
         pytest.skip("not installed: zbarimg")

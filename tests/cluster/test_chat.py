@@ -17,7 +17,7 @@ from tests.peers import telegram
 from tests.peers.postgres import Postgres
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(100, marks=pytest.mark.soak)])
 @pytest.mark.timeout(7200)
 async def test_who_leads_is_killed_while_somebody_writes(
     tmp_path: Path, postgres: Postgres, rounds: int
