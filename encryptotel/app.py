@@ -277,7 +277,7 @@ class App:
         alive = self.heartbeat.last()
         self.journal = Journal(
             self.database,
-            node=self.part.name if self.part is not None else "",
+            node=self.node,
             alive=alive,
             tell=self.tell_owner,
             keep_traces=timedelta(days=config.log.traces_days),
@@ -381,6 +381,11 @@ class App:
             await self.webhooks.start()
 
     @property
+    def node(self) -> str:
+        """The name of this program among others; empty where it is alone."""
+        return self.part.name if self.part is not None else ""
+
+    @property
     def lost(self) -> asyncio.Event:
         """Set when others took this program for dead, and have what went on here."""
         return self.part.lost if self.part is not None else asyncio.Event()
@@ -446,7 +451,7 @@ class App:
         if self.config.sms.url:
             postman.sms = SmsGateway(self.config.sms)
         postman.metering = self.metering
-        texts = Texts(self.database, postman, self.part.name if self.part is not None else "")
+        texts = Texts(self.database, postman, self.node)
         post.take = texts.take
         return texts
 
@@ -642,8 +647,7 @@ class App:
         for a rate deck that is wrong."""
         money, waves = self.config.money, self.config.waves
         deck = await asyncio.to_thread(self._deck, money)
-        node = self.part.name if self.part is not None else ""
-        charging = Charging(self.database, deck, money.asset, waves.ett_percent, node=node)
+        charging = Charging(self.database, deck, money.asset, waves.ett_percent, node=self.node)
         self.metering = Metering(
             charging, money, lambda: self.exchange.calls, self.followers.announce
         )

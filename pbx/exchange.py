@@ -77,7 +77,7 @@ from pbx.sip.session_timer import MIN_SE, too_brief
 from pbx.sip.stack import ALLOW, Incoming, Stack
 from pbx.sip.transaction import InviteServerTransaction, ServerTransaction, Timers
 from pbx.sip.transport import Address, Flow, Transport
-from pbx.sip.uri import dialled_user, parse_uri
+from pbx.sip.uri import PLAIN_USER, dialled_user, parse_uri
 from pbx.text import printable
 from pbx.trace import Recorder
 from pbx.trunks import NOBODY, TrunkLink, is_private
@@ -90,8 +90,6 @@ FEW_CALLS = 10
 "Calls one extension may always have, however few there may be in all."
 TRACE_DELAY = 1.0
 "Seconds after a call's end until its trace is taken: the last answers are still under way."
-_PLAIN_USER = "+*-_.!~'()&=$,;?/"
-"What may stand in the user part of a URI as it is (RFC 3261 §25.1)."
 METHODS = (*ALLOW.split(", "), "REGISTER", "MESSAGE", "SUBSCRIBE")
 EXTENSIONS = frozenset({"100rel", "timer", "path", "outbound"})
 "Option tags a Require may name (RFC 3261 §20.32)."
@@ -702,7 +700,7 @@ class Exchange:
                 to_uri=f"sip:{extension.number}@{domain}",
                 from_uri=NOBODY
                 if shown == ANONYMOUS
-                else f"sip:{quote(shown, safe=_PLAIN_USER)}@{domain}",
+                else f"sip:{quote(shown, safe=PLAIN_USER)}@{domain}",
                 from_name="Anonymous" if shown == ANONYMOUS else name,
                 contact_user=self.settings.contact_user,
                 ways=_over([binding.flow for binding in flows]),

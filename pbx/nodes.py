@@ -21,7 +21,7 @@ from pbx.sip.digest import Credentials
 from pbx.sip.message import Request, bare_uri
 from pbx.sip.stack import Stack
 from pbx.sip.transport import Address, Flow, bracketed
-from pbx.sip.uri import dialled_user
+from pbx.sip.uri import PLAIN_USER, dialled_user
 from pbx.text import printable
 from pbx.trunks import NOBODY, is_private
 
@@ -33,7 +33,6 @@ NOT_THERE = (408, 500, 503)
 "What comes of a call for a program that is leaving, or has died."
 LONGEST = 600.0
 "Seconds until nobody answers there: how long to ring is the home's to say."
-_PLAIN = "+*-_.!~'()&=$,;?/"
 
 
 async def _never(number: str) -> bool:
@@ -95,7 +94,7 @@ class Nodes:
         if address is None:
             return None
         trunk = next((leg.trunk for leg in call.legs if leg.direction == "in"), "")
-        caller = quote(call.caller, safe=_PLAIN)
+        caller, there = quote(call.caller, safe=PLAIN_USER), quote(asked or number, safe=PLAIN_USER)
         headers = {CALL: call.id, "p-asserted-identity": f"<sip:{caller}@{self._domain}>"}
         if call.hidden:
             headers["privacy"] = "id"
@@ -105,8 +104,8 @@ class Nodes:
             headers[ONLY] = PHONES
         return Target(
             peer=number,
-            uri=f"sip:{quote(asked or number, safe=_PLAIN)}@{bracketed(address[0])}:{address[1]}",
-            to_uri=f"sip:{quote(dialled or number, safe=_PLAIN)}@{self._domain}",
+            uri=f"sip:{there}@{bracketed(address[0])}:{address[1]}",
+            to_uri=f"sip:{quote(dialled or number, safe=PLAIN_USER)}@{self._domain}",
             from_uri=NOBODY if call.hidden else f"sip:{caller}@{self._domain}",
             from_name="Anonymous" if call.hidden else name,
             ways=only(partial(self._flow, address)),

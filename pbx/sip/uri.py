@@ -11,6 +11,8 @@ MAX_URI = 2048
 "Characters of a URI that are looked at."
 
 PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+PLAIN_USER = "+*-_.!~'()&=$,;?/"
+"What may stand in the user part of a URI as it is, beside letters and digits (RFC 3261 §25.1)."
 # What nearly every URI looks like, read some four times faster than the whole grammar is.
 _PLAIN = re.compile(
     r"(sips?):(?:([A-Za-z0-9\-_.!~*'()+]++)@)?"
