@@ -363,6 +363,7 @@ class App:
             await self._start_demo_phone(number)
         self._spawn(self._keep_certificate())
         self._spawn(self._forget())
+        await self.exchange.engines.ready()
         await warming
         if self.part is None:
             await self.begin_duties()
@@ -1249,6 +1250,8 @@ def _settings(config: Config, advertise: str) -> Settings:
         stun_server=config.network.stun_server,
         local_networks=config.network.local_networks,
         proxies=config.cluster.proxies,
+        rtpengines=[_split(one) for one in config.media.rtpengines],
+        inside=_split(config.cluster.address)[0] if config.cluster.address else "",
     )
 
 

@@ -93,6 +93,13 @@ class DatabaseSection(Section):
         return postgresql(self.url, self.password)
 
 
+def _host_and_port(value: str, example: str) -> str:
+    host, port = split_host_port(value, 0)
+    if not (is_address(host) and port):
+        raise ValueError(f"write it like {example}")
+    return value
+
+
 class ClusterSection(Section):
     """This program as one of several that are one exchange; alone without an address."""
 
@@ -102,10 +109,7 @@ class ClusterSection(Section):
     @field_validator("address")
     @classmethod
     def _is_host_and_port(cls, value: str) -> str:
-        host, port = split_host_port(value, 0) if value else ("", 1)
-        if value and not (is_address(host) and port):
-            raise ValueError("write it like 10.0.0.11:5060")
-        return value
+        return _host_and_port(value, "10.0.0.11:5060") if value else value
 
     @field_validator("proxies")
     @classmethod
@@ -178,6 +182,12 @@ class MediaSection(Section):
     silence_timeout: float = Field(60, gt=0)
     voice: str = "en-us"
     piper_voice: str = ""
+    rtpengines: tuple[str, ...] = Field((), max_length=50)
+
+    @field_validator("rtpengines")
+    @classmethod
+    def _are_hosts_and_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_host_and_port(one, "10.0.0.6:2223") for one in value)
 
     @field_validator("rtp_ports")
     @classmethod

@@ -38,6 +38,7 @@ from pbx.events import (
     Event,
     LegAnswered,
     LegEnded,
+    LegMeasured,
     LegRinging,
     LegStarted,
 )
@@ -419,16 +420,10 @@ def _row(event: Event) -> dict[str, Any] | None:
                 "ended_at": event.at,
                 "status": event.status,
                 "cause": event.cause[:200],
-                "codec": event.codec[:40],
-                "srtp": event.srtp,
-                "received": event.received,
-                "sent": event.sent,
-                "lost": event.lost,
-                "jitter_ms": round(event.jitter_ms, 2),
-                "lost_by_peer": event.lost_by_peer,
-                "round_trip_ms": _rounded(event.round_trip_ms, 1),
-                "mos": _rounded(event.mos, 2),
+                **_counts(event),
             }
+        case LegMeasured():
+            return {"key": event.ended.leg_id, **_counts(event.ended)}
         case CallTraced():
             return {"call_id": event.call_id, "messages": [line.to_json() for line in event.lines]}
     return None
@@ -444,6 +439,26 @@ _UNHEARD: dict[str, Any] = {
     "jitter_ms": 0.0,
     "lost_by_peer": 0,
 }
+
+
+_COUNTS = (
+    "codec", "srtp", "received", "sent", "lost", "jitter_ms", "lost_by_peer", "round_trip_ms",
+    "mos",
+)  # fmt: skip
+
+
+def _counts(event: LegEnded) -> dict[str, Any]:
+    return {
+        "codec": event.codec[:40],
+        "srtp": event.srtp,
+        "received": event.received,
+        "sent": event.sent,
+        "lost": event.lost,
+        "jitter_ms": round(event.jitter_ms, 2),
+        "lost_by_peer": event.lost_by_peer,
+        "round_trip_ms": _rounded(event.round_trip_ms, 1),
+        "mos": _rounded(event.mos, 2),
+    }
 
 
 def _rounded(figure: float | None, digits: int) -> float | None:
@@ -467,22 +482,8 @@ _STATEMENTS: dict[type[Event], Executable | type[SQLModel]] = {
     CallPrivate: _CALL.values(_set("private")),
     LegRinging: _LEG.values(_set("ringing_at")),
     LegAnswered: _LEG.values(_set("answered_at", "codec", "srtp")),
-    LegEnded: _LEG.values(
-        _set(
-            "ended_at",
-            "status",
-            "cause",
-            "codec",
-            "srtp",
-            "received",
-            "sent",
-            "lost",
-            "jitter_ms",
-            "lost_by_peer",
-            "round_trip_ms",
-            "mos",
-        )
-    ),
+    LegEnded: _LEG.values(_set("ended_at", "status", "cause", *_COUNTS)),
+    LegMeasured: _LEG.values(_set(*_COUNTS)),
     CallEnded: _CALL.values(_set("ended_at", "status", "cause")),
     CallTraced: TraceRow,
 }

@@ -32,6 +32,7 @@ from pbx.events import (
     HandshakeFailed,
     LegAnswered,
     LegEnded,
+    LegMeasured,
     LegRinging,
     LegStarted,
     LoginFailed,
@@ -171,6 +172,8 @@ class Metrics:
             case LegEnded():
                 self._dialling.pop(event.leg_id, None)
                 self._heard(event)
+            case LegMeasured():
+                self._heard(event.ended)
             case DeviceRegistered():
                 self._registered.labels("refresh" if event.refreshed else "first").inc()
             case LoginFailed():

@@ -93,6 +93,16 @@ class LegEnded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LegMeasured:
+    """A leg that has `ended`, with what whoever carried its media counted: it is told a moment
+    later."""
+
+    call_id: str
+    at: datetime
+    ended: LegEnded
+
+
+@dataclass(frozen=True, kw_only=True)
 class CallAnswered:
     """Two sides are joined, or an app took the call."""
 
@@ -338,6 +348,7 @@ Event = (
     | LegRinging
     | LegAnswered
     | LegEnded
+    | LegMeasured
     | CallAnswered
     | CallPrivate
     | CallEnded

@@ -46,8 +46,10 @@ from pbx.events import (
     TrunkChanged,
 )
 from pbx.guard import Guard
+from pbx.media.anchor import Anchor, anchored
 from pbx.media.clock import MediaClock
 from pbx.media.port import RtpPorts
+from pbx.media.rtpengine import Rtpengines
 from pbx.media.sdp import NotAcceptable, SdpError, SessionDescription
 from pbx.media.session import MediaSession
 from pbx.media.speech import Speaker
@@ -125,6 +127,10 @@ class Settings:
     local_networks: Sequence[str] = ()
     proxies: Sequence[str] = ()
     "Addresses of proxies in front of us: what they bring comes from whoever they say."
+    rtpengines: Sequence[Address] = ()
+    "Where they take questions by TCP; they carry the media of all calls if there are any."
+    inside: str = ""
+    "Our address as they see it, if it is another than what phones are told."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,14 +188,7 @@ class Exchange:
         self.stack.on_flow_closed = self._on_flow_closed
         self.nodes = Nodes(self.stack, settings.domain)
         self._locator = Locator(settings.nameserver)
-        self._public = self.stack.public = PublicAddress(
-            configured=settings.public_address,
-            server=settings.stun_server,
-            networks=settings.local_networks,
-            locator=self._locator,
-            send=lambda data, to: self.stack.transports.udp_flow(to).send(data),
-            on_change=self._on_public_address,
-        )
+        self._public = self.stack.public = self._public_address()
         self._digest = DigestServer(settings.domain, lambda: now().timestamp())
         self.registrar = Registrar(self._on_bound, self._on_unbound, now)
         self.guard = Guard(
@@ -205,21 +204,18 @@ class Exchange:
             is_repeat=self.stack.transactions.knows,
             is_proxy=lambda host: host in self.settings.proxies,
         )
-        transports = self.stack.transports
-        transports.admits, transports.knows = self.guard.admits_connection, self._is_known
-        transports.look, transports.spent = self.overload.look, self.overload.spent
-        transports.retry_after = self.overload.retry_after
-        transports.on_handshake_failed = self._on_handshake_failed
+        self._watch_transports()
         self._recorder = Recorder(now)
         self.stack.on_message = self._recorder.on_message
         self.stack.on_stray = self._recorder.on_stray
         self.stack.whose = self._recorder.call_of
         self._clock = MediaClock()
+        self.engines = Rtpengines(settings.rtpengines)
         self._ports = RtpPorts(settings.media_host, settings.rtp_first, settings.rtp_last)
         self.draining = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._watch: asyncio.TimerHandle | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._traces: dict[str, asyncio.TimerHandle] = {}
 
     # ── life ────────────────────────────────────────────────────────────────────────────
@@ -238,8 +234,10 @@ class Exchange:
             if binding is not None:
                 self.registrar.restore(binding)
         self._public.start()
+        self.engines.start()
         self.refresh()
-        self._watch_silence()
+        with about(""):
+            self._watch = asyncio.ensure_future(self._watch_silence())
         self.overload.start()
 
     def refresh(self) -> None:
@@ -310,6 +308,7 @@ class Exchange:
         self._public.stop()
         self.registrar.close()
         await self.stack.close()
+        await self.engines.stop()
 
     # ── commands ────────────────────────────────────────────────────────────────────────
     def hang_up(self, call_id: str) -> bool:
@@ -618,7 +617,7 @@ class Exchange:
         if not body:
             return None
         try:
-            return await leg.media.take_offer(body)
+            return await leg.take_offer(body)
         except NotAcceptable as error:
             raise CallRefused(488, str(error)) from error
         except SdpError as error:
@@ -628,6 +627,24 @@ class Exchange:
             raise CallRefused(503, "no free media port") from error
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
+    def _watch_transports(self) -> None:
+        transports = self.stack.transports
+        transports.admits, transports.knows = self.guard.admits_connection, self._is_known
+        transports.look, transports.spent = self.overload.look, self.overload.spent
+        transports.retry_after = self.overload.retry_after
+        transports.on_handshake_failed = self._on_handshake_failed
+
+    def _public_address(self) -> PublicAddress:
+        settings = self.settings
+        return PublicAddress(
+            configured=settings.public_address,
+            server=settings.stun_server,
+            networks=settings.local_networks,
+            locator=self._locator,
+            send=lambda data, to: self.stack.transports.udp_flow(to).send(data),
+            on_change=self._on_public_address,
+        )
+
     def new_call(
         self,
         *,
@@ -657,9 +674,17 @@ class Exchange:
             passed=passed,
         )
 
-    def _new_leg(self, *, srtp: SrtpPolicy, **leg: object) -> Leg:
+    def _new_leg(self, *, call_id: str, srtp: SrtpPolicy, **leg: object) -> Leg:
         media = MediaSession(self._ports, self.settings.advertise, srtp)
-        return Leg(stack=self.stack, media=media, clock=self._clock, **leg)  # type: ignore[arg-type]
+
+        def anchor(leg: str) -> Anchor | None:
+            """What keys there are, the engine has."""
+            engine = self.engines.choose()
+            media.policy = srtp if engine is None else SrtpPolicy.OFF
+            inside = self.settings.inside or self.settings.advertise
+            return Anchor(engine, anchored(call_id, leg), inside, srtp) if engine else None
+
+        return Leg(stack=self.stack, media=media, clock=self._clock, new_anchor=anchor, **leg)  # type: ignore[arg-type]
 
     def run(self, call: Call, course: Coroutine[object, object, Ending]) -> None:
         self.calls[call.id] = call
@@ -788,18 +813,23 @@ class Exchange:
             copy=copy,
         )
 
-    def _watch_silence(self) -> None:
+    async def _watch_silence(self) -> None:
         """End legs whose other side fell silent (RFC 3550 has no goodbye for a dead phone)."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        every = min(WATCH_EVERY, self.settings.silence_timeout / 4)
+        while True:
+            await asyncio.sleep(every)
+            for leg in [leg for call in self.calls.values() for leg in call.legs]:
+                await leg.measure()
+            self._end_silent()
+
+    def _end_silent(self) -> None:
+        now = asyncio.get_running_loop().time()
         for call in self.calls.values():
             for leg in call.legs:
                 if leg.ending is None and leg.heard_lately(now) > self.settings.silence_timeout:
                     with about(call.id):
                         log.info("%s fell silent", leg.peer)
                         leg.hang_up("no sound for too long")
-        every = min(WATCH_EVERY, self.settings.silence_timeout / 4)
-        self._watch = loop.call_later(every, self._watch_silence)
 
     def node_gone(self, address: Address) -> None:
         """Another program of this exchange is no more: what it passed on or took has ended."""

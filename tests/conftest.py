@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.peers.postgres import PASSWORD, Postgres, programs
+from tests.peers.rtpengine import Rtpengine, standing
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -51,3 +52,18 @@ def _on_postgres(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("ENCRYPTOTEL_DATABASE__URL", server.address(str(url.database)))
         monkeypatch.setenv("ENCRYPTOTEL_DATABASE__PASSWORD", PASSWORD)
         yield
+
+
+@pytest.fixture(scope="session")
+def rtpengine() -> Iterator[Rtpengine]:
+    """An rtpengine for this process."""
+    with standing() as engine:
+        yield engine
+
+
+@pytest.fixture(autouse=True)
+def _by_rtpengine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With BY_RTPENGINE=1 the sound of every exchange goes by an engine."""
+    if os.environ.get("BY_RTPENGINE"):
+        engine: Rtpengine = request.getfixturevalue("rtpengine")
+        monkeypatch.setenv("ENCRYPTOTEL_MEDIA__RTPENGINES", f'["{engine.asked}"]')

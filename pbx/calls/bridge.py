@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from pbx.calls.leg import Leg, Reoffer
+from pbx.calls.patch import Outlets, Patch
 from pbx.calls.privacy import Privacy
+from pbx.media.anchor import Anchor
 from pbx.media.codecs import RATE
 from pbx.media.keys import KeyInjector
 from pbx.media.music import hold_music
-from pbx.media.negotiate import renumbering, speak_alike
+from pbx.media.negotiate import names, renumbering, speak_alike, takes_events
 from pbx.media.port import Sink, discard
 from pbx.media.relay import continued, overheard, renumbered
 from pbx.media.sdp import NotAcceptable, SdpError
@@ -54,6 +56,10 @@ class Bridge:
         self._changed = asyncio.Event()
         self._unlike = False
         self._injectors: dict[Leg, KeyInjector] = {}
+        self._patch: Patch | None = None
+        "At the engines that carry both sides, if engines do."
+        self._by_us = False
+        "Whether something is put into the sound, so that it must come by us."
 
     def connect(self) -> None:
         """Let sound flow, if there is still something to connect. May be called again when the
@@ -71,18 +77,19 @@ class Bridge:
         )
         apart = self.waiting is not None or bool(self.muted) or self._announcing
         self.transcoding = self._can_transcode and (self._unlike or apart or not alike)
+        joined = self._settle_patch(alike=alike, apart=apart)
         self._forget_injectors()
         for leg, other in self._both_ways():
             leg.reoffer = self._reoffer_from(leg, other)
             leg.on_media_changed = self.connect
             leg.on_digit = self._keys_from(leg, other)
             leg.on_picture_lost = other.ask_for_picture
-            if not self.transcoding:
+            if not self.transcoding or joined:
                 leg.release_audio()
         for leg, other in self._both_ways():
             self._relay(leg, other)
         self.privacy.use(self._flowing)
-        if self.transcoding:
+        if self.transcoding and not joined:
             self._transcode()
 
     # ── what one side may ask for ────────────────────────────────────────────────────────
@@ -150,7 +157,7 @@ class Bridge:
         self.muted.discard(gone)
         self.waiting = self.leaving = None
         self.aside = False
-        self._unlike = False
+        self._unlike = self._by_us = False
         self.privacy.forget()
         self._changed.set()
         self.connect()
@@ -192,10 +199,15 @@ class Bridge:
         if not self.dissolved:
             for leg in (self.first, self.second):
                 leg.hang_up()
+            if self._patch is not None:
+                self._patch.part()
         self._forget_injectors()
 
     def _let_go(self, leg: Leg) -> None:
         """Carry nothing more from or to a side."""
+        if self._patch is not None:
+            self._patch.part()
+            self._patch = None
         self._forget_injectors()
         leg.release_audio()
         leg.stand_alone()
@@ -279,6 +291,54 @@ class Bridge:
             channel.on_frame = other.audio_at(self._rate).play_live if heard else discard
             channel.repeat(hold_music() if leg is self.waiting else b"")
 
+    # ── by engines ──────────────────────────────────────────────────────────────────────
+    def _settle_patch(self, *, alike: bool, apart: bool) -> bool:
+        """Join both sides at their engines where nothing of the sound is for us to do; whether
+        they are."""
+        ends = self.first.anchor, self.second.anchor
+        if self._patch is not None and self._patch.ends != ends:
+            self._patch.part()
+            self._patch = None
+        one, two = ends
+        if one is None or two is None:
+            return False
+        outlets = None if apart or self._by_us else self._outlets(one, two, alike=alike)
+        if self._patch is None:
+            if outlets is None:
+                return False
+            self._patch = Patch(one, two, self.connect)
+        for leg, anchor in ((self.first, one), (self.second, two)):
+            anchor.on_key = partial(self._keyed, leg)
+        self._patch.want(outlets)
+        return outlets is not None and self._patch.joined == outlets
+
+    def _outlets(self, one: Anchor, two: Anchor, *, alike: bool) -> Outlets | None:
+        """How the engines join both sides; None where they cannot, or the sound is for us."""
+        both = self.first.media, self.second.media
+        tapped = any(port.tapped for media in both for port in media.ports if port is not None)
+        if tapped or self.privacy.sealed or not (self.first.answered and self.second.answered):
+            return None
+        sounds = both[0].agreed_audio, both[1].agreed_audio
+        unlike: Sequence[str] = ()
+        if self._unlike or not alike:
+            if any(sound is None for sound in sounds) or not self._can_transcode:
+                return None
+            here, there = (sound for sound in sounds if sound is not None)
+            if takes_events(here) != takes_events(there) or len(both[0].ports) > 1:
+                return None
+            unlike = [name.partition("/")[0] for name in names(here)[:1]]
+        elif any(self._renumbers(index) for index in range(len(both[0].ports))):
+            return None
+        outlets = one.outlet(two, unlike), two.outlet(one)
+        return (outlets[0], outlets[1]) if outlets[0] and outlets[1] else None
+
+    def _renumbers(self, index: int) -> bool:
+        """Whether packets of a stream must be changed on their way, in either direction."""
+        ours, theirs = self.first.media.described(index), self.second.media.described(index)
+        if ours is None or theirs is None:
+            return False
+        return any((*renumbering(*ours, theirs[1]), *renumbering(*theirs, ours[1])))
+
     def _go_unlike(self) -> None:
         """A side sends what the other cannot take: decode from now on."""
         over = self.first.ending or self.second.ending
@@ -325,6 +385,9 @@ class Bridge:
         if self.privacy.sealed:
             other.tell_key(key)
             return
+        if self._patch is not None and not self._by_us:
+            self._by_us = True
+            self.connect()
         if not self.transcoding and other.media.event_type is not None:
             self._inject(leg, other, key)
             return
@@ -365,8 +428,8 @@ async def _carry(bridge: Bridge, leg: Leg, other: Leg, body: bytes) -> bytes | i
     assert other.session is not None
     before = leg.media.remote
     try:
-        offered = await leg.media.take_offer(body)
-        offer = await other.media.offer(offered, profile=other.profile)
+        offered = await leg.take_offer(body)
+        offer = await other.offer(offered, profile=other.profile)
     except NotAcceptable:
         return 488
     except SdpError:
@@ -375,13 +438,15 @@ async def _carry(bridge: Bridge, leg: Leg, other: Leg, body: bytes) -> bytes | i
         return 503
     response = await other.session.reoffer(offer)
     if response.status >= 300:
-        leg.media.restore(before)
+        await leg.restore(before)
         return response.status if response.status in (488, 491) else 488
     try:
-        answered = other.media.take_answer(response.body)
-        answer = leg.media.answer(answered)
+        answered = await other.take_answer(response.body)
+        answer = await leg.answer_with(answered)
     except SdpError:
         return 488
+    except OSError:
+        return 503
     bridge.connect()
     bridge.ask_for_pictures()
     return answer

@@ -31,11 +31,13 @@ from pbx.events import (
     Event,
     LegAnswered,
     LegEnded,
+    LegMeasured,
     LegRinging,
     LegStarted,
     SpeakerChanged,
 )
 from pbx.media.clock import MediaClock
+from pbx.media.counted import Traffic
 from pbx.media.recorder import Recorder
 from pbx.media.sdp import SessionDescription
 from pbx.ports import CallRefused
@@ -444,6 +446,8 @@ class Call(LegListener):
             conference.recorder, conference.notice = recorder, notice
         for leg in self.parties:
             self._tap(leg)
+        if self.bridge is not None:
+            self.bridge.connect()
 
     def stop_recording(self) -> Recorder | None:
         """Record no more; what did, to be stopped."""
@@ -455,6 +459,8 @@ class Call(LegListener):
             for port in leg.media.ports:
                 if port is not None:
                     port.tap(None)
+        if self.bridge is not None:
+            self.bridge.connect()
         return recorder
 
     @property
@@ -531,6 +537,7 @@ class Call(LegListener):
     ) -> Leg:
         """A new leg of this call, not yet dialled."""
         leg = self._new_leg(
+            call_id=self.id,
             peer=peer,
             direction=direction,
             trunk=trunk,
@@ -637,7 +644,7 @@ class Call(LegListener):
                 at=self._now(),
                 peer=leg.peer,
                 codec=leg.media.codec_name,
-                srtp=leg.media.secured,
+                srtp=leg.secured,
             )
         )
 
@@ -645,26 +652,31 @@ class Call(LegListener):
         assert leg.ending is not None
         if self.recorder is not None and leg.peer in self._recorded and leg.answered:
             self._owner_gone()
-        streams = [port.stats for port in leg.media.ports if port is not None]
-        port = leg.media.audio_port
-        heard = port.quality if port is not None and port.received else None
+        counts = leg.counts if leg.anchor is None else Traffic()  # which are told when measured
+        self.emit(self._ended(leg, leg.ending, counts))
+
+    def leg_measured(self, leg: Leg) -> None:
+        if leg.ending is not None:
+            ended = self._ended(leg, leg.ending, leg.counts)
+            self.emit(LegMeasured(call_id=self.id, at=ended.at, ended=ended))
+
+    def _ended(self, leg: Leg, ending: Ending, counts: Traffic) -> LegEnded:
+        heard = counts.quality
         trip = heard.round_trip if heard is not None else None
-        self.emit(
-            LegEnded(
-                call_id=self.id,
-                leg_id=leg.id,
-                at=self._now(),
-                peer=leg.peer,
-                status=leg.ending.status,
-                cause=leg.ending.words,
-                codec=leg.media.codec_name,
-                srtp=leg.media.secured,
-                received=sum(stream.received for stream in streams),
-                sent=sum(stream.sent for stream in streams),
-                lost=sum(stream.lost for stream in streams),
-                jitter_ms=max((stream.jitter_ms for stream in streams), default=0.0),
-                lost_by_peer=sum(stream.lost_by_peer for stream in streams),
-                round_trip_ms=1000 * trip if trip is not None else None,
-                mos=heard.mos(leg.media.codec_name) if heard is not None else None,
-            )
+        return LegEnded(
+            call_id=self.id,
+            leg_id=leg.id,
+            at=self._now(),
+            peer=leg.peer,
+            status=ending.status,
+            cause=ending.words,
+            codec=leg.media.codec_name,
+            srtp=leg.secured,
+            received=counts.received,
+            sent=counts.sent,
+            lost=counts.lost,
+            jitter_ms=counts.jitter_ms,
+            lost_by_peer=counts.lost_by_peer,
+            round_trip_ms=1000 * trip if trip is not None else None,
+            mos=heard.mos(leg.media.codec_name) if heard is not None else None,
         )

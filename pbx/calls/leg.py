@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -12,13 +13,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pbx.calls.cause import Ending
+from pbx.media.anchor import Anchor
 from pbx.media.audio import AudioChannel
 from pbx.media.clock import MediaClock
 from pbx.media.codecs import RATE
+from pbx.media.counted import Traffic
 from pbx.media.keyframe import FAST_UPDATE, MEDIA_CONTROL, fir, pli, tells_fast_update
 from pbx.media.keys import DTMF_RELAY, info_body, info_key
 from pbx.media.loudness import QUIET_AFTER, SILENCE, loudness
 from pbx.media.rtcp import report
+from pbx.media.rtpengine import EngineError
 from pbx.media.sdp import NotAcceptable, SdpError, SessionDescription
 from pbx.media.session import MediaSession, Profile
 from pbx.media.srtp import SrtpPolicy
@@ -34,6 +38,9 @@ from pbx.sip.transport import Flow
 from pbx.vocabulary import CallState
 
 log = logging.getLogger(__name__)
+
+MOVES = 5
+"How often a far side is asked to move its media before the leg is ended."
 
 Reoffer = Callable[[bytes], Awaitable[bytes | int]]
 
@@ -121,6 +128,9 @@ class LegListener:
     def leg_ended(self, leg: Leg) -> None:
         """`leg.ending` says how; its counters can still be read."""
 
+    def leg_measured(self, leg: Leg) -> None:
+        """What an engine carried of a leg that ended is in `leg.counts` now."""
+
 
 class Leg:
     """One side of a call.
@@ -142,7 +152,9 @@ class Leg:
         device: str = "",
         inner: bool = False,
         forwards: int = 70,
+        new_anchor: Callable[[str], Anchor | None] = lambda leg: None,
     ) -> None:
+        """`new_anchor` gives a leg of this id a place at an engine, if there is one."""
         self.id = secrets.token_hex(4)
         self.peer = peer
         self.direction = direction
@@ -151,6 +163,9 @@ class Leg:
         self.inner = inner
         "Whether another program of this exchange is there, which obeys the phone beyond it."
         self.media = media
+        self._new_anchor = new_anchor
+        self.anchor: Anchor | None = None
+        "Where an rtpengine carries its media, if one does."
         self.session: Session | None = None
         self.ending: Ending | None = None
         self.answered = False
@@ -165,6 +180,9 @@ class Leg:
         self._heard = 0
         self._loud_at = (0, 0.0)
         "How many packets there were when one was looked at that was new, and when."
+        self._taking: asyncio.Task[None] | None = None
+        "Takes what the far side described, in its order, by way of the engine."
+        self._moving: asyncio.Task[None] | None = None
         self._forwards = forwards
         self._stack = stack
         self.clock = clock
@@ -180,6 +198,7 @@ class Leg:
         self.on_picture_lost: Callable[[], None] = lambda: None
         "The far side asks, in signalling, for a whole picture of the video it gets."
         self._pictures_asked = 0
+        self._anchor_anew()
 
     # ── making one ──────────────────────────────────────────────────────────────────────
     def take(self, transaction: InviteServerTransaction, *, direct: bool, behind: str = "") -> None:
@@ -187,7 +206,7 @@ class Leg:
         `ParseError`."""
         self.session = IncomingSession(self._stack, self, transaction, direct=direct)
         self.media.signalling_host = behind or transaction.flow.remote[0]
-        self.media.place(self._stack.host_towards(transaction.flow, behind))
+        self._place(self._stack.host_towards(transaction.flow, behind))
         self.listener.leg_dialog(self)
 
     async def dial(self, target: Target, like: SessionDescription | None = None) -> None:
@@ -251,7 +270,7 @@ class Leg:
         patience: float | None,
     ) -> Ending | None:
         self.profile = profile
-        self.media.place(self._stack.host_towards(flow, target.behind))
+        self._place(self._stack.host_towards(flow, target.behind))
         request = self._stack.new_request(
             "INVITE",
             target.uri,
@@ -264,11 +283,11 @@ class Leg:
         for name, value in target.headers.items():
             request.set(name, value)
         try:
-            request.body = await self.media.offer(like, profile=profile)
+            request.body = await self.offer(like, profile=profile)
         except OSError as error:
             return Ending(status=503, reason=str(error))
         if self.ending is not None:
-            self.media.close()
+            self._release_media()
             return self.ending
         self._final = asyncio.get_running_loop().create_future()
         session = self.session = OutgoingSession(
@@ -295,7 +314,125 @@ class Leg:
         """The address its phone is at; the name of the trunk for a carrier's."""
         return self.trunk or self.device.partition(":")[2].rpartition(":")[0]
 
+    # ── descriptions ────────────────────────────────────────────────────────────────────
+    async def take_offer(self, body: bytes) -> SessionDescription:
+        """The far side's offer. Raises `SdpError`, `NotAcceptable`, OSError."""
+        if self.anchor is not None:
+            body = await self.anchor.inward(body, offer=True)
+        return await self.media.take_offer(body)
+
+    async def take_answer(self, body: bytes) -> SessionDescription:
+        """The far side's answer. Raises `SdpError`, `NotAcceptable`, OSError."""
+        if self.anchor is not None:
+            body = await self.anchor.inward(body, offer=False)
+        return self.media.take_answer(body)
+
+    async def offer(self, like: SessionDescription | None = None, *, profile: Profile) -> bytes:
+        """An offer to the far side, as `MediaSession.offer` makes it. Raises OSError."""
+        if self.anchor is None:
+            return await self.media.offer(like, profile=profile)
+        body = await self.media.offer(like, profile=Profile.PLAIN)
+        return await self.anchor.outward(body, offer=True, profile=profile)
+
+    async def answer_with(self, like: SessionDescription | None) -> bytes:
+        """An answer to the far side, as `MediaSession.answer` makes it. Raises `NotAcceptable`,
+        OSError."""
+        body = self.media.answer(like)
+        if self.anchor is not None:
+            body = await self.anchor.outward(body, offer=False)
+        return body
+
+    async def restore(self, remote: SessionDescription | None) -> None:
+        """Go on as agreed before: the other side did not want the far side's new offer."""
+        self.media.restore(remote)
+        if self.anchor is not None:
+            try:
+                await self.anchor.restore()
+            except EngineError as error:
+                log.warning("%s", error)
+
+    def _anchor_anew(self, host: str = "", profile: Profile = Profile.PLAIN) -> None:
+        """Have another engine carry the media, or nobody but us."""
+        self.anchor = self._new_anchor(self.id)
+        if self.anchor is not None:
+            self.anchor.on_gone = self._on_engine_gone
+            self.anchor.profile = profile
+        if host:
+            self._place(host)
+
+    def _on_engine_gone(self) -> None:
+        self._moving = asyncio.ensure_future(self._move())
+
+    async def _move(self) -> None:
+        """The engine is gone: tell the far side where its sound goes by now."""
+        before, session, local = self.anchor, self.session, self.media.local
+        if before is None or self.ending is not None:
+            return
+        if session is None or local is None or not self.answered:
+            self.hang_up("what carried its sound is gone", 503)
+            return
+        profile = before.profile_now
+        self._anchor_anew(before.far_host, profile)
+        for attempt in range(MOVES):
+            try:
+                offer = await self.offer(local, profile=profile)
+                response = await session.reoffer(offer)
+                if response.status < 300:
+                    await self.take_answer(response.body)
+                    self.on_media_changed()
+                    return
+            except (SdpError, OSError) as error:
+                log.warning("%s: %s", self.peer, error)
+                break
+            if response.status != 491:
+                break
+            # The other side asks at the same time, and both ask again (RFC 3261 §14.1).
+            await asyncio.sleep(random.uniform(0.2, 1.0 + attempt))
+        self.hang_up("what carried its sound is gone", 503)
+
+    def _place(self, host: str) -> None:
+        """Which address of ours the far side is told."""
+        if self.anchor is None:
+            self.media.place(host)
+        else:
+            self.anchor.far_host = host
+            self.media.place(self.anchor.inside)
+
+    def _take(self, body: bytes, then: Callable[[bytes], None]) -> None:
+        """Let `then` have an answer of the far side's, once the engine had it. What comes later
+        comes after it."""
+        before = self._taking
+        if self.anchor is None or not (body or before):
+            then(body)
+        else:
+            self._taking = asyncio.ensure_future(self._take_by(self.anchor, before, body, then))
+
+    async def _take_by(
+        self,
+        anchor: Anchor,
+        before: asyncio.Task[None] | None,
+        body: bytes,
+        then: Callable[[bytes], None],
+    ) -> None:
+        if before is not None:
+            await asyncio.wait((before,))
+        try:
+            if body:
+                body = await anchor.inward(body, offer=False)
+        except SdpError:
+            pass  # which is told by whoever takes it, as without an engine
+        except EngineError as error:
+            log.warning("%s", error)
+            body = b""
+        if self.ending is None:
+            then(body)
+
     # ── what apps and bridges do with it ────────────────────────────────────────────────
+    @property
+    def secured(self) -> bool:
+        """Whether its media are encrypted on the way to the far side, or were at any time."""
+        return self.media.secured or (self.anchor is not None and self.anchor.keyed)
+
     @property
     def call_id(self) -> str:
         """The SIP Call-ID."""
@@ -328,14 +465,17 @@ class Leg:
         try:
             if late:
                 secure = session.flow.transport == "tls"
-                self.profile = _profiles(self.media.policy, secure=secure)[0]
-                body = await self.media.offer(like, profile=self.profile)
+                policy = self.anchor.policy if self.anchor is not None else self.media.policy
+                self.profile = _profiles(policy, secure=secure)[0]
+                body = await self.offer(like, profile=self.profile)
             else:
-                body = self.media.answer(like)
+                body = await self.answer_with(like)
         except SdpError as error:
             raise CallRefused(488, str(error)) from error
         except OSError as error:
             raise CallRefused(503, "no free media port") from error
+        if self.ending is not None:
+            return
         session.accept(body)
         if late:
             await self.until_over(self._agreed.wait())
@@ -348,10 +488,10 @@ class Leg:
         if session is None or local is None or local.two_way or self.ending is not None:
             return
         try:
-            offer = await self.media.offer(local.both_ways(), profile=self.media.profile)
+            offer = await self.offer(local.both_ways(), profile=self.media.profile)
             response = await session.reoffer(offer)
             if response.status < 300:
-                self.media.take_answer(response.body)
+                await self.take_answer(response.body)
         except (SdpError, OSError) as error:
             log.info("%s could not be taken off hold: %s", self.peer, error)
 
@@ -498,17 +638,44 @@ class Leg:
         """Seconds since the last packet came in; 0 where silence is right: while one side is
         on hold or only watches, or before anything was agreed."""
         received = sum(port.stats.received for port in self.media.ports if port is not None)
+        if self.anchor is not None:
+            received += self.anchor.traffic.received
         remote, local = self.media.remote, self.media.local
         two_way = remote is not None and remote.two_way and local is not None and local.two_way
         if received != self._heard or not self.answered or not two_way:
             self._heard, self.heard_at = received, now
         return now - self.heard_at
 
+    @property
+    def counts(self) -> Traffic:
+        """What flowed so far, as far as it is known."""
+        if self.anchor is not None:
+            return self.anchor.traffic
+        streams = [port.stats for port in self.media.ports if port is not None]
+        port = self.media.audio_port
+        return Traffic(
+            received=sum(stream.received for stream in streams),
+            sent=sum(stream.sent for stream in streams),
+            lost=sum(stream.lost for stream in streams),
+            lost_by_peer=sum(stream.lost_by_peer for stream in streams),
+            jitter_ms=max((stream.jitter_ms for stream in streams), default=0.0),
+            quality=port.quality if port is not None and port.received else None,
+        )
+
+    async def measure(self) -> None:
+        """Ask an engine that carries the sound elsewhere what flows."""
+        if self.anchor is not None and self.anchor.plugged and self.ending is None:
+            try:
+                await self.anchor.measure()
+            except EngineError as error:
+                log.info("%s", error)
+
     def loudness(self) -> float | None:
         """How loud the far side is just now, in dBFS; None where we cannot hear it, -100 where
         nothing came lately."""
         port, terms = self.media.audio_port, self.media.audio_terms
-        if port is None or terms is None or port.unread:
+        elsewhere = self.anchor is not None and self.anchor.plugged
+        if port is None or terms is None or port.unread or elsewhere:
             return None
         now = time.monotonic()
         if port.received != self._loud_at[0]:
@@ -520,6 +687,9 @@ class Leg:
     # ── what the session tells ──────────────────────────────────────────────────────────
     def on_progress(self, status: int, body: bytes) -> None:
         self.listener.leg_ringing(self)
+        self._take(body, self._progressed)
+
+    def _progressed(self, body: bytes) -> None:
         if body:
             try:
                 self.early = self.media.take_answer(body)
@@ -528,6 +698,9 @@ class Leg:
         self.on_early(self)
 
     def on_answered(self, body: bytes) -> None:
+        self._take(body, self._taken)
+
+    def _taken(self, body: bytes) -> None:
         try:
             if body or self.early is None:
                 self.media.take_answer(body)
@@ -545,10 +718,16 @@ class Leg:
             if self.media.local is None:
                 return 488
             self.profile = self.media.profile
-            return await self.media.offer(self.media.local, profile=self.profile)
+            try:
+                return await self.offer(self.media.local, profile=self.profile)
+            except OSError:
+                return 503
         return await self.reoffer(body)
 
     def on_late_answer(self, body: bytes) -> None:
+        self._take(body, self._late_answer)
+
+    def _late_answer(self, body: bytes) -> None:
         try:
             self.media.take_answer(body)
         except SdpError as error:
@@ -595,10 +774,10 @@ class Leg:
         `like` makes of the offer."""
         before = self.media.remote
         try:
-            offered = await self.media.take_offer(body)
-            return self.media.answer(like(offered))
+            offered = await self.take_offer(body)
+            return await self.answer_with(like(offered))
         except (NotAcceptable, CallRefused):
-            self.media.restore(before)
+            await self.restore(before)
             return 488
         except (SdpError, ParseError):
             return 400
@@ -625,7 +804,12 @@ class Leg:
         self.release_audio()
         self.over.set_result(self.ending)
         self.listener.leg_ended(self)
+        self._release_media()
+
+    def _release_media(self) -> None:
         self.media.close()
+        if self.anchor is not None:
+            self.anchor.close(lambda: self.listener.leg_measured(self))
 
 
 _SILENT = "it does not answer"

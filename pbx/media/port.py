@@ -230,6 +230,11 @@ class RtpPort:
         self._tap = tap
         self.sink = self._sink
 
+    @property
+    def tapped(self) -> bool:
+        """Whether something else has each packet as well."""
+        return self._tap is not None
+
     # ── set-up ──────────────────────────────────────────────────────────────────────────
     def attach(self, rtp: Wire, rtcp: Wire | None = None) -> None:
         """Send through these from now on."""

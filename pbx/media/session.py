@@ -29,7 +29,7 @@ from pbx.media.srtp import (
 )
 from pbx.media.zrtp import ATTRIBUTE as ZRTP
 
-_NOT_RELAYED = {
+OF_ONE_HOP = {
     # of this hop, or about transports we end here (ICE, DTLS, multiplexing, bundling)
     "crypto", "rtcp", "rtcp-mux", "rtcp-mux-only", "candidate", "end-of-candidates",
     "remote-candidates", "ice-ufrag", "ice-pwd", "ice-options", "ice-lite", "fingerprint",
@@ -110,7 +110,7 @@ class MediaSession:
                 )
                 self._keys[index] = keys
             secure = profile is Profile.SECURE
-            relayed = theirs.without(*_NOT_RELAYED, *((ZRTP,) if secure else ()))
+            relayed = theirs.without(*OF_ONE_HOP, *((ZRTP,) if secure else ()))
             offered = replace(
                 relayed, port=port.port, host="", protocol=_protocol(theirs, secure=secure)
             )
@@ -216,11 +216,11 @@ class MediaSession:
         if not offered.port or index >= len(self.ports) or self.ports[index] is None:
             return None
         if like is None:
-            return own_choice(offered.without(*_NOT_RELAYED), self._codecs)
+            return own_choice(offered.without(*OF_ONE_HOP), self._codecs)
         given = like.media[index] if index < len(like.media) else None
         if given is None or not given.port or given.kind != offered.kind:
             return None
-        return carried(offered.without(*_NOT_RELAYED), given.without(*_NOT_RELAYED), self._codecs)
+        return carried(offered.without(*OF_ONE_HOP), given.without(*OF_ONE_HOP), self._codecs)
 
     # ── what was agreed ─────────────────────────────────────────────────────────────────
     def _agree(self, answer: SessionDescription) -> None:

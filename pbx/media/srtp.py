@@ -44,11 +44,11 @@ _SUITES: Mapping[str, _Suite] = {
     "AES_CM_128_HMAC_SHA1_80": _Suite(Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30),  # RFC 4568
     "AES_CM_128_HMAC_SHA1_32": _Suite(Policy.SRTP_PROFILE_AES128_CM_SHA1_32, 30),
 }
-_ON_SECRET_PATHS = (
+OFFERED_IN_SECRET = (
     "AEAD_AES_256_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80",
     "AES_CM_128_HMAC_SHA1_32",
 )  # fmt: skip
-_ELSEWHERE = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
+OFFERED_ELSEWHERE = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
 """Who can read the SDP has the keys, so longer ones are of no use there; and an INVITE over UDP
 should stay below the size that the network cuts in two."""
 
@@ -86,7 +86,7 @@ def new_crypto(tag: str = "1", suite: str = "AES_CM_128_HMAC_SHA1_80") -> Crypto
 def offered_crypto(*, secret_path: bool) -> tuple[CryptoLine, ...]:
     """The lines of an offer, the best first: every phone with SDES knows one of them.
     `secret_path` is whether the signalling is encrypted."""
-    suites = _ON_SECRET_PATHS if secret_path else _ELSEWHERE
+    suites = OFFERED_IN_SECRET if secret_path else OFFERED_ELSEWHERE
     return tuple(new_crypto(str(tag), suite) for tag, suite in enumerate(suites, 1))
 
 

@@ -21,16 +21,23 @@ async def connect(call: Call, leg: Leg, dial: Dial, *, early: bool) -> Ending:
     With `early` what the far side plays while it rings is heard too. Raises `CallRefused` when
     nobody answers."""
 
+    async def carry_early(other: Leg) -> None:
+        try:
+            body = await leg.answer_with(other.early)
+        except (SdpError, OSError):
+            leg.ring()
+        else:
+            leg.progress(body)
+            if not leg.answered:
+                Bridge(leg, other, call.privacy).connect()
+
+    carrying: list[asyncio.Task[None]] = []
+
     def on_early(other: Leg) -> None:
         if other.early is None or not early or leg.answered:
             leg.ring()
-            return
-        try:
-            leg.progress(leg.media.answer(other.early))
-        except SdpError:
-            leg.ring()
         else:
-            Bridge(leg, other, call.privacy).connect()
+            carrying.append(asyncio.ensure_future(carry_early(other)))
 
     dialling = asyncio.ensure_future(dial(on_early))
     try:
@@ -39,5 +46,7 @@ async def connect(call: Call, leg: Leg, dial: Dial, *, early: bool) -> Ending:
         other = dialling.result()
     finally:
         dialling.cancel()
+        for one in carrying:
+            one.cancel()
     await leg.answer(other.media.remote)
     return await call.join(leg, other)

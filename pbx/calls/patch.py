@@ -1,0 +1,63 @@
+"""Joins two anchored legs at their engines, so that their media never come by us."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from pbx.media.anchor import Anchor, Outlet
+from pbx.media.rtpengine import EngineError
+
+log = logging.getLogger(__name__)
+
+Outlets = tuple[Outlet, Outlet]
+
+
+class Patch:
+    """Between two anchors. What is wanted last is done; `on_change` is told whenever it is."""
+
+    def __init__(self, one: Anchor, two: Anchor, on_change: Callable[[], None]) -> None:
+        self.ends = one, two
+        self.joined: Outlets | None = None
+        "How they are joined; None while both come by us."
+        self._wanted: Outlets | None = None
+        self._on_change = on_change
+        self._failed = False
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def want(self, outlets: Outlets | None) -> None:
+        """Join them like that; with None let both come by us."""
+        if outlets == self._wanted or (self._failed and outlets is not None):
+            return
+        self._wanted = outlets
+        self._news.set()
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._work())
+
+    def part(self) -> None:
+        """Want it no more, and tell nobody."""
+        self._on_change = lambda: None
+        self.want(None)
+
+    async def _work(self) -> None:
+        while self._wanted is not None or self.joined is not None:
+            if self._wanted != self.joined:
+                await self._change(self._wanted)
+            else:
+                self._news.clear()
+                await self._news.wait()
+        self._task = None
+
+    async def _change(self, wanted: Outlets | None) -> None:
+        try:
+            for index, end in enumerate(self.ends):
+                await end.plug(wanted[index] if wanted is not None else None)
+        except EngineError as error:
+            log.warning("media go by us: %s", error)
+            self._failed, self._wanted = True, None
+            self.joined = wanted  # perhaps by half: to be undone, if there is still something to
+        else:
+            self.joined = wanted
+            self._on_change()

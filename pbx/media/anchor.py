@@ -1,0 +1,323 @@
+"""Where an rtpengine carries the media of a leg.
+
+The engine stands between the far side (a phone, a carrier) and the near one, which is us. What the
+far side is told stays the same for as long as the leg lives: its ports, its keys. Only what is
+near changes: our own ports, where sound is made, heard, mixed or recorded; or the near side of
+another leg's anchor, and then it never comes by us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from pbx.media.bencode import Value
+from pbx.media.counted import Traffic, counted
+from pbx.media.port import Address
+from pbx.media.rtpengine import EngineError, Rtpengine
+from pbx.media.sdp import Media, NotAcceptable, SdpError, SessionDescription
+from pbx.media.session import OF_ONE_HOP, Profile
+from pbx.media.srtp import OFFERED_ELSEWHERE, OFFERED_IN_SECRET, SrtpPolicy, choose_crypto
+from pbx.media.zrtp import ATTRIBUTE as ZRTP
+
+log = logging.getLogger(__name__)
+
+FAR, NEAR = "far", "near"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlet:
+    """What is near for a while: where each stream goes to, as an SDP says it."""
+
+    description: SessionDescription
+    transcode: tuple[str, ...] = ()
+    "Codecs of the far side which the description has not."
+
+
+def anchored(call: str, leg: str) -> str:
+    """By which id engines know a leg of a call."""
+    return f"{call}.{leg}"
+
+
+class Anchor:
+    """One leg's place at one engine. Descriptions go through it on their way, in their order:
+    `inward` those of the far side, `outward` ours. Raises `EngineError`."""
+
+    def __init__(self, engine: Rtpengine, id: str, inside: str, policy: SrtpPolicy) -> None:
+        """`inside` is our address as engines see it."""
+        self.engine = engine
+        self.id = id
+        self.inside = inside
+        self.keyed = False
+        "Whether the far side's media are encrypted on the way."
+        self.profile = Profile.PLAIN
+        self.far_host = ""
+        "The address of ours that the far side would be told; it tells of the family."
+        self.traffic = Traffic()
+        self.on_key: Callable[[str], None] = lambda key: None
+        "Told of keys of the far side that pass as events."
+        self.on_gone: Callable[[], None] = lambda: None
+        self.policy = policy
+        self._far: SessionDescription | None = None
+        self._near: SessionDescription | None = None
+        self._offered: dict[bool, SessionDescription] = {}
+        "What was offered last and not answered yet, by whether the far side did."
+        self._agreed: tuple[SessionDescription, SessionDescription] | None = None
+        self._reached: tuple[Address | None, ...] = ()
+        self._said: SessionDescription | None = None
+        self._version = 0
+        self._turn = asyncio.Lock()
+        self._outlet: Outlet | None = None
+        self._closed = False
+        engine.carried[id] = self
+
+    # ── descriptions on their way ───────────────────────────────────────────────────────
+    async def inward(self, body: bytes, *, offer: bool) -> bytes:
+        """The far side's description, as if the engine were the far side. Raises `SdpError`,
+        `NotAcceptable`, `EngineError`."""
+        said = SessionDescription.parse(body)
+        taken = replace(said, media=tuple(self._admitted(one, offer=offer) for one in said.media))
+        if not any(one.port for one in taken.media):
+            demanded = self.policy is SrtpPolicy.REQUIRE
+            raise NotAcceptable("encrypted media is required" if demanded else "no usable media")
+        async with self._turn:
+            seen = await self._tell(FAR, _as_keyed(taken), offer=offer)
+        self.keyed = any(_is_keyed(one) for one in taken.media if one.port)
+        self._far = taken
+        if not offer:
+            self._agree()
+        self._reached = tuple(
+            (seen.host_of(one), one.port) if one.port else None for one in seen.media
+        )
+        media = tuple(map(self._inner, taken.media, seen.media))
+        return replace(said, media=media, host=seen.host).encode()
+
+    async def outward(self, body: bytes, *, offer: bool, profile: Profile = Profile.PLAIN) -> bytes:
+        """Our description as the far side gets it; the first offer says by `profile` what it
+        means of keys. Raises `EngineError`."""
+        ours = SessionDescription.parse(body)
+        if self._far is None:
+            self.profile = profile
+        async with self._turn:
+            seen = await self._tell(NEAR, ours, offer=offer)
+        self._near = ours
+        if not offer:
+            self._agree()
+        known = [one.protocol for one in self._far.media] if self._far is not None else []
+        known += [""] * (len(ours.media) - len(known))
+        media = tuple(map(self._outer, ours.media, seen.media, known))
+        said = self._said
+        if said is None or said.media != media or said.host != seen.host:
+            self._version += 1
+        self._said = replace(ours, media=media, host=seen.host, version=self._version)
+        return self._said.encode()
+
+    @property
+    def profile_now(self) -> Profile:
+        """How the far side's media are protected, for an offer by another way."""
+        if not self.keyed:
+            return Profile.PLAIN
+        demanded = self._far is not None and any(one.is_secure for one in self._far.media)
+        return Profile.SECURE if demanded else Profile.OPPORTUNISTIC
+
+    async def restore(self) -> None:
+        """Go on as agreed before: an offer of the far side's was refused."""
+        if self._agreed is None:
+            return
+        far, near = self._agreed
+        async with self._turn:
+            await self._tell(FAR, _as_keyed(far), offer=True)
+            await self._tell(NEAR, near, offer=False)
+        self._far, self._near = far, near
+
+    # ── what is near ────────────────────────────────────────────────────────────────────
+    @property
+    def reached(self) -> tuple[Address | None, ...]:
+        """Where what is for the far side is to be sent to, by streams."""
+        return self._reached
+
+    def outlet(self, other: Anchor, transcode: Sequence[str] = ()) -> Outlet | None:
+        """The far side of another leg as what is near here, None where that cannot be: sound in
+        its codecs where ours of `transcode` are to be made of it."""
+        near, theirs = self._near, other._near
+        if near is None or theirs is None or len(near.media) > len(other.reached):
+            return None
+        media = []
+        for own, its, place in zip(near.media, theirs.media, other.reached, strict=False):
+            if not own.port:
+                media.append(own)
+            elif place is None or not its.port:
+                return None
+            else:
+                spoken = its if transcode and own.kind == "audio" else own
+                host, port = place
+                media.append(replace(spoken, host=host, port=port, direction=own.direction))
+        return Outlet(description=replace(near, media=tuple(media)), transcode=tuple(transcode))
+
+    async def plug(self, outlet: Outlet | None) -> None:
+        """Let something else be near; None: us again. Raises `EngineError`."""
+        async with self._turn:
+            far, near = self._far, self._near
+            if outlet == self._outlet or self._closed or far is None or near is None:
+                return
+            description = outlet.description if outlet is not None else near
+            codecs: list[Value] = [*outlet.transcode] if outlet is not None else []
+            self._outlet = outlet  # also when it fails halfway: then it is to be told anew
+            await self._tell(NEAR, description, offer=True, transcode=codecs)
+            await self._tell(FAR, _as_keyed(far), offer=False)
+
+    @property
+    def plugged(self) -> bool:
+        """Whether something else than us is near."""
+        return self._outlet is not None
+
+    async def measure(self) -> None:
+        """Bring `traffic` up to date. Raises `EngineError`."""
+        self.traffic = counted(await self.engine.ask("query", call_id=self.id), FAR, NEAR)
+
+    def close(self, measured: Callable[[], None] = lambda: None) -> None:
+        """The leg is over; `traffic` is what it was when `measured` is told."""
+        if self._closed:
+            return
+        self._closed = True
+        self.on_key, self.on_gone = (lambda key: None), (lambda: None)
+        if self.engine.carried.pop(self.id, None) is self:
+            with_end = asyncio.ensure_future(self._delete(measured))
+            _ENDING.add(with_end)
+            with_end.add_done_callback(_ENDING.discard)
+
+    async def _delete(self, measured: Callable[[], None]) -> None:
+        try:
+            async with self._turn:
+                await self.measure()
+                await self.engine.ask("delete", call_id=self.id, delete_delay=0)
+        except EngineError as error:
+            log.info("%s", error)
+        measured()
+
+    # ── what the engine tells ───────────────────────────────────────────────────────────
+    def pressed(self, key: str, side: str) -> None:
+        if side == FAR and self.plugged:  # else it comes by us anyway
+            self.on_key(key)
+
+    def gone(self) -> None:
+        self.on_gone()
+
+    # ── parts ───────────────────────────────────────────────────────────────────────────
+    async def _tell(
+        self, side: str, said: SessionDescription, *, offer: bool, transcode: Sequence[Value] = ()
+    ) -> SessionDescription:
+        """Let the engine know what one side said, and what it would have the other see."""
+        if self._closed:
+            raise EngineError("the leg is over")
+        flags: list[Value] = ["port latching", "no-rtcp-attribute"]
+        if side == NEAR:
+            flags.append("asymmetric")  # what is near is where we say it is
+        values: dict[str, Value] = {
+            "call_id": self.id,
+            "sdp": said.encode().decode(),
+            "flags": flags,
+            "replace": ["origin", "session-connection"],
+            "transport_protocol": self._protocol(side, said),
+            "ICE": "remove",
+        }
+        if transcode:
+            values["codec"] = {"transcode": list(transcode)}
+        if offer:
+            inward = side == FAR
+            values["from_tag"] = side
+            if self._far is not None and self._near is not None:
+                values["to_tag"] = NEAR if inward else FAR
+            values["direction"] = ["outside", "inside"] if inward else ["inside", "outside"]
+            family = "IP6" if ":" in (self.inside if inward else self.far_host) else "IP4"
+            values["address_family"] = family
+            values["DTLS"] = "off"
+            if not inward:
+                secret = self.profile is Profile.SECURE
+                suites = OFFERED_IN_SECRET if secret else OFFERED_ELSEWHERE
+                values["SDES"] = [f"only-{suite}" for suite in suites]
+        else:
+            values["from_tag"], values["to_tag"] = (NEAR, FAR) if side == FAR else (FAR, NEAR)
+        answer = await self.engine.ask("offer" if offer else "answer", **values)
+        try:
+            seen = SessionDescription.parse(str(answer.get("sdp", "")).encode())
+        except SdpError as error:
+            raise EngineError(f"{self.engine} gave no SDP: {error}") from error
+        if len(seen.media) != len(said.media):
+            raise EngineError(f"{self.engine} gave another number of media")
+        return seen
+
+    def _protocol(self, side: str, said: SessionDescription) -> str:
+        """What the other side is to get: no keys inside; outside as it asked, or as we offer."""
+        secure = side == NEAR and (
+            self.profile is not Profile.PLAIN if self._far is None else self.keyed
+        )
+        feedback = any(one.protocol.endswith("F") for one in said.media)
+        return ("RTP/SAVP" if secure else "RTP/AVP") + ("F" if feedback else "")
+
+    def _admitted(self, media: Media, *, offer: bool) -> Media:
+        """A section of the far side's, refused where the policy forbids it."""
+        keyed = _is_keyed(media)
+        if self.policy is SrtpPolicy.OFF and not media.is_secure:
+            return media.without("crypto")
+        demanded = self.policy is SrtpPolicy.REQUIRE or (
+            not offer and self.profile is Profile.SECURE
+        )
+        fits = media.is_rtp and not (media.is_secure and self.policy is SrtpPolicy.OFF)
+        fits = fits and (keyed or not (demanded or media.is_secure))
+        if not offer and media.port and not fits:
+            raise NotAcceptable("the other side does not encrypt its media")
+        return media if fits else media.refused()
+
+    def _inner(self, said: Media, seen: Media) -> Media:
+        """A section of the far side's, by the engine's address."""
+        if not said.port or not seen.port:
+            return said.refused()
+        hop = (*OF_ONE_HOP, ZRTP) if _is_keyed(said) else OF_ONE_HOP
+        feedback = "F" if said.protocol.endswith("F") else ""
+        return replace(
+            said.without(*hop), port=seen.port, host=seen.host, protocol="RTP/AVP" + feedback
+        )
+
+    def _outer(self, said: Media, seen: Media, known: str) -> Media:
+        """A section of ours, by the engine's address and with its keys, in the protocol that is
+        `known` from the far side."""
+        if not said.port or not seen.port:
+            return said.refused()
+        keys = [("crypto", value) for value in seen.values("crypto")]
+        secure = self.profile is Profile.SECURE or self.keyed
+        feedback = "F" if said.protocol.endswith("F") else ""
+        protocol = known or ("RTP/SAVP" if secure else "RTP/AVP") + feedback
+        hop = (*OF_ONE_HOP, ZRTP) if keys and secure else OF_ONE_HOP
+        return replace(
+            said.without(*hop), port=seen.port, host=seen.host, protocol=protocol
+        ).having(*keys)
+
+    def _agree(self) -> None:
+        if self._far is not None and self._near is not None:
+            self._agreed = self._far, self._near
+            self._outlet = None  # an answer says what is near
+
+
+_ENDING: set[asyncio.Task[None]] = set()
+"Anchors that are being given back."
+_KEPT_OF_HOP = frozenset(("crypto", "rtcp"))
+_ENDED_HERE = tuple(name for name in OF_ONE_HOP if name not in _KEPT_OF_HOP)
+"What engines would take up and we do not offer: ICE, DTLS, multiplexing."
+
+
+def _is_keyed(media: Media) -> bool:
+    return choose_crypto(media) is not None
+
+
+def _as_keyed(said: SessionDescription) -> SessionDescription:
+    """What an engine is told of the far side: media with keys as what they are, for it looks for
+    keys only where the profile has them."""
+    media = []
+    for one in said.media:
+        plain = one.without(*_ENDED_HERE)
+        keyed = plain.protocol.replace("RTP/AVP", "RTP/SAVP")
+        media.append(replace(plain, protocol=keyed) if _is_keyed(one) else plain)
+    return replace(said, media=tuple(media))
