@@ -73,6 +73,17 @@ async def find_call(database: Database, prefix: str) -> CallRow | None:
         return (await session.execute(query.limit(1))).scalars().first()
 
 
+async def open_legs_outside(session: AsyncSession, node: str) -> list[tuple[str, str]]:
+    """The legs of a node's calls that go on and lead outside, with their calls: (call, leg)."""
+    calls = select(LegRow.call_id).where(
+        col(LegRow.node) == node, col(LegRow.ended_at).is_(None), col(LegRow.trunk) != ""
+    )
+    query = select_columns(col(LegRow.call_id), col(LegRow.id)).where(
+        col(LegRow.call_id).in_(calls), col(LegRow.ended_at).is_(None)
+    )
+    return [(call, leg) for call, leg in (await session.execute(query)).all()]
+
+
 async def legs_of(database: Database, call_id: str) -> Sequence[LegRow]:
     """The legs of a call, in the order in which they began."""
     query = select(LegRow).where(col(LegRow.call_id) == call_id).order_by(col(LegRow.started_at))

@@ -21,9 +21,10 @@ from encryptotel.cluster.membership import Membership, Node
 from encryptotel.cluster.phones import PhonesElsewhere
 from pbx.calls.parking import PLACES
 from pbx.events import CallEnded, DeviceRegistered, Event
+from pbx.media.anchor import anchored
 from pbx.nat import split_host_port
 from pbx.sip.transport import Address
-from store.journal import settle
+from store.journal import open_legs_outside, settle
 from store.tables import ShelfRow, TextRow
 from store.upsert import insert_new
 from wallet.ledger import extension_of
@@ -199,6 +200,9 @@ class Part:
     ) -> None:
         """Close the calls of a dead node in the journal, take the money for them, and give its
         people other homes: all of it or nothing, and once."""
+        # An engine would go on carrying sound that nobody is charged for.
+        outside = await open_legs_outside(session, dead.name)
+        self._app.exchange.engines.forget([anchored(*one) for one in outside])
         await settle(session, started=datetime.now(UTC), alive=alive, nodes={dead.name})
         if self._app.metering is not None:
             await self._app.metering.charging.settle(session, alive, {dead.name})

@@ -211,6 +211,7 @@ class Rtpengines:
 
     def __init__(self, addresses: Sequence[Address]) -> None:
         self.all = [Rtpengine(address) for address in addresses]
+        self._forgetting: Sequence[asyncio.Task[None]] = ()
 
     def start(self) -> None:
         for one in self.all:
@@ -237,9 +238,13 @@ class Rtpengines:
         """How much each carries for us, of those that live."""
         return {str(one): len(one.carried) for one in self.all if one.alive}
 
-    async def forget(self, ids: Sequence[str]) -> None:
-        """End what one of us left behind; nobody knows at which engine."""
-        for engine in self.all:
-            for id in ids:
-                with contextlib.suppress(EngineError):
-                    await engine.ask("delete", call_id=id, delete_delay=0)
+    def forget(self, ids: Sequence[str]) -> None:
+        """End what another of us left behind, at whichever engine it is."""
+        self._forgetting = [asyncio.ensure_future(self._forget(one, ids)) for one in self.all]
+
+    async def _forget(self, engine: Rtpengine, ids: Sequence[str]) -> None:
+        for id in ids:
+            try:
+                await engine.ask("delete", call_id=id, delete_delay=0)
+            except EngineError as error:
+                log.warning("%s", error)

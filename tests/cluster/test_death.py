@@ -18,11 +18,13 @@ from encryptotel.cluster.membership import LEASE
 from encryptotel.demo.phone import plays
 from pbx.media.tones import share_of, tone
 from store.database import Database
+from tests.calls.test_extensions import hears
 from tests.cluster.programs import NUMBERS, Cluster, cluster
 from tests.endurance.program import OncePhone
 from tests.office import quiet
 from tests.peers.exchange import Trunk
 from tests.peers.postgres import Postgres
+from tests.peers.rtpengine import Rtpengine
 from wallet.ledger import CALLS, balances, verify
 from wallet.money import Asset
 
@@ -95,6 +97,60 @@ async def test_one_that_is_stopped_lets_its_calls_end(tmp_path: Path, postgres: 
         assert await nodes.ask("SELECT name FROM node") == [(other,)]
         for one in (caller, phone, stranger):
             await one.stop()
+
+
+@pytest.mark.timeout(120)
+async def test_sound_goes_on_when_the_node_of_a_call_dies(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    """An engine carries it. What leads outside is ended there, for nobody is charged for it."""
+    network = OncePhone(plays(tone(1, 620.0)))
+    host, port = await network.listen()
+    trunk = Trunk("us", host, port, ["+12025550100"])
+    async with Rtpengine(200) as engine:
+        extra = {"media": {"rtpengines": [engine.asked]}}
+        async with cluster(tmp_path, postgres, 2, trunks=(trunk,), extra=extra) as nodes:
+            homes = await nodes.spread()
+            dying = next(iter(nodes.programs))
+            one, other, third = [n for n in NUMBERS if homes[n] == dying][:3]
+            alice, bob, carol = (
+                OncePhone(plays(tone(1, hertz))) for hertz in (440.0, 620.0, 440.0)
+            )
+            for phone, number in ((alice, one), (bob, other), (carol, third)):
+                await phone.join(nodes.programs[dying], number)
+            await alice.call(other)
+            await carol.call(NUMBER)
+            for phone, hertz in ((alice, 620.0), (bob, 440.0), (carol, 620.0)):
+                await hears(phone, hertz)
+            await nodes.until(
+                "SELECT id FROM leg WHERE answered_at IS NOT NULL", lambda rows: len(rows) == 4
+            )
+            await nodes.programs[dying].kill()
+            for phone in (alice, bob):
+                phone.heard.clear()
+            await hears(alice, 620.0)
+            await hears(bob, 440.0)
+            await nodes.gone(dying)
+            await _falls_silent(carol)
+            for phone in (alice, bob):
+                phone.heard.clear()
+            await hears(alice, 620.0)
+            await hears(bob, 440.0)
+            await nodes.until("SELECT id FROM call WHERE ended_at IS NULL", lambda rows: not rows)
+            for phone in (alice, bob, carol):
+                await phone.stop()
+    await network.stop()
+
+
+async def _falls_silent(phone: OncePhone) -> None:
+    """Wait until nothing has come for a second."""
+    port = phone.legs[0].media.audio_port
+    assert port is not None
+    async with asyncio.timeout(15):
+        before = -1
+        while port.received != before:
+            before = port.received
+            await asyncio.sleep(1)
 
 
 @pytest.mark.soak

@@ -6,9 +6,8 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-import signal
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from pbx.sip.message import Request, Response
 from pbx.sip.transport import Flow
 from store.journal import recent_calls
 from tests.calls.test_extensions import hears
+from tests.calls.test_rtpengine import patched, the_call
 from tests.cluster.nodes import home_of, nodes, part_of, until
 from tests.cluster.programs import NUMBERS, cluster
 from tests.cluster.test_nodes import MANY, apart
@@ -50,8 +50,6 @@ async def city(
     folder: Path,
     postgres: Postgres,
     count: int = 3,
-    *,
-    sound: Sequence[str] = (),
     **sections: Any,
 ) -> AsyncIterator[tuple[list[Office], Edge]]:
     """An edge and the nodes behind it."""
@@ -63,7 +61,7 @@ async def city(
         app = offices[0].app
         addresses = [office.app.config.cluster.address for office in offices]
         edge = await stack.enter_async_context(
-            edge_before(addresses, app.database.url, app.data, HOST, sound=sound)
+            edge_before(addresses, app.database.url, app.data, HOST)
         )
         try:
             yield offices, edge
@@ -275,20 +273,18 @@ async def test_phones_go_on_when_their_home_dies(tmp_path: Path, postgres: Postg
         await asyncio.gather(*(one.stop() for one in phones))
 
 
-# ── sound by the edge ───────────────────────────────────────────────────────────────────────
-async def test_sound_goes_by_an_rtpengine_and_another_when_it_is_gone(
-    tmp_path: Path, postgres: Postgres
+# ── sound by an rtpengine ───────────────────────────────────────────────────────────────────
+async def test_nothing_of_the_nodes_is_seen_where_engines_carry_the_sound(
+    tmp_path: Path, postgres: Postgres, rtpengine: Rtpengine
 ) -> None:
-    async with AsyncExitStack() as stack:
-        engines = [await stack.enter_async_context(Rtpengine()) for _ in range(2)]
-        sound = [one.control for one in engines]
-        offices, edge = await stack.enter_async_context(city(tmp_path, postgres, 2, sound=sound))
+    """Two homes, and what the phones are told is one engine's, which joins them."""
+    media = {"rtpengines": [rtpengine.asked]}
+    async with city(tmp_path, postgres, 2, media=media) as (offices, edge):
         one, other = apart(offices)
         offered: list[int] = []
 
         def look(sent: bool, message: Request | Response, flow: Flow) -> None:
-            text = message.encode().decode()
-            found = re.search(r"^m=audio (\d+)", text, re.MULTILINE)
+            found = re.search(r"^m=audio (\d+)", message.encode().decode(), re.MULTILINE)
             if found and not sent:
                 offered.append(int(found[1]))
 
@@ -299,30 +295,18 @@ async def test_sound_goes_by_an_rtpengine_and_another_when_it_is_gone(
         await phone(edge, one, alice)
         for office in offices:
             await until(lambda office=office: bool(office.app.exchange.registrar.bindings(other)))
-        used: set[int] = set()
-        for attempt in range(12):
-            leg = await alice.call(other)
-            await hears(alice, 620.0)
-            await hears(bob, 440.0)
-            assert all(any(engine.carries(port) for engine in engines) for port in offered)
-            used |= {n for n, engine in enumerate(engines) if any(map(engine.carries, offered))}
-            leg.hang_up()
-            await home_of(one, offices).ended(attempt + 1)
-            await home_of(other, offices).ended(attempt + 1)
-            for own in (alice, bob):
-                own.heard.clear()
-            if used == {0, 1}:
-                break
-        assert used == {0, 1}
-        await engines[0].process.stop(signal.SIGKILL)
-        for _ in range(3):  # whichever would have been chosen
-            offered.clear()
-            leg = await alice.call(other)
-            await hears(alice, 620.0)
-            await hears(bob, 440.0)
-            assert all(map(engines[1].carries, offered))
-            leg.hang_up()
-            await until(lambda: not alice.legs and not bob.legs)
-            for own in (alice, bob):
-                own.heard.clear()
+        leg = await alice.call(other)
+        await hears(alice, 620.0)
+        await hears(bob, 440.0)
+        assert offered
+        assert all(map(rtpengine.carries, offered))
+        for office in (home_of(one, offices), home_of(other, offices)):
+            await patched(the_call(office))
+        for own in (alice, bob):
+            own.heard.clear()
+        await hears(alice, 620.0)
+        await hears(bob, 440.0)
+        leg.hang_up()
+        await home_of(one, offices).ended()
+        await home_of(other, offices).ended()
         await asyncio.gather(alice.stop(), bob.stop())

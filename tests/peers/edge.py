@@ -30,11 +30,8 @@ class Edge:
         database: URL,
         tls: Certificate,
         host: str = HOST,
-        *,
-        sound: Sequence[str] = (),
     ) -> None:
-        """`nodes` as host:port, `sound` the rtpengines likewise."""
-        self._sound = list(sound)
+        """`nodes` as host:port."""
         self.nodes, self.host = list(nodes), host
         self.ports = {"udp": ports.free_port(), "tls": ports.free_port()}
         self.ports["tcp"] = self.ports["udp"]
@@ -64,9 +61,6 @@ class Edge:
             "EDGE_KEY": f'"{self._tls.key}"',
             "EDGE_MASK": '"nobody knows it"',
         }
-        if self._sound:
-            engines = " ".join(f"udp:{one}" for one in self._sound)
-            values["EDGE_RTPENGINE"] = f'"{engines}"'
         self.process = await Process.start(
             "edge",
             ["kamailio", "-DD", "-E", "-f", CONFIG, "-P", folder / "pid",

@@ -1,4 +1,4 @@
-"""rtpengine in user space: carries sound for an edge, told how by its ng protocol."""
+"""rtpengine in user space: carries sound for others, told how by its ng protocol."""
 
 from __future__ import annotations
 
@@ -23,10 +23,8 @@ class Rtpengine:
 
     def __init__(self, count: int = PORTS) -> None:
         self._count = count
-        self.control = f"{ports.HOST}:{ports.free_port()}"
-        "Where Kamailio asks it, by UDP."
         self.asked = f"{ports.HOST}:{ports.free_port()}"
-        "Where we do, by TCP."
+        "Where it takes questions, by TCP."
         self.first = ports.free_range(count)
         self._folder = tempfile.TemporaryDirectory(prefix="rtpengine-", ignore_cleanup_errors=True)
         self.process: Process
@@ -44,7 +42,7 @@ class Rtpengine:
         return [
             "rtpengine", "--config-file=none", "--foreground", "--log-stderr", "--log-level=6",
             "--table=-1", "--num-threads=1",
-            f"--listen-ng={self.control}", f"--listen-tcp-ng={self.asked}", "--dtmf-log-ng-tcp",
+            f"--listen-tcp-ng={self.asked}", "--dtmf-log-ng-tcp",
             f"--listen-cli={ports.HOST}:{ports.free_port()}",
             f"--interface=outside/{ports.HOST}", f"--interface=inside/{ports.HOST}",
             f"--port-min={self.first}", f"--port-max={self.first + self._count - 1}",

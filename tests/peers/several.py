@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cache
@@ -93,10 +93,8 @@ async def edge_before(
     url: URL,
     data: Path,
     host: str = ports.HOST,
-    *,
-    sound: Sequence[str] = (),
 ) -> AsyncIterator[Edge]:
     async with AsyncExitStack() as stack:
         may_look(url)
-        edge = Edge(addresses, url, certificate_of(data), host, sound=sound)
+        edge = Edge(addresses, url, certificate_of(data), host)
         yield await stack.enter_async_context(edge)
