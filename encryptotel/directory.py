@@ -103,6 +103,11 @@ class Directory:
     def route(self, number: str) -> str | None:
         return self._routes.get(number) or self._routes.get(ANY)
 
+    @property
+    def numbers_outside(self) -> Mapping[str, str]:
+        """What each number of a carrier's leads to, those in E.164."""
+        return {number: to for number, to in self._routes.items() if number.startswith("+")}
+
     def wishes(self, number: str) -> Wishes:
         return self.wishes_of(number)
 

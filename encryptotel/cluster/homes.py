@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from hashlib import blake2b
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,14 +28,15 @@ AT_ONCE = 1_000
 
 
 class Homes:
-    """Everybody's. `numbers` are those that must have one, `with_leader` those whose is where the
-    leader is; `busy` are in a call here just now."""
+    """Everybody's. `numbers` are those that must have one, with whose lot each has: their own, or
+    that of whoever they lead to. `with_leader` are those whose is where the leader is; `busy` are
+    in a call here just now."""
 
     def __init__(
         self,
         database: Database,
         members: Membership,
-        numbers: Callable[[], Collection[str]],
+        numbers: Callable[[], Mapping[str, str]],
         with_leader: Callable[[], Collection[str]],
         busy: Callable[[], Collection[str]],
     ) -> None:
@@ -92,7 +93,8 @@ class Homes:
     async def leave(self, session: AsyncSession, gone: Node, left: Mapping[str, Node]) -> None:
         """Find other homes for all of a node that is no more."""
         mine = select(col(HomeRow.number)).where(col(HomeRow.node) == gone.name)
-        numbers = list((await session.execute(mine)).scalars())
+        lots = self._numbers()
+        numbers = {one: lots.get(one, one) for one in (await session.execute(mine)).scalars()}
         await _move(session, place(numbers, left, self._with_leader()), gone.name)
 
 
@@ -124,17 +126,17 @@ async def _move(session: AsyncSession, to: Mapping[str, str], gone: str) -> None
 
 
 def place(
-    numbers: Iterable[str], nodes: Mapping[str, Node], with_leader: Collection[str]
+    numbers: Mapping[str, str], nodes: Mapping[str, Node], with_leader: Collection[str]
 ) -> dict[str, str]:
     """Where numbers should be at home, of nodes in the order of their age: each with the node
-    for which it has drawn the highest lot. Those that are leaving take nobody, unless all are."""
+    for which its lot is the highest. Those that are leaving take nobody, unless all are."""
     able = [name for name, node in nodes.items() if not node.leaving] or list(nodes)
     if not able:
         return {}
     leader = next(iter(nodes))
     return {
         number: leader
-        if number in with_leader
-        else max(able, key=lambda name: blake2b(f"{name} {number}".encode()).digest())
-        for number in numbers
+        if lot in with_leader
+        else max(able, key=lambda name: blake2b(f"{name} {lot}".encode()).digest())
+        for number, lot in numbers.items()
     }

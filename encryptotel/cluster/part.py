@@ -139,10 +139,13 @@ class Part:
             log.warning("this node could not say good-bye: %s", type(error).__name__)
 
     # ── who is where ────────────────────────────────────────────────────────────────────
-    def _numbers(self) -> list[str]:
-        """Everybody's, and of all that is one place for all."""
+    def _numbers(self) -> dict[str, str]:
+        """Everybody's, and of all that is one place for all. Numbers outside are where those are
+        whom they lead to, so that the edge takes calls there."""
         people = (one.number for one in self._app.directory.extensions())
-        return [*people, *self._places(), *PLACES]
+        own = {number: number for number in (*people, *self._places(), *PLACES)}
+        outside = self._app.directory.numbers_outside.items()
+        return {number.removeprefix("+"): to for number, to in outside} | own
 
     def _places(self) -> list[str]:
         config = self._app.config

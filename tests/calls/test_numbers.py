@@ -19,6 +19,7 @@ from pbx.calls.leg import Target, only
 from pbx.events import CallStarted, LegStarted
 from pbx.media.tones import tone
 from pbx.ports import CallRefused
+from pbx.sip.transport import Address
 from store.tables import CallRow, RouteRow
 from tests.calls.test_answerphone import follow
 from tests.calls.test_callback import steady, telephone_network
@@ -40,7 +41,11 @@ class Carrier(Phone):
 
     async def calls(self, office: Office, number: str, caller: str) -> Any:
         host, port = office.app.addresses["udp"].rsplit(":", 1)
-        self._server = (host, int(port))
+        return await self.calls_by((host, int(port)), number, caller)
+
+    async def calls_by(self, server: Address, number: str, caller: str) -> Any:
+        """The same at whatever is in front."""
+        host, port = self._server = server
         self._transport = "udp"
         leg = self._leg(number, "out")
         await leg.dial(

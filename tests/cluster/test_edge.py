@@ -23,6 +23,7 @@ from pbx.sip.message import Request, Response
 from pbx.sip.transport import Flow
 from store.journal import recent_calls
 from tests.calls.test_extensions import hears
+from tests.calls.test_numbers import Carrier
 from tests.calls.test_rtpengine import patched, the_call
 from tests.cluster.nodes import home_of, nodes, part_of, until
 from tests.cluster.programs import NUMBERS, cluster
@@ -99,6 +100,32 @@ async def test_two_homes_behind_one_edge(tmp_path: Path, postgres: Postgres) -> 
         await here.ended()
         await there.ended()
         await asyncio.gather(alice.stop(), bob.stop())
+
+
+async def test_what_a_carrier_brings_is_served_at_home(tmp_path: Path, postgres: Postgres) -> None:
+    """Whoever the number leads to: no other node has to do with it."""
+    carrier = Carrier(plays(tone(1, 440.0)))
+    host, port = await carrier.listen()
+    numbers = {f"+1202555010{last}": f"10{last}" for last in range(1, 7)}
+    line = {
+        "name": "us", "zone": "USA", "host": host, "port": port, "transport": "udp",
+        "register": False, "numbers": list(numbers),
+    }  # fmt: skip
+    routes = tuple({"number": number, "to": to} for number, to in numbers.items())
+    async with city(tmp_path, postgres, 2, trunk=(line,), route=routes) as (offices, edge):
+        for to in apart(offices):
+            number = next(number for number, one in numbers.items() if one == to)
+            called = await phone(edge, to, Phone(plays(tone(1, 620.0))))
+            home = home_of(to, offices)
+            await until(lambda home=home, to=to: bool(home.app.exchange.registrar.bindings(to)))
+            leg = await carrier.calls_by(edge.address, number, "+447700900123")
+            await hears(carrier, 620.0)
+            assert [len(one.app.exchange.calls) for one in offices if one is not home] == [0]
+            leg.hang_up()
+            await home.ended()
+            carrier.heard.clear()
+            await called.stop()
+        await carrier.stop()
 
 
 # ── what the edge keeps away ────────────────────────────────────────────────────────────────

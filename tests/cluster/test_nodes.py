@@ -196,14 +196,17 @@ def test_each_program_gets_its_share_and_only_that_moves() -> None:
     def node(name: str) -> Node:
         return Node(name=name, address="", since=datetime.now(UTC))
 
-    numbers = [str(number) for number in range(10_000, 20_000)]
+    numbers = {str(number): str(number) for number in range(10_000, 20_000)}
+    numbers["12025550199"] = "15000"
     two = {name: node(name) for name in ("a", "b")}
     three = {**two, "c": node("c")}
     before, after = place(numbers, two, {"10000"}), place(numbers, three, {"10000"})
     assert before["10000"] == after["10000"] == "a"
+    assert after.pop("12025550199") == after["15000"]
+    del before["12025550199"]
     counts = Counter(after.values())
     assert all(3_100 < count < 3_560 for count in counts.values()), counts
-    moved = [number for number in numbers if before[number] != after[number]]
+    moved = [number for number in after if before[number] != after[number]]
     assert {after[number] for number in moved} == {"c"}
     assert len(moved) == counts["c"]
 
