@@ -51,6 +51,8 @@ async def city(
     folder: Path,
     postgres: Postgres,
     count: int = 3,
+    *,
+    carriers: str = "",
     **sections: Any,
 ) -> AsyncIterator[tuple[list[Office], Edge]]:
     """An edge and the nodes behind it."""
@@ -62,7 +64,7 @@ async def city(
         app = offices[0].app
         addresses = [office.app.config.cluster.address for office in offices]
         edge = await stack.enter_async_context(
-            edge_before(addresses, app.database.url, app.data, HOST)
+            edge_before(addresses, app.database.url, app.data, HOST, carriers=carriers)
         )
         try:
             yield offices, edge
@@ -159,6 +161,16 @@ async def answers(edge: Edge, source: str, data: bytes, seconds: float = 1.0) ->
             return b""
 
 
+async def flood(edge: Edge, source: str) -> None:
+    """More at once than anybody needs."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.setblocking(False)
+        one.bind((source, 0))
+        for _ in range(400):
+            await loop.sock_sendto(one, ask(source, edge), edge.address)
+
+
 async def test_who_guesses_passwords_is_banned_at_the_edge_and_nobody_else(
     tmp_path: Path, postgres: Postgres
 ) -> None:
@@ -186,19 +198,16 @@ async def test_who_guesses_passwords_is_banned_at_the_edge_and_nobody_else(
 
 
 async def test_scanners_and_floods_get_no_answer(tmp_path: Path, postgres: Postgres) -> None:
-    async with city(tmp_path, postgres, 1) as (_, edge):
+    async with city(tmp_path, postgres, 1, carriers="127.0.0.8,192.0.2.0/24") as (_, edge):
         scan = ask("127.0.0.5", edge, "User-Agent: friendly-scanner")
         assert await answers(edge, "127.0.0.5", scan) == b""
         assert await answers(edge, "127.0.0.5", ask("127.0.0.5", edge)) == b""
-        loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-            one.setblocking(False)
-            one.bind(("127.0.0.6", 0))
-            for _ in range(400):
-                await loop.sock_sendto(one, ask("127.0.0.6", edge), edge.address)
+        await flood(edge, "127.0.0.6")
         await edge.process.wait_line("127.0.0.6 floods")
         assert await answers(edge, "127.0.0.6", ask("127.0.0.6", edge)) == b""
-        assert b" 200 " in await answers(edge, "127.0.0.7", ask("127.0.0.7", edge))
+        await flood(edge, "127.0.0.8")
+        for source in ("127.0.0.7", "127.0.0.8"):  # a neighbour, and a busy carrier
+            assert b" 200 " in await answers(edge, source, ask(source, edge))
 
 
 async def test_phones_see_nothing_of_the_nodes(tmp_path: Path, postgres: Postgres) -> None:

@@ -30,8 +30,11 @@ class Edge:
         database: URL,
         tls: Certificate,
         host: str = HOST,
+        *,
+        carriers: str = "",
     ) -> None:
-        """`nodes` as host:port."""
+        """`nodes` as host:port, `carriers` as in the configuration."""
+        self._carriers = carriers
         self.nodes, self.host = list(nodes), host
         self.ports = {"udp": ports.free_port(), "tls": ports.free_port()}
         self.ports["tcp"] = self.ports["udp"]
@@ -61,6 +64,8 @@ class Edge:
             "EDGE_KEY": f'"{self._tls.key}"',
             "EDGE_MASK": '"nobody knows it"',
         }
+        if self._carriers:
+            values["EDGE_CARRIERS"] = f'"{self._carriers}"'
         self.process = await Process.start(
             "edge",
             ["kamailio", "-DD", "-E", "-f", CONFIG, "-P", folder / "pid",

@@ -93,8 +93,10 @@ async def edge_before(
     url: URL,
     data: Path,
     host: str = ports.HOST,
+    *,
+    carriers: str = "",
 ) -> AsyncIterator[Edge]:
     async with AsyncExitStack() as stack:
         may_look(url)
-        edge = Edge(addresses, url, certificate_of(data), host)
+        edge = Edge(addresses, url, certificate_of(data), host, carriers=carriers)
         yield await stack.enter_async_context(edge)
