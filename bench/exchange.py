@@ -44,7 +44,7 @@ def available() -> str:
     return f"encryptotel {found.stdout.strip() or '(no revision)'}"
 
 
-def _table(header: str, /, **values: Any) -> str:
+def table(header: str, /, **values: Any) -> str:
     """One TOML table; JSON writes strings, numbers, booleans and lists as TOML does."""
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return "\n".join([header, *lines, ""])
@@ -66,7 +66,7 @@ def configuration(
     """The exchange's config: the caller is a static trunk, extensions are plain phones."""
     policy = "require" if srtp else "off"
     parts = [
-        _table(
+        table(
             "[exchange]",
             host=EXCHANGE_HOST,
             udp_port=udp_port,
@@ -74,20 +74,20 @@ def configuration(
             tls_port=0,
             free_ports=False,
         ),
-        _table("[media]", rtp_ports=list(RTP_PORTS), silence_timeout=900),
-        _table("[calls]", max_calls=5000),
-        _table("[owner]", name="Owner", extension=owner, region="US"),
-        _table("[limits]", trunk_calls_at_once=500, trunk_calls_per_hour=100_000),
-        _table("[guard]", requests_per_second=100_000, failures=100_000),
-        _table("[log]", level="warning"),
-        _table("[web]", on=web, port=0),
+        table("[media]", rtp_ports=list(RTP_PORTS), silence_timeout=900),
+        table("[calls]", max_calls=5000),
+        table("[owner]", name="Owner", extension=owner, region="US"),
+        table("[limits]", trunk_calls_at_once=500, trunk_calls_per_hour=100_000),
+        table("[guard]", requests_per_second=100_000, failures=100_000),
+        table("[log]", level="warning"),
+        table("[web]", on=web, port=0),
     ]
     parts += [
-        _table("[[extension]]", number=number, name=f"Bench {number}", secret=SECRET, srtp=policy)
+        table("[[extension]]", number=number, name=f"Bench {number}", secret=SECRET, srtp=policy)
         for number in extensions
     ]
     parts += [
-        _table(
+        table(
             "[[trunk]]",
             name="bench-in",
             zone="UK",
@@ -99,7 +99,7 @@ def configuration(
             srtp=policy,
             max_calls=5000,
         ),
-        _table(
+        table(
             "[[trunk]]",
             name="bench-out",
             zone="US",
@@ -112,9 +112,9 @@ def configuration(
             srtp="off",
             max_calls=5000,
         ),
-        _table("[[route]]", number="+12025550199", to=leads_to),
+        table("[[route]]", number="+12025550199", to=leads_to),
     ]
-    parts += [_table("[[room]]", number=number) for number in rooms]
+    parts += [table("[[room]]", number=number) for number in rooms]
     return "\n".join(parts)
 
 
@@ -193,7 +193,7 @@ class Exchange(Server):
             rooms=self.rooms,
             web=self.web,
         )
-        more = [_table(f"[{name}]", **values) for name, values in self.sections.items()]
+        more = [table(f"[{name}]", **values) for name, values in self.sections.items()]
         self.config.write_text("\n".join([text, *more]))
         core = self.wiring.core
         return launch(self.config, self.data, self.folder / "log", self.program, core)

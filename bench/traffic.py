@@ -234,6 +234,7 @@ def bridged(
     media: Media | None = None,
     core: int | None = None,
     up: int | None = None,
+    number: str = Wiring.number,
 ) -> Iterator[Bridged]:
     """A SIP server that carries real calls: ``up`` of them at first (all), at most ``calls``."""
     media = media or Media()
@@ -243,7 +244,8 @@ def bridged(
         here, there = Endpoint(caller), Endpoint(callee)
         stack.callback(here.close)
         stack.callback(there.close)
-        wiring = Wiring(caller.getsockname(), callee.getsockname(), media=media, core=core)
+        ends = caller.getsockname(), callee.getsockname()
+        wiring = Wiring(*ends, number=number, media=media, core=core)
         folder = folder / kind.name.replace(" ", "-").replace(",", "")
         server = stack.enter_context(kind(wiring, folder))
         pump = stack.enter_context(generator(calls, media, folder, core))

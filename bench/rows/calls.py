@@ -39,8 +39,11 @@ class Sample:
 class Load:
     """SIPp on both sides of a running server."""
 
-    def __init__(self, server: Server, callee: Child, folder: Path) -> None:
+    def __init__(
+        self, server: Server, callee: Child, folder: Path, wiring: Wiring | None = None
+    ) -> None:
         self.server = server
+        self._wiring = wiring or server.wiring
         self._callee = callee
         self._folder = folder
 
@@ -50,7 +53,7 @@ class Load:
         children = os.times()
         answering = self._callee.cpu()
         before = self.server.cpu()
-        wiring = self.server.wiring
+        wiring = self._wiring
         outcome = sipp.place_calls(
             wiring.caller, self.server.address, wiring.number, calls, rate, HOLD_MS, self._folder
         )

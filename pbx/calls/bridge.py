@@ -185,6 +185,14 @@ class Bridge:
 
     async def over(self) -> None:
         """Wait until one side hangs up, then end the other; or until it is dissolved."""
+        try:
+            await self._until_over()
+        finally:
+            if self._patch is not None:
+                self._patch.part()
+            self._forget_injectors()
+
+    async def _until_over(self) -> None:
         while not self.dissolved:
             self._changed.clear()
             changed = asyncio.ensure_future(self._changed.wait())
@@ -199,9 +207,6 @@ class Bridge:
         if not self.dissolved:
             for leg in (self.first, self.second):
                 leg.hang_up()
-            if self._patch is not None:
-                self._patch.part()
-        self._forget_injectors()
 
     def _let_go(self, leg: Leg) -> None:
         """Carry nothing more from or to a side."""
@@ -309,6 +314,9 @@ class Bridge:
             self._patch = Patch(one, two, self.connect)
         for leg, anchor in ((self.first, one), (self.second, two)):
             anchor.on_key = partial(self._keyed, leg)
+        if outlets is None and self._patch.joined is not None:
+            for leg in (self.first, self.second):
+                leg.forget_stream()
         self._patch.want(outlets)
         return outlets is not None and self._patch.joined == outlets
 

@@ -538,6 +538,12 @@ class Leg:
         self.on_media_changed = self.on_picture_lost = lambda: None
         self.on_digit = self._take_digit
 
+    def forget_stream(self) -> None:
+        """What the far side heard last came from elsewhere: to go on with the packets that we sent
+        before would be to go back."""
+        if self.media.audio_port is not None:
+            self.media.audio_port.last = b""
+
     def release_audio(self) -> None:
         """Leave the ports to a relay."""
         if self._audio is not None:

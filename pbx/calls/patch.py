@@ -15,14 +15,14 @@ Outlets = tuple[Outlet, Outlet]
 
 
 class Patch:
-    """Between two anchors. What is wanted last is done; `on_change` is told whenever it is."""
+    """Between two anchors. What is wanted last is done; `on_joined` is told when they are."""
 
-    def __init__(self, one: Anchor, two: Anchor, on_change: Callable[[], None]) -> None:
+    def __init__(self, one: Anchor, two: Anchor, on_joined: Callable[[], None]) -> None:
         self.ends = one, two
         self.joined: Outlets | None = None
         "How they are joined; None while both come by us."
         self._wanted: Outlets | None = None
-        self._on_change = on_change
+        self._on_joined = on_joined
         self._failed = False
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -38,7 +38,7 @@ class Patch:
 
     def part(self) -> None:
         """Want it no more, and tell nobody."""
-        self._on_change = lambda: None
+        self._on_joined = lambda: None
         self.want(None)
 
     async def _work(self) -> None:
@@ -52,12 +52,13 @@ class Patch:
 
     async def _change(self, wanted: Outlets | None) -> None:
         try:
-            for index, end in enumerate(self.ends):
-                await end.plug(wanted[index] if wanted is not None else None)
+            one, two = wanted or (None, None)
+            await asyncio.gather(self.ends[0].plug(one), self.ends[1].plug(two))
         except EngineError as error:
             log.warning("media go by us: %s", error)
             self._failed, self._wanted = True, None
             self.joined = wanted  # perhaps by half: to be undone, if there is still something to
         else:
             self.joined = wanted
-            self._on_change()
+            if wanted is not None and wanted == self._wanted:
+                self._on_joined()

@@ -212,7 +212,7 @@ class Anchor:
         """Let the engine know what one side said, and what it would have the other see."""
         if self._closed:
             raise EngineError("the leg is over")
-        flags: list[Value] = ["port latching", "no-rtcp-attribute"]
+        flags: list[Value] = ["port latching", "no-rtcp-attribute", "strict source"]
         if side == NEAR:
             flags.append("asymmetric")  # what is near is where we say it is
         values: dict[str, Value] = {

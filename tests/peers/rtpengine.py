@@ -44,7 +44,8 @@ class Rtpengine:
             "--table=-1", "--num-threads=1",
             f"--listen-tcp-ng={self.asked}", "--dtmf-log-ng-tcp",
             f"--listen-cli={ports.HOST}:{ports.free_port()}",
-            f"--interface=outside/{ports.HOST}", f"--interface=inside/{ports.HOST}",
+            f"--interface=outside/{ports.HOST}", "--interface=outside/::1",
+            f"--interface=inside/{ports.HOST}", "--interface=inside/::1",
             f"--port-min={self.first}", f"--port-max={self.first + self._count - 1}",
             f"--pidfile={Path(self._folder.name) / 'pid'}",
         ]  # fmt: skip
