@@ -22,6 +22,8 @@ from pbx.ports import CallRefused
 
 STARS_WITHIN = 1.0
 "Seconds from one star to the next of two."
+GRACE = 2.0
+"Seconds in which phones begin that mean to agree on keys of their own."
 
 
 class Bridge:
@@ -60,6 +62,8 @@ class Bridge:
         "At the engines that carry both sides, if engines do."
         self._by_us = False
         "Whether something is put into the sound, so that it must come by us."
+        self._grace: asyncio.TimerHandle | None = None
+        "Until phones that would agree on keys of their own had time to begin."
 
     def connect(self) -> None:
         """Let sound flow, if there is still something to connect. May be called again when the
@@ -158,6 +162,7 @@ class Bridge:
         self.waiting = self.leaving = None
         self.aside = False
         self._unlike = self._by_us = False
+        self._end_grace()
         self.privacy.forget()
         self._changed.set()
         self.connect()
@@ -190,6 +195,7 @@ class Bridge:
         finally:
             if self._patch is not None:
                 self._patch.part()
+            self._end_grace()
             self._forget_injectors()
 
     async def _until_over(self) -> None:
@@ -208,8 +214,14 @@ class Bridge:
             for leg in (self.first, self.second):
                 leg.hang_up()
 
+    def _end_grace(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
     def _let_go(self, leg: Leg) -> None:
         """Carry nothing more from or to a side."""
+        self._end_grace()
         if self._patch is not None:
             self._patch.part()
             self._patch = None
@@ -248,7 +260,7 @@ class Bridge:
             index
             for leg in (self.first, self.second)
             for index, port in enumerate(leg.media.ports)
-            if port is not None and (port.inbound or port.outbound)
+            if port is not None and (port.inbound or port.outbound or leg.keyed)
         }
 
     def _relay(self, leg: Leg, other: Leg) -> None:
@@ -307,7 +319,9 @@ class Bridge:
         one, two = ends
         if one is None or two is None:
             return False
-        outlets = None if apart or self._by_us else self._outlets(one, two, alike=alike)
+        outlets = None
+        if not (apart or self._by_us) and self._may_be_joined(one, two):
+            outlets = self._outlets(one, two, alike=alike)
         if self._patch is None:
             if outlets is None:
                 return False
@@ -320,11 +334,22 @@ class Bridge:
         self._patch.want(outlets)
         return outlets is not None and self._patch.joined == outlets
 
+    def _may_be_joined(self, one: Anchor, two: Anchor) -> bool:
+        """Whether nothing more is to be seen of the phones before."""
+        if not (self.first.answered and self.second.answered) or self.privacy.begun:
+            return False
+        if one.keyed or two.keyed:
+            return True
+        loop = asyncio.get_running_loop()
+        if self._grace is None:
+            self._grace = loop.call_later(GRACE, self.connect)
+        return loop.time() >= self._grace.when()
+
     def _outlets(self, one: Anchor, two: Anchor, *, alike: bool) -> Outlets | None:
         """How the engines join both sides; None where they cannot, or the sound is for us."""
         both = self.first.media, self.second.media
         tapped = any(port.tapped for media in both for port in media.ports if port is not None)
-        if tapped or self.privacy.sealed or not (self.first.answered and self.second.answered):
+        if tapped:
             return None
         sounds = both[0].agreed_audio, both[1].agreed_audio
         unlike: Sequence[str] = ()

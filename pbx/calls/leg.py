@@ -21,6 +21,7 @@ from pbx.media.counted import Traffic
 from pbx.media.keyframe import FAST_UPDATE, MEDIA_CONTROL, fir, pli, tells_fast_update
 from pbx.media.keys import DTMF_RELAY, info_body, info_key
 from pbx.media.loudness import QUIET_AFTER, SILENCE, loudness
+from pbx.media.port import EXACTLY
 from pbx.media.rtcp import report
 from pbx.media.rtpengine import EngineError
 from pbx.media.sdp import NotAcceptable, SdpError, SessionDescription
@@ -205,8 +206,8 @@ class Leg:
         """Become the callee's end of an INVITE, of a phone that is `behind` a proxy of ours. Raises
         `ParseError`."""
         self.session = IncomingSession(self._stack, self, transaction, direct=direct)
-        self.media.signalling_host = behind or transaction.flow.remote[0]
-        self._place(self._stack.host_towards(transaction.flow, behind))
+        flow = transaction.flow
+        self._place(self._stack.host_towards(flow, behind), behind or flow.remote[0])
         self.listener.leg_dialog(self)
 
     async def dial(self, target: Target, like: SessionDescription | None = None) -> None:
@@ -250,7 +251,6 @@ class Leg:
         self, target: Target, flow: Flow, like: SessionDescription | None, patience: float | None
     ) -> Ending | None:
         """Call over one flow; None once answered."""
-        self.media.signalling_host = target.behind or flow.remote[0]
         secure = target.secure or flow.transport == "tls"
         zrtp = like is not None and like.announces_zrtp
         profiles = _profiles(target.srtp, secure=secure, zrtp=zrtp)
@@ -270,7 +270,7 @@ class Leg:
         patience: float | None,
     ) -> Ending | None:
         self.profile = profile
-        self._place(self._stack.host_towards(flow, target.behind))
+        self._place(self._stack.host_towards(flow, target.behind), target.behind or flow.remote[0])
         request = self._stack.new_request(
             "INVITE",
             target.uri,
@@ -351,14 +351,13 @@ class Leg:
             except EngineError as error:
                 log.warning("%s", error)
 
-    def _anchor_anew(self, host: str = "", profile: Profile = Profile.PLAIN) -> None:
+    def _anchor_anew(self, before: Anchor | None = None) -> None:
         """Have another engine carry the media, or nobody but us."""
         self.anchor = self._new_anchor(self.id)
         if self.anchor is not None:
             self.anchor.on_gone = self._on_engine_gone
-            self.anchor.profile = profile
-        if host:
-            self._place(host)
+        if before is not None:
+            self._place(before.far_host, before.signalling_host)
 
     def _on_engine_gone(self) -> None:
         self._moving = asyncio.ensure_future(self._move())
@@ -372,7 +371,7 @@ class Leg:
             self.hang_up("what carried its sound is gone", 503)
             return
         profile = before.profile_now
-        self._anchor_anew(before.far_host, profile)
+        self._anchor_anew(before)
         for attempt in range(MOVES):
             try:
                 offer = await self.offer(local, profile=profile)
@@ -390,12 +389,14 @@ class Leg:
             await asyncio.sleep(random.uniform(0.2, 1.0 + attempt))
         self.hang_up("what carried its sound is gone", 503)
 
-    def _place(self, host: str) -> None:
-        """Which address of ours the far side is told."""
+    def _place(self, host: str, signalling_host: str) -> None:
+        """Which address of ours the far side is told, and where its signalling comes from."""
         if self.anchor is None:
+            self.media.signalling_host = signalling_host
             self.media.place(host)
         else:
-            self.anchor.far_host = host
+            self.anchor.far_host, self.anchor.signalling_host = host, signalling_host
+            self.media.signalling_host = EXACTLY
             self.media.place(self.anchor.inside)
 
     def _take(self, body: bytes, then: Callable[[bytes], None]) -> None:
@@ -431,7 +432,12 @@ class Leg:
     @property
     def secured(self) -> bool:
         """Whether its media are encrypted on the way to the far side, or were at any time."""
-        return self.media.secured or (self.anchor is not None and self.anchor.keyed)
+        return self.media.secured or self.keyed
+
+    @property
+    def keyed(self) -> bool:
+        """Whether an engine has the keys of its media."""
+        return self.anchor is not None and self.anchor.keyed
 
     @property
     def call_id(self) -> str:

@@ -33,6 +33,11 @@ class Privacy:
         """Whether the sound must pass as it is."""
         return self.announced or any(stream.secured for stream in self._streams.values())
 
+    @property
+    def begun(self) -> bool:
+        """Whether the phones mean to agree on keys, or did."""
+        return self.announced or any(stream.begun for stream in self._streams.values())
+
     def meet(self, between: object, keyed: Collection[int]) -> None:
         """Sound flows between these, by these addresses; of streams that are `keyed` we hold keys.
         What others agreed on, or the same phones elsewhere, counts no more."""

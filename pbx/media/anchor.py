@@ -55,6 +55,7 @@ class Anchor:
         self.profile = Profile.PLAIN
         self.far_host = ""
         "The address of ours that the far side would be told; it tells of the family."
+        self.signalling_host = ""
         self.traffic = Traffic()
         self.on_key: Callable[[str], None] = lambda key: None
         "Told of keys of the far side that pass as events."
@@ -213,8 +214,10 @@ class Anchor:
         if self._closed:
             raise EngineError("the leg is over")
         flags: list[Value] = ["port latching", "no-rtcp-attribute", "strict source"]
-        if side == NEAR:
-            flags.append("asymmetric")  # what is near is where we say it is
+        if side == NEAR or self._is_where_it_says(said):
+            flags.append("endpoint-learning-off")
+        else:  # behind NAT: the first packet tells
+            flags.append("endpoint-learning-immediate")
         values: dict[str, Value] = {
             "call_id": self.id,
             "sdp": said.encode().decode(),
@@ -248,6 +251,11 @@ class Anchor:
         if len(seen.media) != len(said.media):
             raise EngineError(f"{self.engine} gave another number of media")
         return seen
+
+    def _is_where_it_says(self, said: SessionDescription) -> bool:
+        """Whether the far side's signalling comes from where it listens for its media."""
+        hosts = {said.host_of(one) for one in said.media if one.port}
+        return hosts == {self.signalling_host}
 
     def _protocol(self, side: str, said: SessionDescription) -> str:
         """What the other side is to get: no keys inside; outside as it asked, or as we offer."""

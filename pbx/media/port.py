@@ -26,6 +26,8 @@ from pbx.media.zrtp import message_of
 Address = tuple[str, int]
 Sink = Callable[[bytes], None]
 
+EXACTLY = "no host"
+"In the place of the host of a peer's signalling: nothing is taken but from where it listens."
 _ROOM = 2048
 "Octets taken of a datagram: more than `MAX_PACKET`, so that a longer one shows."
 _MAX_QUEUED = 4096
@@ -251,7 +253,8 @@ class RtpPort:
         """Where the peer says it listens, and the host its signalling comes from: sound that
         is not encrypted is taken from these hosts only. A new place undoes the latch (a
         re-INVITE moved)."""
-        self._hosts = (remote[0], signalling_host) if signalling_host else ()
+        hosts = () if signalling_host == EXACTLY else (remote[0],)
+        self._hosts = (*hosts, signalling_host) if signalling_host else ()
         if remote == self._remote:
             return
         self._remote = remote

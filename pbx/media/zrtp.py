@@ -32,6 +32,8 @@ class Handshake:
     the stream is encrypted from phone to phone, and when it is no more."""
 
     def __init__(self, on_change: Callable[[], None]) -> None:
+        self.begun = False
+        "Whether any message came."
         self.secured = False
         self._on_change = on_change
         self._answered: dict[str, object] = {}
@@ -43,6 +45,7 @@ class Handshake:
         The agreement is complete with Confirm1, Confirm2 from the other side and Conf2ACK (§4.6),
         and over with GoClear and its ClearACK (§4.7.2), an Error (§5.9) or a new Commit.
         """
+        self.begun = True
         before = self.secured
         sent = self._answered
         match message:

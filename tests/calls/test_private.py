@@ -23,7 +23,7 @@ from pbx.media.zrtp import ATTRIBUTE
 from tests.calls.sealed_phone import SealedPhone, zrtp
 from tests.calls.test_recording import recorded, settings
 from tests.calls.test_transfer import TONES, hears
-from tests.office import Office, open_office
+from tests.office import Office, open_office, own_ports
 
 T = TypeVar("T")
 
@@ -204,6 +204,7 @@ async def test_what_we_end_is_not_announced_as_theirs(
         assert not office.of(CallPrivate)
 
 
+@own_ports
 async def test_nobody_else_can_speak_for_a_phone(tmp_path: Path) -> None:
     """Neither a stranger's ZRTP nor malformed packets get through or change anything."""
     async with open_office(tmp_path) as office:

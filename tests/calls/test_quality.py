@@ -14,18 +14,18 @@ from encryptotel.demo.phone import Phone, plays
 from pbx.events import LegEnded
 from pbx.media import audio
 from pbx.media.codecs import PCMA, PCMU, Codec
-from pbx.media.port import RtpPort
 from pbx.media.rtcp import report
 from pbx.media.rtp import RtpPacket
 from pbx.media.srtp import SrtpPolicy
 from pbx.media.tones import tone
 from pbx.sip.transport import Transport
 from tests.calls.test_extensions import hears
-from tests.office import open_office
+from tests.office import open_office, own_ports
 
 STUN = bytes.fromhex("000100002112a442") + b"\7" * 12
 
 
+@own_ports
 @pytest.mark.parametrize("codecs", [(PCMU, PCMU), (PCMU, PCMA)])
 async def test_the_journal_tells_how_well_each_side_was_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codecs: tuple[Codec, Codec]
@@ -58,7 +58,7 @@ class Stranger:
         self.socket.bind((host, 0))
         self.socket.setblocking(False)
 
-    def attacks(self, ports: list[RtpPort], number: int) -> None:
+    def attacks(self, ports: list[int], number: int) -> None:
         """Loud sound, reports, STUN and noise to the RTP and the RTCP port of each leg."""
         sound = RtpPacket(
             payload_type=0, sequence=number, timestamp=160 * number, ssrc=666, payload=b"\0" * 160
@@ -68,7 +68,7 @@ class Stranger:
                 for data in (
                     sound.encode(), report(666, 1e9, 0, 1, 160, None), STUN, os.urandom(172)
                 ):  # fmt: skip
-                    self.socket.sendto(data, ("127.0.0.1", port.port + above))
+                    self.socket.sendto(data, ("127.0.0.1", port + above))
 
     def got(self) -> int:
         """Datagrams that came back."""
@@ -81,6 +81,7 @@ class Stranger:
             count += 1
 
 
+@own_ports
 @pytest.mark.parametrize("srtp", [SrtpPolicy.OFF, SrtpPolicy.REQUIRE])
 async def test_a_third_party_is_not_heard_and_hears_nothing(
     tmp_path: Path, srtp: SrtpPolicy
@@ -110,7 +111,7 @@ async def test_a_third_party_is_not_heard_and_hears_nothing(
             port.sink = lambda data, into=into: (heard.append(data), into(data))[-1]  # type: ignore[misc]
         for number in range(60):
             for stranger in strangers:
-                stranger.attacks(ports, number)
+                stranger.attacks([port.port for port in ports], number)
             await asyncio.sleep(0.01)
         alice.heard.clear()
         bob.heard.clear()

@@ -21,6 +21,7 @@ from pbx.media.srtp import SrtpPolicy
 from pbx.media.tones import level, tone
 from store.journal import recent_calls
 from tests.calls.test_extensions import hears
+from tests.calls.test_quality import Stranger
 from tests.office import Office, open_office
 from tests.peers.rtpengine import Rtpengine
 
@@ -164,6 +165,42 @@ async def test_two_stars_are_seen_though_they_do_not_come_by_us(
         async with asyncio.timeout(5):
             await keyed.wait()
         await patched(call)
+        leg.hang_up()
+        await office.ended()
+
+
+@pytest.mark.parametrize("srtp", [SrtpPolicy.OFF, SrtpPolicy.REQUIRE])
+async def test_a_third_party_is_not_heard_and_hears_nothing(
+    tmp_path: Path, rtpengine: Rtpengine, srtp: SrtpPolicy
+) -> None:
+    """Neither at the engine nor at our own ports, whatever it sends."""
+    async with open_office(tmp_path, media={"rtpengines": [rtpengine.asked]}) as office:
+        alice = await office.phone("101", Phone(plays(tone(1, 440.0)), srtp=srtp))
+        bob = await office.phone("102", Phone(plays(tone(1, 620.0)), srtp=srtp))
+        leg = await talk(office, alice, bob)
+        call = the_call(office)
+        await patched(call)
+        heard: list[bytes] = []
+        told: list[int] = [port.port for one in call.legs for port in one.media.ports if port]
+        for phone in (alice, bob):
+            port, remote = phone.legs[0].media.audio_port, phone.legs[0].media.remote
+            assert port is not None
+            assert remote is not None
+            assert remote.audio is not None
+            told.append(remote.audio.port)
+            into = port.sink
+            port.sink = lambda data, into=into: (heard.append(data), into(data))[-1]  # type: ignore[misc]
+        strangers = [Stranger(host) for host in ("127.0.0.1", "127.0.0.9")]
+        for number in range(60):
+            for stranger in strangers:
+                stranger.attacks(told, number)
+            await asyncio.sleep(0.01)
+        await still_talk(alice, bob)
+        assert len(heard) > 60
+        assert not [data for data in heard if data[8:12] == (666).to_bytes(4, "big")]
+        assert [stranger.got() for stranger in strangers] == [0, 0]
+        for stranger in strangers:
+            stranger.socket.close()
         leg.hang_up()
         await office.ended()
 
