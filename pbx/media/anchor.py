@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pbx.media.bencode import Value
-from pbx.media.counted import Traffic, counted
+from pbx.media.counted import Traffic, counted, places
 from pbx.media.port import Address
 from pbx.media.rtpengine import EngineError, Rtpengine
 from pbx.media.sdp import Media, NotAcceptable, SdpError, SessionDescription
@@ -163,11 +163,12 @@ class Anchor:
             far, near = self._far, self._near
             if outlet == self._outlet or self._closed or far is None or near is None:
                 return
+            there = await self._found(_as_keyed(far))
             description = outlet.description if outlet is not None else near
             codecs: list[Value] = [*outlet.transcode] if outlet is not None else []
             self._outlet = outlet  # also when it fails halfway: then it is to be told anew
             await self._tell(NEAR, description, offer=True, transcode=codecs)
-            await self._tell(FAR, _as_keyed(far), offer=False)
+            await self._tell(FAR, there, offer=False)
 
     @property
     def plugged(self) -> bool:
@@ -208,7 +209,12 @@ class Anchor:
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     async def _tell(
-        self, side: str, said: SessionDescription, *, offer: bool, transcode: Sequence[Value] = ()
+        self,
+        side: str,
+        said: SessionDescription,
+        *,
+        offer: bool,
+        transcode: Sequence[Value] = (),
     ) -> SessionDescription:
         """Let the engine know what one side said, and what it would have the other see."""
         if self._closed:
@@ -251,6 +257,18 @@ class Anchor:
         if len(seen.media) != len(said.media):
             raise EngineError(f"{self.engine} gave another number of media")
         return seen
+
+    async def _found(self, said: SessionDescription) -> SessionDescription:
+        """The far side where it was found to be, behind its NAT, so that nobody can be first there
+        once more."""
+        if self._is_where_it_says(said):
+            return said
+        there = places(await self.engine.ask("query", call_id=self.id), FAR)
+        media = tuple(
+            replace(one, host=place[0], port=place[1]) if one.port and place else one
+            for one, place in zip(said.media, there, strict=False)
+        )
+        return replace(said, media=media) if len(media) == len(said.media) else said
 
     def _is_where_it_says(self, said: SessionDescription) -> bool:
         """Whether the far side's signalling comes from where it listens for its media."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbx.media.bencode import Value
+from pbx.media.port import Address
 from pbx.media.quality import Quality
 
 
@@ -45,6 +46,20 @@ def counted(told: Mapping[str, Value], far: str, near: str) -> Traffic:
         jitter_ms=1000 * here.jitter,
         quality=quality,
     )
+
+
+def places(told: Mapping[str, Value], tag: str) -> list[Address | None]:
+    """Where the packets of each medium of a side come from, as far as that is certain."""
+    medias = _mapping(_mapping(told.get("tags")).get(tag)).get("medias")
+    found: list[Address | None] = []
+    for media in medias if isinstance(medias, list) else ():
+        streams = _mapping(media).get("streams") or [None]
+        first = _mapping(streams[0]) if isinstance(streams, list) else {}
+        endpoint = _mapping(first.get("endpoint"))
+        host, port = endpoint.get("address"), endpoint.get("port")
+        certain = "confirmed" in first.get("flags", ()) and isinstance(port, int)
+        found.append((str(host), port) if certain and isinstance(port, int) else None)
+    return found
 
 
 class _Side:

@@ -17,6 +17,8 @@ from pbx.calls.leg import Leg
 from pbx.events import LegMeasured
 from pbx.media import audio
 from pbx.media.codecs import G722, PCMA, PCMU, Codec
+from pbx.media.sdp import Media
+from pbx.media.session import MediaSession
 from pbx.media.srtp import SrtpPolicy
 from pbx.media.tones import level, tone
 from store.journal import recent_calls
@@ -169,13 +171,28 @@ async def test_two_stars_are_seen_though_they_do_not_come_by_us(
         await office.ended()
 
 
+class HiddenMedia(MediaSession):
+    """Of a phone behind NAT that knows nothing of it."""
+
+    def _publish(self, media: list[Media]) -> bytes:
+        return super()._publish(media).replace(b"127.0.0.1", b"192.168.7.7")
+
+
+class HiddenPhone(Phone):
+    def _leg(self, peer: str, direction: str) -> Leg:
+        leg = super()._leg(peer, direction)
+        leg.media = HiddenMedia(self._ports, self._host, self._srtp, self._codecs)
+        return leg
+
+
+@pytest.mark.parametrize("kind", [Phone, HiddenPhone])
 @pytest.mark.parametrize("srtp", [SrtpPolicy.OFF, SrtpPolicy.REQUIRE])
 async def test_a_third_party_is_not_heard_and_hears_nothing(
-    tmp_path: Path, rtpengine: Rtpengine, srtp: SrtpPolicy
+    tmp_path: Path, rtpengine: Rtpengine, srtp: SrtpPolicy, kind: type[Phone]
 ) -> None:
     """Neither at the engine nor at our own ports, whatever it sends."""
     async with open_office(tmp_path, media={"rtpengines": [rtpengine.asked]}) as office:
-        alice = await office.phone("101", Phone(plays(tone(1, 440.0)), srtp=srtp))
+        alice = await office.phone("101", kind(plays(tone(1, 440.0)), srtp=srtp))
         bob = await office.phone("102", Phone(plays(tone(1, 620.0)), srtp=srtp))
         leg = await talk(office, alice, bob)
         call = the_call(office)
