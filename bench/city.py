@@ -230,4 +230,7 @@ def confined(name: str, child: Child, share: float) -> Iterator[None]:
         yield
     finally:
         child.stop()
+        deadline = time.monotonic() + 10
+        while (group / "cgroup.procs").read_text() and time.monotonic() < deadline:
+            time.sleep(0.1)  # what understands language ends after it
         group.rmdir()

@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -234,7 +234,7 @@ def bridged(
     media: Media | None = None,
     core: int | None = None,
     up: int | None = None,
-    number: str = Wiring.number,
+    number: str = "",
 ) -> Iterator[Bridged]:
     """A SIP server that carries real calls: ``up`` of them at first (all), at most ``calls``."""
     media = media or Media()
@@ -245,7 +245,9 @@ def bridged(
         stack.callback(here.close)
         stack.callback(there.close)
         ends = caller.getsockname(), callee.getsockname()
-        wiring = Wiring(*ends, number=number, media=media, core=core)
+        wiring = Wiring(*ends, media=media, core=core)
+        if number:
+            wiring = replace(wiring, number=number)
         folder = folder / kind.name.replace(" ", "-").replace(",", "")
         server = stack.enter_context(kind(wiring, folder))
         pump = stack.enter_context(generator(calls, media, folder, core))

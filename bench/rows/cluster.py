@@ -70,7 +70,7 @@ def _sound(options: Options) -> list[Row]:
 
 
 def _number(kind: type[object]) -> str:
-    return number_of("201") if kind is City else Wiring.number
+    return number_of("201") if kind is City else ""
 
 
 # ── one node and two ────────────────────────────────────────────────────────────────────────
