@@ -75,6 +75,8 @@ class Membership:
         "From when on every look at the database was good, by the loop's clock …"
         self._seen = 0.0
         "… and when the last was."
+        self.buried = 0
+        "Dead ones whose calls this one settled."
         self._burying: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -86,6 +88,11 @@ class Membership:
     @property
     def leads(self) -> bool:
         return self.leader == self.name
+
+    @property
+    def sees(self) -> bool:
+        """Whether the last look at the database was good."""
+        return self._seen_since is not None
 
     async def join(self) -> None:
         """Be one of them, in the place of an earlier run of this program. Raises DBAPIError."""
@@ -182,6 +189,7 @@ class Membership:
         for one in dead:
             try:
                 if await self._settled(one, left):
+                    self.buried += 1
                     log.error("node %s at %s is dead", one.name, one.address)
             except (DBAPIError, OSError) as error:
                 log.warning("a dead node cannot be settled: %s", type(error).__name__)
