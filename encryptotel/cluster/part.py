@@ -22,6 +22,7 @@ from encryptotel.cluster.phones import PhonesElsewhere
 from pbx.calls.parking import PLACES
 from pbx.events import CallEnded, DeviceRegistered, Event
 from pbx.nat import split_host_port
+from pbx.nodes import device_of
 from pbx.sip.transport import Address
 from store.journal import settle
 from store.tables import ShelfRow, TextRow
@@ -68,14 +69,15 @@ class Part:
         node = self.homes.node(number)
         return _address(node) if node is not None else None
 
-    async def has_moved(self, number: str) -> bool:
-        """Whether a number is at home elsewhere than was known here, which is known from now on."""
-        before = self.where(number)
+    async def has_moved(self, number: str, device: str) -> bool:
+        """Whether a number is not at home any more at what a call for it was sent to. Word of that
+        may have come while the call was on its way."""
         try:
             await self._arrived(await self.homes.load([number]))
         except (DBAPIError, OSError):
             return False
-        return self.where(number) != before
+        address = self.where(number)
+        return address is None or device_of(address) != device
 
     # ── life ────────────────────────────────────────────────────────────────────────────
     async def join(self) -> None:
@@ -94,7 +96,8 @@ class Part:
         on."""
         app = self._app
         others = app.exchange.nodes
-        others.secret, others.where, others.has_moved = self._secret, self.where, self.has_moved
+        others.where, others.has_moved = self.where, self.has_moved
+        app.exchange.share(self._secret)
         app.exchange.parking.is_here = lambda place: self.where(place) is None
         self._phones = PhonesElsewhere(self._database, app.exchange, self._phones_changed)
         self._changes = Changes(self._database.url, self.name, self._takers(self._phones))
