@@ -73,7 +73,7 @@ class Part:
         """Whether a number is not at home any more at what a call for it was sent to. Word of that
         may have come while the call was on its way."""
         try:
-            await self._arrived(await self.homes.load([number]))
+            await self._homes_changed([number])
         except (DBAPIError, OSError):
             return False
         address = self.where(number)
@@ -230,7 +230,10 @@ class Part:
         return takers
 
     async def _homes_changed(self, numbers: Collection[str]) -> None:
-        await self._arrived(await self.homes.load(numbers))
+        came = await self.homes.load(numbers)
+        if not {self.homes.all.get(one, self.name) for one in numbers} <= self.members.nodes.keys():
+            await self.members.look()  # at home at one that is new, and not here
+        await self._arrived(came)
 
     async def _arrived(self, numbers: Collection[str]) -> None:
         """People are at home here from now on: what others did for them must be known here."""
