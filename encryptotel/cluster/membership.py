@@ -46,6 +46,7 @@ class Node:
     "host:port, SIP over UDP."
     since: datetime
     leaving: bool = False
+    "It takes nobody in: it is about to go, or not ready yet."
 
 
 Settle = Callable[[AsyncSession, Node, datetime, Mapping[str, Node]], Awaitable[None]]
@@ -95,7 +96,8 @@ class Membership:
         return self._seen_since is not None
 
     async def join(self) -> None:
-        """Be one of them, in the place of an earlier run of this program. Raises DBAPIError."""
+        """Be one of them, in the place of an earlier run of this program; one that takes nobody in
+        before it is ready. Raises DBAPIError."""
         async with self._lease.writing() as session:
             await session.execute(delete(NodeRow).where(col(NodeRow.name) == self.name))
             now: datetime = (await session.execute(select(NOW))).scalar_one()
@@ -105,19 +107,27 @@ class Membership:
                     address=self._address,
                     since=now,
                     until=now + timedelta(seconds=LEASE),
+                    leaving=True,
                 )
             )
         await self.look()
         self._task = asyncio.ensure_future(self._live())
 
+    async def enter(self) -> None:
+        """Take people in from now on. Raises DBAPIError."""
+        await self._leaving(False)
+
     async def leave(self) -> None:
-        """Take nobody in any more; what goes on here goes on."""
+        """Take nobody in any more; what goes on here goes on. Raises DBAPIError."""
+        await self._leaving(True)
 
-        async def leave(session: AsyncSession) -> None:
+    async def _leaving(self, leaving: bool) -> None:
+        async def say(session: AsyncSession) -> None:
             mine = col(NodeRow.name) == self.name
-            await session.execute(update(NodeRow).where(mine).values(leaving=True))
+            await session.execute(update(NodeRow).where(mine).values(leaving=leaving))
 
-        await self._lease.together(leave)
+        await self._lease.together(say)
+        await self.look()
 
     async def close(self, bequeath: Bequeath) -> None:
         """Be none of them any more; `bequeath` passes on what is left. Raises DBAPIError."""

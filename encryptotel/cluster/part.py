@@ -104,6 +104,8 @@ class Part:
         self._others = self.members.nodes
         self.members.changed, self.members.lost = self._members_changed, self.lost.set
         await self._changes.start()
+        await self._phones.load(())  # before anybody comes home
+        await self.members.enter()
         await self._look()
         self._looking = asyncio.ensure_future(self._look_after())
 
@@ -120,7 +122,6 @@ class Part:
             return
         try:
             await self.members.leave()
-            await self.members.look()
             await self.homes.spread()
         except (DBAPIError, OSError) as error:
             log.warning("nobody could be sent to another node: %s", type(error).__name__)
