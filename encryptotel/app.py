@@ -140,6 +140,8 @@ REMEMBERED = timedelta(days=90)
 "How long a country called or a network called from is usual for an extension."
 MAX_SPOKEN = 1_000
 "Conversations of programs that are remembered."
+ON_THE_WAY = 0.5
+"Seconds in which what was sent here, because somebody was at home here, has come."
 MAX_NEWS = 50
 "Sentences kept for an owner who is not listening just now."
 DEMO_TONE = tone(1.0, 440.0)
@@ -558,7 +560,7 @@ class App:
         self._stopping = True
         if self.part is not None:
             await self.part.leave()
-        draining = asyncio.ensure_future(self.exchange.drain(self.config.calls.drain))
+        draining = asyncio.ensure_future(self._let_calls_end())
         if hurry is not None:
             hurried = asyncio.ensure_future(hurry.wait())
             await asyncio.wait((draining, hurried), return_when=asyncio.FIRST_COMPLETED)
@@ -566,6 +568,7 @@ class App:
                 self.exchange.hang_up_all("the exchange is stopping")
             hurried.cancel()
         await draining
+        self.exchange.shut()
         await asyncio.gather(*self._messages, return_exceptions=True)
         for chat in self.chats:
             await chat.stop()
@@ -606,6 +609,20 @@ class App:
             task.cancel()
         self.health.stop()
         self.heartbeat.stop()
+
+    async def _let_calls_end(self) -> None:
+        """Wait for calls as long as they may take; whoever has talked until now goes home elsewhere
+        before nobody is served here any more."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.config.calls.drain
+        while True:
+            await self.exchange.drain(until - loop.time())
+            if self.part is None:
+                return
+            await self.part.leave()
+            await asyncio.sleep(ON_THE_WAY)
+            if not self.exchange.calls or loop.time() > until:
+                return
 
     async def reload(self) -> list[str]:
         """Take up the configuration file and what was added at run time, while calls go on;

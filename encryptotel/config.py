@@ -24,11 +24,17 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
-from encryptotel.errors import UserError
+from encryptotel.errors import ConfigError
 from encryptotel.ivr.recognisers import Engine
 from encryptotel.keys import BadKey, recipient_of
+from encryptotel.secret_files import secrets_in_files
 from pbx.calls.conference import MAX_PARTIES
 from pbx.calls.router import ECHO
 from pbx.candidates import Where
@@ -50,10 +56,6 @@ UNMISTAKABLE = "abcdefghjkmnpqrstuvwxyz23456789"
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Number = Annotated[str, Field(pattern=r"^\d{2,6}$")]
 E164 = Annotated[str, Field(pattern=r"^\+[1-9]\d{6,14}$")]
-
-
-class ConfigError(UserError):
-    """The configuration cannot be used; the text says where and why."""
 
 
 def _country(value: str) -> str:
@@ -600,7 +602,8 @@ class DemoSection(Section):
 
 
 class Config(BaseSettings):
-    """The whole file. Environment variables win: `ENCRYPTOTEL_EXCHANGE__UDP_PORT=5070`."""
+    """The whole file. Environment variables win, `ENCRYPTOTEL_EXCHANGE__UDP_PORT=5070`, and then
+    files with secrets."""
 
     model_config = SettingsConfigDict(
         extra="forbid", frozen=True, env_prefix="ENCRYPTOTEL_", env_nested_delimiter="__"
@@ -648,7 +651,9 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
+        assert isinstance(init_settings, InitSettingsSource)
+        secrets = secrets_in_files(settings_cls, init_settings.init_kwargs)
+        return env_settings, InitSettingsSource(settings_cls, secrets), init_settings
 
     @field_validator("extension")
     @classmethod

@@ -287,6 +287,7 @@ class _State(Collector):
         yield from self._of_itself()
         yield from self._of_people()
         yield from self._of_money()
+        yield from self._of_the_others()
 
     def _of_calls(self, calls: Mapping[str, Call]) -> Iterator[Metric]:
         states = Counter(dict.fromkeys(STATES.values(), 0))
@@ -396,6 +397,18 @@ class _State(Collector):
         yield _counter("charges_failed", "Tries to write charges that failed", failures)
         watching: Values = not payments.watcher.trouble if payments else {}
         yield _gauge("payments_watched", "Whether payments can be looked for", watching)
+
+    def _of_the_others(self) -> Iterator[Metric]:
+        part = self._app.part
+        members = part.members if part else None
+        living: Values = len(members.nodes) if members else {}
+        yield _gauge("cluster_nodes", "Programs of this exchange, as this one sees them", living)
+        leads: Values = members.leads if members else {}
+        yield _gauge("cluster_leads", "Whether this program leads", leads)
+        seen: Values = members.sees if members else {}
+        yield _gauge("cluster_seen", "Whether the others can be seen in the database", seen)
+        buried: Values = members.buried if members else {}
+        yield _counter("cluster_buried", "Dead programs whose calls this one settled", buried)
 
 
 def _gauge(name: str, help: str, values: Values, label: str = "") -> Metric:

@@ -62,7 +62,8 @@ class Courses:
                 return await self._dial(visit, elsewhere, LONGEST)
             except CallRefused as refused:
                 moved = self._exchange.nodes.has_moved
-                if refused.status not in NOT_THERE or not await moved(elsewhere.peer):
+                gone = refused.status in NOT_THERE
+                if not gone or not await moved(elsewhere.peer, elsewhere.device):
                     raise
         if isinstance(plan, DialTrunk):
             return await self.outside(visit, plan)

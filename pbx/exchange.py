@@ -55,7 +55,7 @@ from pbx.media.session import MediaSession
 from pbx.media.speech import Speaker
 from pbx.media.srtp import SrtpPolicy
 from pbx.nat import PublicAddress
-from pbx.nodes import USER, Nodes, Passed
+from pbx.nodes import USER, Nodes, Passed, device_of
 from pbx.overload import Overload
 from pbx.ports import (
     Account,
@@ -212,7 +212,7 @@ class Exchange:
         self._clock = MediaClock()
         self.engines = Rtpengines(settings.rtpengines)
         self._ports = RtpPorts(settings.media_host, settings.rtp_first, settings.rtp_last)
-        self.draining = False
+        self.draining = self._shut = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._watch: asyncio.Task[None] | None = None
@@ -274,9 +274,12 @@ class Exchange:
         )
 
     async def drain(self, seconds: float) -> None:
-        """Take no new calls, leave the trunks, and give calls time to end by themselves."""
+        """Take no new calls, leave the trunks, and give calls time to end by themselves. Whoever
+        is at home here and not yet elsewhere, such as those who talk, goes on as before: others
+        would send them here."""
+        trunks = () if self.draining else self.trunks.values()
         self.draining = True
-        leaving = asyncio.gather(*(link.stop() for link in self.trunks.values()))
+        leaving = asyncio.gather(*(link.stop() for link in trunks))
         if self.calls and seconds > 0:
             log.info("waiting up to %.0f s for %d calls to end", seconds, len(self.calls))
             try:
@@ -284,6 +287,15 @@ class Exchange:
             except TimeoutError:
                 log.info("ending %d calls", len(self.calls))
         await leaving
+
+    def share(self, secret: str) -> None:
+        """Be one of several who know each other by a secret."""
+        self.nodes.secret = secret
+        self._digest.share(secret)
+
+    def shut(self) -> None:
+        """Take no calls of anybody any more."""
+        self.draining = self._shut = True
 
     def hang_up_all(self, reason: str) -> None:
         """End every call."""
@@ -397,6 +409,11 @@ class Exchange:
         incoming.refuse(self._digest.challenge(request, host, stale=stale))
         return None
 
+    def _stays(self, number: str) -> bool:
+        """Whether somebody is at home here, though we are about to stop, and can still call."""
+        together = number and self.nodes.secret and not self._shut
+        return bool(together) and self.nodes.where(number) is None
+
     def _crowded(self, caller: Extension | None) -> bool:
         """No room for another call: none at all, or one extension has taken half of it."""
         limit = self.settings.max_calls
@@ -425,7 +442,8 @@ class Exchange:
             return
         passed = Passed.of(request) if account is not None and account.node else None
         caller = account.extension if account is not None and passed is None else None
-        if self.draining or self._crowded(caller):
+        whose = caller.number if caller else dialled_user(request.target) if passed else ""
+        if (self.draining and not self._stays(whose)) or self._crowded(caller):
             incoming.refuse_with(503, retry_after="10")
             return
         if self.stack.is_ours(request) or self.stack.transactions.is_merged(request):
@@ -833,7 +851,7 @@ class Exchange:
 
     def node_gone(self, address: Address) -> None:
         """Another program of this exchange is no more: what it passed on or took has ended."""
-        there = f"udp:{address[0]}:{address[1]}"
+        there = device_of(address)
         for call in list(self.calls.values()):
             for leg in [leg for leg in call.legs if leg.device == there and leg.ending is None]:
                 leg.hang_up("the other part of the exchange is gone", 500)

@@ -35,8 +35,13 @@ LONGEST = 600.0
 "Seconds until nobody answers there: how long to ring is the home's to say."
 
 
-async def _never(number: str) -> bool:
+async def _never(number: str, device: str) -> bool:
     return False
+
+
+def device_of(address: Address) -> str:
+    """What a program is called as the other end of a leg."""
+    return f"udp:{address[0]}:{address[1]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +74,13 @@ class Passed:
 
 class Nodes:
     """The others. `where` gives the address of the program where a number is at home, None where
-    that is here; `has_moved` looks whether it is elsewhere by now; `secret` is what all of them
+    that is here; `has_moved` looks whether it is still at a device; `secret` is what all of them
     share, empty while there is only one."""
 
     def __init__(self, stack: Stack, domain: str) -> None:
         self._stack, self._domain = stack, domain
         self.where: Callable[[str], Address | None] = lambda number: None
-        self.has_moved: Callable[[str], Awaitable[bool]] = _never
+        self.has_moved: Callable[[str, str], Awaitable[bool]] = _never
         self.secret = ""
 
     def target(
@@ -111,7 +116,7 @@ class Nodes:
             ways=only(partial(self._flow, address)),
             credentials=Credentials(username=USER, secret=self.secret),
             direct=True,
-            device=f"udp:{address[0]}:{address[1]}",
+            device=device_of(address),
             secure=True,  # programs of one exchange always can
             inner=True,
             headers=headers,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,6 @@ from sqlalchemy import URL
 from encryptotel.cli.base import DATA, DataOption, JsonOption, app, ask, finish, show
 from encryptotel.errors import UserError
 
-PASSWORD = "ENCRYPTOTEL_DATABASE__PASSWORD"  # noqa: S105 - the name of a variable
 FILE = "sqlite:///"
 
 
@@ -61,12 +59,13 @@ def migrate_database(
 
 def _place(address: str) -> Path | URL:
     """Where a database is. Raises `UserError`."""
+    from encryptotel.config import Config
     from store.database import postgresql
 
     if address.startswith(FILE):
         return Path(address.removeprefix(FILE))
     try:
-        return postgresql(address, os.environ.get(PASSWORD, ""))
+        return postgresql(address, Config().database.password)
     except ValueError as error:
         raise UserError(f"{error}; a file like {FILE}data/encryptotel.db") from None
 

@@ -46,6 +46,7 @@ class Node:
     "host:port, SIP over UDP."
     since: datetime
     leaving: bool = False
+    "It takes nobody in: it is about to go, or not ready yet."
 
 
 Settle = Callable[[AsyncSession, Node, datetime, Mapping[str, Node]], Awaitable[None]]
@@ -75,6 +76,8 @@ class Membership:
         "From when on every look at the database was good, by the loop's clock …"
         self._seen = 0.0
         "… and when the last was."
+        self.buried = 0
+        "Dead ones whose calls this one settled."
         self._burying: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -87,8 +90,14 @@ class Membership:
     def leads(self) -> bool:
         return self.leader == self.name
 
+    @property
+    def sees(self) -> bool:
+        """Whether the last look at the database was good."""
+        return self._seen_since is not None
+
     async def join(self) -> None:
-        """Be one of them, in the place of an earlier run of this program. Raises DBAPIError."""
+        """Be one of them, in the place of an earlier run of this program; one that takes nobody in
+        before it is ready. Raises DBAPIError."""
         async with self._lease.writing() as session:
             await session.execute(delete(NodeRow).where(col(NodeRow.name) == self.name))
             now: datetime = (await session.execute(select(NOW))).scalar_one()
@@ -98,19 +107,27 @@ class Membership:
                     address=self._address,
                     since=now,
                     until=now + timedelta(seconds=LEASE),
+                    leaving=True,
                 )
             )
         await self.look()
         self._task = asyncio.ensure_future(self._live())
 
+    async def enter(self) -> None:
+        """Take people in from now on. Raises DBAPIError."""
+        await self._leaving(False)
+
     async def leave(self) -> None:
-        """Take nobody in any more; what goes on here goes on."""
+        """Take nobody in any more; what goes on here goes on. Raises DBAPIError."""
+        await self._leaving(True)
 
-        async def leave(session: AsyncSession) -> None:
+    async def _leaving(self, leaving: bool) -> None:
+        async def say(session: AsyncSession) -> None:
             mine = col(NodeRow.name) == self.name
-            await session.execute(update(NodeRow).where(mine).values(leaving=True))
+            await session.execute(update(NodeRow).where(mine).values(leaving=leaving))
 
-        await self._lease.together(leave)
+        await self._lease.together(say)
+        await self.look()
 
     async def close(self, bequeath: Bequeath) -> None:
         """Be none of them any more; `bequeath` passes on what is left. Raises DBAPIError."""
@@ -182,6 +199,7 @@ class Membership:
         for one in dead:
             try:
                 if await self._settled(one, left):
+                    self.buried += 1
                     log.error("node %s at %s is dead", one.name, one.address)
             except (DBAPIError, OSError) as error:
                 log.warning("a dead node cannot be settled: %s", type(error).__name__)

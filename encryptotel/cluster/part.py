@@ -23,6 +23,7 @@ from pbx.calls.parking import PLACES
 from pbx.events import CallEnded, DeviceRegistered, Event
 from pbx.media.anchor import anchored
 from pbx.nat import split_host_port
+from pbx.nodes import device_of
 from pbx.sip.transport import Address
 from store.journal import open_legs_outside, settle
 from store.tables import ShelfRow, TextRow
@@ -69,14 +70,15 @@ class Part:
         node = self.homes.node(number)
         return _address(node) if node is not None else None
 
-    async def has_moved(self, number: str) -> bool:
-        """Whether a number is at home elsewhere than was known here, which is known from now on."""
-        before = self.where(number)
+    async def has_moved(self, number: str, device: str) -> bool:
+        """Whether a number is not at home any more at what a call for it was sent to. Word of that
+        may have come while the call was on its way."""
         try:
-            await self._arrived(await self.homes.load([number]))
+            await self._homes_changed([number])
         except (DBAPIError, OSError):
             return False
-        return self.where(number) != before
+        address = self.where(number)
+        return address is None or device_of(address) != device
 
     # ── life ────────────────────────────────────────────────────────────────────────────
     async def join(self) -> None:
@@ -95,13 +97,16 @@ class Part:
         on."""
         app = self._app
         others = app.exchange.nodes
-        others.secret, others.where, others.has_moved = self._secret, self.where, self.has_moved
+        others.where, others.has_moved = self.where, self.has_moved
+        app.exchange.share(self._secret)
         app.exchange.parking.is_here = lambda place: self.where(place) is None
         self._phones = PhonesElsewhere(self._database, app.exchange, self._phones_changed)
         self._changes = Changes(self._database.url, self.name, self._takers(self._phones))
         self._others = self.members.nodes
         self.members.changed, self.members.lost = self._members_changed, self.lost.set
         await self._changes.start()
+        await self._phones.load(())  # before anybody comes home
+        await self.members.enter()
         await self._look()
         self._looking = asyncio.ensure_future(self._look_after())
 
@@ -118,7 +123,6 @@ class Part:
             return
         try:
             await self.members.leave()
-            await self.members.look()
             await self.homes.spread()
         except (DBAPIError, OSError) as error:
             log.warning("nobody could be sent to another node: %s", type(error).__name__)
@@ -234,7 +238,10 @@ class Part:
         return takers
 
     async def _homes_changed(self, numbers: Collection[str]) -> None:
-        await self._arrived(await self.homes.load(numbers))
+        came = await self.homes.load(numbers)
+        if not {self.homes.all.get(one, self.name) for one in numbers} <= self.members.nodes.keys():
+            await self.members.look()  # at home at one that is new, and not here
+        await self._arrived(came)
 
     async def _arrived(self, numbers: Collection[str]) -> None:
         """People are at home here from now on: what others did for them must be known here."""

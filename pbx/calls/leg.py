@@ -242,6 +242,7 @@ class Leg:
                 break
             way.failed()
         assert ending is not None
+        ending = self.ending or ending  # why we gave up says more than that it was cancelled
         self._finish(ending.status, ending.reason, by_peer=ending.by_peer)
         session = self.session
         redirects = tuple(session.redirects) if isinstance(session, OutgoingSession) else ()

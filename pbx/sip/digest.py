@@ -122,6 +122,11 @@ class DigestServer:
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._unanswered: OrderedDict[str, float] = OrderedDict()
 
+    def share(self, secret: str) -> None:
+        """Take the challenges of all who share a secret as one's own: whoever is at home elsewhere
+        before they have answered need not be asked again."""
+        self._key = hashlib.sha256(f"nonces {secret}".encode()).digest()
+
     def challenge(
         self, request: Request, source: str, *, stale: bool = False, proxy: bool = False
     ) -> Response:

@@ -34,7 +34,8 @@ async def settled(*offices: Office) -> None:
 
     def agreed() -> bool:
         parts = [part_of(office) for office in offices]
-        if any(len(part.members.nodes) != len(offices) for part in parts):
+        seen = [part.members.nodes.values() for part in parts]
+        if any(len(one) != len(offices) or any(n.leaving for n in one) for one in seen):
             return False
         homes = [part.homes.all for part in parts]
         wanted = parts[0].homes.wanted()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import text
 
+from encryptotel.cluster.homes import place
+from encryptotel.cluster.membership import Node
 from store.database import Database
 from tests.endurance.program import Program
 from tests.peers.exchange import Config, Extension, Trunk
@@ -62,6 +64,15 @@ class Cluster:
         )
         return dict(rows)  # type: ignore[arg-type]
 
+    async def settled(self) -> None:
+        """Wait until everybody but those with the leader is where they should be."""
+        rows = await self.ask("SELECT name, address, since FROM node ORDER BY since")
+        found = {name: Node(name=name, address=at, since=since) for name, at, since in rows}
+        wanted = place(NUMBERS[1:], found, ())
+        await self.until(
+            "SELECT number, node FROM home", lambda rows: wanted.items() <= dict(rows).items()
+        )
+
     @property
     def running(self) -> list[str]:
         return [name for name, one in self.programs.items() if one.process.child.returncode is None]
@@ -80,8 +91,10 @@ async def cluster(
     trunks: tuple[Trunk, ...] = (),
     extra: Mapping[str, Mapping[str, Any]] | None = None,
     before: Callable[[Database], Awaitable[None]] = _nothing,
+    names: Sequence[str] = (),
 ) -> AsyncIterator[Cluster]:
-    """So many programs that run, the oldest first; `before` puts something in their database."""
+    """So many programs that run, the oldest first; `before` puts something in their database, and
+    `names` are theirs where it matters who is at home at which."""
     async with AsyncExitStack() as stack:
         url = stack.enter_context(postgres.database())
         database = Database(url)
@@ -93,6 +106,9 @@ async def cluster(
             place = folder / f"node{number}"
             place.mkdir()
             program = Program(place, NUMBERS, extra=extra)
+            if names:
+                program.data.mkdir(mode=0o700)
+                (program.data / "node").write_text(names[number])
             program.sections["database"] = {
                 "url": postgres.address(str(url.database)), "password": PASSWORD,
             }  # fmt: skip

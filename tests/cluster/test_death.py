@@ -16,7 +16,7 @@ import pytest
 from encryptotel.accounts import give
 from encryptotel.cluster.membership import LEASE
 from encryptotel.demo.phone import plays
-from pbx.media.tones import share_of, tone
+from pbx.media.tones import tone
 from store.database import Database
 from tests.calls.test_extensions import hears
 from tests.cluster.programs import NUMBERS, Cluster, cluster
@@ -66,37 +66,6 @@ async def test_one_that_was_taken_for_dead_begins_anew(tmp_path: Path, postgres:
         leg = await phone.call("600")
         leg.hang_up()
         await phone.stop()
-
-
-@pytest.mark.timeout(120)
-async def test_one_that_is_stopped_lets_its_calls_end(tmp_path: Path, postgres: Postgres) -> None:
-    """As for an upgrade: whoever is in no call is at home elsewhere at once, and rings there."""
-    extra = {"calls": {"drain": 60}}
-    async with cluster(tmp_path, postgres, 2, extra=extra) as nodes:
-        homes = await nodes.spread()
-        leaving, other = nodes.programs
-        talking, free = [n for n in NUMBERS if homes[n] == leaving][:2]
-        caller = OncePhone(plays(tone(1, 440.0)))
-        await caller.join(nodes.programs[leaving], talking)
-        phone = OncePhone()
-        await phone.join(nodes.programs[leaving], free)
-        leg = await caller.call("600")
-        await caller.until_heard(lambda heard: share_of(bytes(heard[-8000:]), 440.0) > 0.9)
-        nodes.programs[leaving].signal(signal.SIGTERM)
-        await nodes.until("SELECT number, node FROM home", lambda rows: dict(rows)[free] == other)
-        assert (await nodes.homes())[talking] == leaving
-        stranger = OncePhone()
-        await stranger.join(nodes.programs[other], next(n for n in NUMBERS if homes[n] == other))
-        ringing = await stranger.call(free)  # where it registered before
-        ringing.hang_up()
-        assert leg.ending is None
-        leg.hang_up()
-        await nodes.programs[leaving].process.child.wait()
-        assert nodes.programs[leaving].process.child.returncode == 0
-        assert set((await nodes.homes()).values()) == {other}
-        assert await nodes.ask("SELECT name FROM node") == [(other,)]
-        for one in (caller, phone, stranger):
-            await one.stop()
 
 
 @pytest.mark.timeout(120)

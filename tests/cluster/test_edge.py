@@ -257,12 +257,14 @@ async def test_calls_are_made_while_the_database_is_away(
         leg = await alice.call(other)
         await bob.until_heard(lambda heard: share_of(bytes(heard[-8000:]), 440.0) > 0.9)
         await asyncio.sleep(LEASE + 3)  # long enough to be taken for dead, if that were done
+        assert not part_of(here).members.sees
         postgres_of_own.start()
         await until(lambda: not here.app.journal.trouble and not there.app.journal.trouble)
         await asyncio.sleep(LEASE)
         assert leg.ending is None
         assert len(here.app.exchange.calls) == 1
         assert not part_of(here).lost.is_set()
+        assert part_of(here).members.sees
         leg.hang_up()
         await here.ended(2)
         await there.ended(2)
@@ -306,7 +308,23 @@ async def test_phones_go_on_when_their_home_dies(tmp_path: Path, postgres: Postg
         assert asyncio.get_running_loop().time() - began < 15
         leg.hang_up()
         assert [one.registrations for one in phones] == [1, 1]
+        dead = f"127.0.0.1:{both.programs[dying].ports['udp']}"
+        inside, outside = await figures(edge.metrics), await figures(edge.ports["tcp"])
+        assert f'kamailio_node_up{{node="sip:{dead}"}} 0' in inside
+        assert inside.count("node_up") == 1  # of the one that is dead
+        assert outside.startswith("HTTP/1.1 404")  # nobody else is told
         await asyncio.gather(*(one.stop() for one in phones))
+
+
+async def figures(port: int) -> str:
+    """What an HTTP port of the edge answers to Prometheus."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: edge\r\nContent-Length: 0\r\n\r\n")
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    length = re.search(r"Content-Length: (\d+)", head)
+    body = await reader.readexactly(int(length[1]) if length else 0)
+    writer.close()
+    return head + body.decode()
 
 
 # ── sound by an rtpengine ───────────────────────────────────────────────────────────────────

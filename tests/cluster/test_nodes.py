@@ -31,6 +31,7 @@ from tests.cluster.nodes import another, home_of, nodes, part_of, settled, until
 from tests.hearing import beeped
 from tests.office import BusyPhone, Office, quiet
 from tests.peers.postgres import Postgres
+from tests.web.test_metrics import Figures
 
 NUMBERS = [str(number) for number in range(101, 121)]
 MANY = tuple({"number": n, "name": f"Person {n}", "secret": f"secret-{n}"} for n in NUMBERS)
@@ -277,3 +278,20 @@ async def test_a_stranger_passes_nothing_on(tmp_path: Path, postgres: Postgres) 
             assert refused.value.status == (401 if secret != known else 404)  # never outside
             await stranger.stop()
         assert not office.app.exchange.registrar.bindings("101")
+
+
+async def test_figures_tell_who_leads_and_who_died(tmp_path: Path, postgres: Postgres) -> None:
+    async def figures(office: Office) -> Figures:
+        assert office.app.metrics is not None
+        return Figures((await office.app.metrics.text()).decode())
+
+    async with nodes(tmp_path, postgres, 2) as offices:
+        first, second = [await figures(office) for office in offices]
+        assert [one("cluster_leads") for one in (first, second)] == [1, 0]
+        assert {one("cluster_nodes") for one in (first, second)} == {2}
+        assert {one("cluster_seen") for one in (first, second)} == {1}
+        await part_of(offices[1]).members.stop()  # it says no more that it is alive
+        await until(lambda: part_of(offices[0]).members.buried == 1)
+        await until(lambda: len(part_of(offices[0]).members.nodes) == 1)
+        first = await figures(offices[0])
+        assert (first("cluster_buried_total"), first("cluster_nodes")) == (1, 1)

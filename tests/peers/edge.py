@@ -38,7 +38,7 @@ class Edge:
         self.nodes, self.host = list(nodes), host
         self.ports = {"udp": ports.free_port(), "tls": ports.free_port()}
         self.ports["tcp"] = self.ports["udp"]
-        self._inside = ports.free_port()
+        self._inside, self.metrics = ports.free_port(), ports.free_port()
         self._database = database.set(username=USER, password=USER)
         self._tls = tls
         self._folder = tempfile.TemporaryDirectory(prefix="edge-", ignore_cleanup_errors=True)
@@ -63,6 +63,7 @@ class Edge:
             "EDGE_CERTIFICATE": f'"{self._tls.certificate}"',
             "EDGE_KEY": f'"{self._tls.key}"',
             "EDGE_MASK": '"nobody knows it"',
+            "EDGE_METRICS": f"tcp:{HOST}:{self.metrics}",
         }
         if self._carriers:
             values["EDGE_CARRIERS"] = f'"{self._carriers}"'

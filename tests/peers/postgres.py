@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,20 +32,37 @@ def programs() -> Path | None:
 
 
 class Postgres:
-    """A cluster in a folder of its own. It may be killed and started again."""
+    """A cluster in a folder of its own. It may be killed and started again. `archive` is a file
+    with settings by which it keeps what is written in `kept`; a function that is given as `data`
+    fills the folder instead of an empty cluster."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(
+        self,
+        programs: Path,
+        *,
+        archive: Path | None = None,
+        data: Callable[[Path], None] | None = None,
+    ) -> None:
         self._programs = programs
         self._folder = Path(tempfile.mkdtemp(prefix="encryptotel-pg-"))
-        self._data = self._folder / "data"
+        self._data, self.kept = self._folder / "data", self._folder / "kept"
+        self._more: tuple[str, ...] = ()
         self._as = "postgres" if os.geteuid() == 0 else None  # the server refuses to be root
         if self._as:
             who = pwd.getpwnam(self._as)
             os.chown(self._folder, who.pw_uid, who.pw_gid)
+        if archive is not None:
+            self.run("mkdir", "-p", str(self.kept / "wal"))
+            text = archive.read_text().replace("/backup/postgres", str(self.kept))
+            self._more = tuple(re.findall(r"^(\w+ = .*)$", text, re.M))
+        self.port = free_port()
+        if data is not None:
+            data(self._data)
+            self.start()
+            return
         word = self._folder / "password"
         word.write_text(PASSWORD)
         word.chmod(0o644)
-        self.port = free_port()
         self._run(
             "initdb", "-D", str(self._data), "-U", USER, "-A", "scram-sha-256", "--no-sync",
             "--pwfile", str(word), "-E", "UTF8", "--locale", "C.UTF-8",
@@ -56,6 +74,7 @@ class Postgres:
         settings = (
             f"port={self.port}", "listen_addresses=127.0.0.1", "fsync=off",
             f"unix_socket_directories={self._folder}",
+            *(setting.replace(" = ", "=", 1).replace("'", "") for setting in self._more),
         )  # fmt: skip
         options = [word for setting in settings for word in ("-c", setting)]
         self._process = subprocess.Popen(
@@ -92,6 +111,16 @@ class Postgres:
     def address(self, name: str) -> str:
         """As somebody writes it in a configuration."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
+
+    def run(self, *words: str) -> str:
+        """Run a program as the server's user, with the server's programs; what it prints."""
+        path = f"{self._programs}:{os.environ['PATH']}"
+        done = subprocess.run(
+            words, user=self._as, cwd=self._folder, check=False, capture_output=True, text=True,
+            env={"PATH": path, "PGPASSWORD": PASSWORD}, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def stop(self) -> None:
         """End it and forget all."""

@@ -70,12 +70,14 @@ def may_look(url: URL) -> None:
 
 
 async def at_home(url: URL, numbers: int) -> None:
-    """Wait until all nodes are there and so many have a home."""
+    """Wait until so many have a home, and all nodes are home to somebody."""
     store = Database(url)
     try:
         async with asyncio.timeout(30), store.reading() as session:
-            query = text("SELECT (SELECT count(*) FROM home), (SELECT count(*) FROM node)")
-            while (await session.execute(query)).one() < (numbers, len(NODES)):  # noqa: ASYNC110
+            query = text(
+                "SELECT count(*) >= :numbers AND count(DISTINCT node) = :nodes FROM home"
+            ).bindparams(numbers=numbers, nodes=len(NODES))
+            while not (await session.execute(query)).scalar_one():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     finally:
         await store.close()

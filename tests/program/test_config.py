@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from encryptotel.config import BroadcastSection, Config, ConfigError, fresh, load
+from encryptotel.config import BroadcastSection, Config, fresh, load
+from encryptotel.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 

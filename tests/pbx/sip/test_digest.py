@@ -297,6 +297,15 @@ def test_a_nonce_of_the_last_run_is_stale(server: DigestServer, clock: Clock) ->
     assert restarted.check(made, "zebra", HOST) is Verdict.STALE
 
 
+def test_a_nonce_of_one_who_shares_the_secret_is_good(server: DigestServer, clock: Clock) -> None:
+    other, stranger = DigestServer(REALM, clock), DigestServer(REALM, clock)
+    for one, secret in ((server, "ours"), (other, "ours"), (stranger, "theirs")):
+        one.share(secret)
+    made = answered(server, DigestClient(GOOD))
+    assert other.check(made, "zebra", HOST) is Verdict.GOOD
+    assert stranger.check(made, "zebra", HOST) is Verdict.STALE
+
+
 def test_a_forged_nonce_is_never_good(server: DigestServer) -> None:
     assert server.check(by_hand(server), "zebra", HOST) is Verdict.GOOD
     for nonce in ["", ".", "0.0.0", "zz.1.2", "\x00", "ffffffffffff.00." + "0" * 32]:
