@@ -325,7 +325,7 @@ class Bridge:
         if self._patch is None:
             if outlets is None:
                 return False
-            self._patch = Patch(one, two, self.connect)
+            self._patch = Patch(one, two, self._on_joined)
         for leg, anchor in ((self.first, one), (self.second, two)):
             anchor.on_key = partial(self._keyed, leg)
         if outlets is None and self._patch.joined is not None:
@@ -333,6 +333,11 @@ class Bridge:
                 leg.forget_stream()
         self._patch.want(outlets)
         return outlets is not None and self._patch.joined == outlets
+
+    def _on_joined(self) -> None:
+        """The engines have joined both sides: what was on its way to us is lost."""
+        self.connect()
+        self.ask_for_pictures()
 
     def _may_be_joined(self, one: Anchor, two: Anchor) -> bool:
         """Whether nothing more is to be seen of the phones before."""

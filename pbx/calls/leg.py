@@ -184,6 +184,7 @@ class Leg:
         self._taking: asyncio.Task[None] | None = None
         "Takes what the far side described, in its order, by way of the engine."
         self._moving: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._forwards = forwards
         self._stack = stack
         self.clock = clock
@@ -630,20 +631,32 @@ class Leg:
     def ask_for_picture(self) -> None:
         """Ask the far side for a whole picture of each video it sends, in the way it understands:
         PLI (RFC 4585 §6.3.1), FIR (RFC 5104 §4.3.1), or else INFO (RFC 5168)."""
+        if self.anchor is not None and self.anchor.plugged:
+            self._asking = asyncio.ensure_future(self._ask_elsewhere())
+        else:
+            ports = self.media.ports
+            self._ask([port.source if port is not None and port.received else 0 for port in ports])
+
+    async def _ask_elsewhere(self) -> None:
+        """The same where an engine knows what comes."""
+        await self.measure()
+        self._ask(self.counts.sources)
+
+    def _ask(self, sources: Sequence[int]) -> None:
+        """`sources` are the SSRCs of what the far side sends, by streams; one that sends nothing
+        yet begins with a whole picture."""
         reporter = int(self.id, 16)
         about = report(reporter, 0, 0, 0, 0, None)  # feedback does not go alone (RFC 4585 §3.1)
-        for index, port in enumerate(self.media.ports):
+        for index, (port, source) in enumerate(zip(self.media.ports, sources, strict=False)):
             described = self.media.described(index)
-            if port is None or described is None or described[1].kind != "video":
+            if port is None or described is None or described[1].kind != "video" or not source:
                 continue
-            if not port.received:
-                continue  # it begins with a whole one
             feedback = " ".join(described[1].values("rtcp-fb"))
             if "nack pli" in feedback and not port.unread:
-                port.send_rtcp(about + pli(reporter, port.source))
+                port.send_rtcp(about + pli(reporter, source))
             elif "ccm fir" in feedback and not port.unread:
                 self._pictures_asked += 1
-                port.send_rtcp(about + fir(reporter, port.source, self._pictures_asked))
+                port.send_rtcp(about + fir(reporter, source, self._pictures_asked))
             elif self.session is not None:
                 self.session.inform(MEDIA_CONTROL, FAST_UPDATE)
 

@@ -219,7 +219,9 @@ class Anchor:
         """Let the engine know what one side said, and what it would have the other see."""
         if self._closed:
             raise EngineError("the leg is over")
-        flags: list[Value] = ["port latching", "no-rtcp-attribute", "strict source"]
+        flags: list[Value] = ["port latching", "no-rtcp-attribute"]
+        if side == FAR:
+            flags.append("strict source")
         if side == NEAR or self._is_where_it_says(said):
             flags.append("endpoint-learning-off")
         else:  # behind NAT: the first packet tells

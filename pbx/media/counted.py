@@ -22,6 +22,8 @@ class Traffic:
     lost_by_peer: int = 0
     jitter_ms: float = 0.0
     quality: Quality | None = None
+    sources: tuple[int, ...] = ()
+    "The SSRC of each medium from the far side, 0 while there is none."
 
 
 def counted(told: Mapping[str, Value], far: str, near: str) -> Traffic:
@@ -45,21 +47,27 @@ def counted(told: Mapping[str, Value], far: str, near: str) -> Traffic:
         lost_by_peer=there.lost,
         jitter_ms=1000 * here.jitter,
         quality=quality,
+        sources=tuple(_number(one.get("SSRC")) for one in _first_streams(told, far)),
     )
 
 
 def places(told: Mapping[str, Value], tag: str) -> list[Address | None]:
     """Where the packets of each medium of a side come from, as far as that is certain."""
-    medias = _mapping(_mapping(told.get("tags")).get(tag)).get("medias")
     found: list[Address | None] = []
-    for media in medias if isinstance(medias, list) else ():
-        streams = _mapping(media).get("streams") or [None]
-        first = _mapping(streams[0]) if isinstance(streams, list) else {}
+    for first in _first_streams(told, tag):
         endpoint = _mapping(first.get("endpoint"))
         host, port = endpoint.get("address"), endpoint.get("port")
         certain = "confirmed" in first.get("flags", ()) and isinstance(port, int)
         found.append((str(host), port) if certain and isinstance(port, int) else None)
     return found
+
+
+def _first_streams(told: Mapping[str, Value], tag: str) -> Iterator[Mapping[str, Any]]:
+    """The stream of sound or pictures of each medium of a side."""
+    medias = _mapping(_mapping(told.get("tags")).get(tag)).get("medias")
+    for media in medias if isinstance(medias, list) else ():
+        streams = _mapping(media).get("streams")
+        yield _mapping(streams[0]) if isinstance(streams, list) and streams else {}
 
 
 class _Side:
