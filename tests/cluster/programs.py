@@ -68,7 +68,7 @@ class Cluster:
         """Wait until everybody but those with the leader is where they should be."""
         rows = await self.ask("SELECT name, address, since FROM node ORDER BY since")
         found = {name: Node(name=name, address=at, since=since) for name, at, since in rows}
-        wanted = place(NUMBERS[1:], found, ())
+        wanted = place({one: one for one in NUMBERS[1:]}, found, ())
         await self.until(
             "SELECT number, node FROM home", lambda rows: wanted.items() <= dict(rows).items()
         )
