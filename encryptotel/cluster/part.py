@@ -8,7 +8,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
@@ -199,7 +199,7 @@ class Part:
     ) -> None:
         """Close the calls of a dead node in the journal, take the money for them, and give its
         people other homes: all of it or nothing, and once."""
-        await settle(session, started=datetime.now(UTC), alive=alive, nodes={dead.name})
+        await settle(session, started=self._app.now(), alive=alive, nodes={dead.name})
         if self._app.metering is not None:
             await self._app.metering.charging.settle(session, alive, {dead.name})
         orphans = update(TextRow).where(col(TextRow.node) == dead.name)
