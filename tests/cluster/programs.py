@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from sqlalchemy import text
 from store.database import Database
 from tests.endurance.program import Program
 from tests.peers.exchange import Config, Extension, Trunk
+from tests.peers.network import HERE, Host
 from tests.peers.postgres import PASSWORD, Postgres
 
 NUMBERS = [str(number) for number in range(101, 113)]
@@ -80,8 +81,12 @@ async def cluster(
     trunks: tuple[Trunk, ...] = (),
     extra: Mapping[str, Mapping[str, Any]] | None = None,
     before: Callable[[Database], Awaitable[None]] = _nothing,
+    hosts: Sequence[Host] = (),
+    data: Mapping[int, Path] | None = None,
+    names: Sequence[str] = (),
 ) -> AsyncIterator[Cluster]:
-    """So many programs that run, the oldest first; `before` puts something in their database."""
+    """So many programs that run, the oldest first, each at one of the `hosts` if there are any and
+    with its `data` folder there; `before` puts something in their database."""
     async with AsyncExitStack() as stack:
         url = stack.enter_context(postgres.database())
         database = Database(url)
@@ -92,12 +97,18 @@ async def cluster(
         for number in range(count):
             place = folder / f"node{number}"
             place.mkdir()
-            program = Program(place, NUMBERS, extra=extra)
+            host = hosts[number] if hosts else HERE
+            program = Program(place, NUMBERS, data=(data or {}).get(number), extra=extra)
+            program.before = host.before
+            if names:
+                program.data.mkdir()
+                (program.data / "node").write_text(names[number])
+            program.sections["exchange"]["host"] = host.address
             program.sections["database"] = {
                 "url": postgres.address(str(url.database)), "password": PASSWORD,
             }  # fmt: skip
             program.sections["cluster"] = {
-                "address": f"127.0.0.1:{program.ports['udp']}",
+                "address": f"{host.address}:{program.ports['udp']}",
                 **program.sections.get("cluster", {}),
             }
             people = [Extension(one, f"secret-{one}") for one in NUMBERS]
