@@ -22,6 +22,7 @@ from sqlmodel import col, select, update
 
 from store.database import Database
 from store.tables import ChargeRow, EntryRow
+from store.upsert import insert_new
 from wallet.ledger import (
     CALLS,
     CREDIT,
@@ -316,7 +317,9 @@ class Charging:
         )
 
         async def note(session: AsyncSession) -> Callable[[], None]:
-            await session.merge(row)
+            connection = await session.connection()
+            there = insert_new(connection.dialect.name, ChargeRow)  # others may have settled it
+            await session.execute(there, row.model_dump())
             return lambda: None
 
         self._jobs.put_nowait(note)
