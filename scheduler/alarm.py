@@ -20,7 +20,7 @@ from apscheduler.util import utc_timestamp_to_datetime
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from store.database import Database
+from store.database import WATCHED, Database
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +36,11 @@ class _Store(SQLAlchemyJobStore):
     and finds nothing to do. Of what several exchanges keep in one table, it sees its own."""
 
     def __init__(self, database: Database, node: str) -> None:
-        timeout = {"connect_args": {"timeout": 5.0}} if database.path is not None else {}
+        options: dict[str, Any] = {"timeout": 5.0} if database.path is not None else WATCHED
         super().__init__(  # type: ignore[no-untyped-call]
-            url=database.url, tablename="job", engine_options={"pool_pre_ping": True, **timeout}
+            url=database.url,
+            tablename="job",
+            engine_options={"pool_pre_ping": True, "connect_args": options},
         )
         self._mine = self.jobs_t.c.id.startswith(f"{node}/", autoescape=True)
 
