@@ -72,7 +72,8 @@ class Network:
             _do(*host.before, "nft", "flush chain inet cuts in")
 
     def remove(self) -> None:
-        for space in self._spaces.values():
+        for number, space in enumerate(self._spaces.values(), 2):
+            _do("ip", "link", "delete", f"{self._bridge}-{number}")
             _do("ip", "netns", "delete", space)
         _do("ip", "link", "delete", self._bridge)
 

@@ -1,0 +1,143 @@
+"""A connection to the database that ends, or falls silent, at the worst moment: whoever asked does
+not know whether it was done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from bot.ports import Account, Person, Role
+from encryptotel.cluster import membership
+from encryptotel.cluster.membership import LEASE, Membership
+from encryptotel.config import Config
+from encryptotel.directory import Directory
+from encryptotel.people import PeopleOfExchange
+from scheduler.alarm import Alarm
+from scheduler.reminders import Reminders, Result
+from store.database import Database
+from store.tables import RingRow
+from tests.cluster.nodes import until
+from tests.peers.postgres import Postgres
+from tests.peers.wire import Wire
+from tests.scheduler.test_exchanges import ordered, settled
+from tests.wallet.test_charging import BEGIN, DECK, EUR, GERMANY, Clock, give
+from wallet.charging import Charging
+from wallet.ledger import CALLS, balances
+
+OWNER = Person(id="owner", name="Olga", extension="101", role=Role.OWNER)
+
+
+@asynccontextmanager
+async def wired(postgres: Postgres) -> AsyncIterator[tuple[Wire, Database, Database]]:
+    """A database, as it is seen through a wire and past it."""
+    with postgres.database() as url:
+        beside = Database(url)
+        await beside.open()
+        async with Wire(url) as wire:
+            through = Database(wire.url, "wired")
+            yield wire, through, beside
+            await through.close()
+        await beside.close()
+
+
+async def test_a_message_that_was_noted_without_our_knowing_is_dealt_with(
+    postgres: Postgres,
+) -> None:
+    account = Account("telegram", "500")
+    async with wired(postgres) as (wire, through, beside):
+        people = PeopleOfExchange(through, Directory(Config(), through), OWNER, timedelta(days=1))
+        wire.breaks_at = b"COMMIT"
+        with pytest.raises(DBAPIError):
+            await people.take(account, "1")
+        assert wire.happened.is_set()
+        assert await people.take(account, "1")
+        assert not await people.take(account, "1")
+        other = PeopleOfExchange(beside, Directory(Config(), beside), OWNER, timedelta(days=1))
+        assert not await other.take(account, "1")
+
+
+async def test_a_message_that_another_noted_in_the_meantime_is_not(postgres: Postgres) -> None:
+    account = Account("telegram", "500")
+    async with wired(postgres) as (wire, through, beside):
+        people = PeopleOfExchange(through, Directory(Config(), through), OWNER, timedelta(days=1))
+        other = PeopleOfExchange(beside, Directory(Config(), beside), OWNER, timedelta(days=1))
+        wire.breaks_at = b"INSERT"  # the server undoes it
+        with pytest.raises(DBAPIError):
+            await people.take(account, "1")
+        assert await other.take(account, "1")
+        assert not await people.take(account, "1")
+
+
+async def test_a_charge_that_others_settled_is_not_opened_again(postgres: Postgres) -> None:
+    """Its beginning was written without our knowing, and we were taken for dead."""
+    async with wired(postgres) as (wire, through, beside):
+        clock = Clock()
+        ours = Charging(through, DECK, EUR, now=clock, node="one")
+        await ours.open()
+        await give(ours, "101", 500)
+        meter = ours.reserve("101", GERMANY)
+        wire.breaks_at = b"COMMIT"
+        ours.begin(meter, "call", "leg", clock.at)
+        await wire.happened.wait()
+        theirs = Charging(beside, DECK, EUR, now=clock, node="two")
+        clock.passes(30)
+        async with beside.writing() as session:
+            await theirs.settle(session, BEGIN + timedelta(seconds=10), {"one"})
+        clock.passes(30)
+        ours.end(meter, clock.at)
+        await ours.close()
+        async with beside.reading() as session:
+            rows = (await session.execute(text("SELECT seconds, cost FROM charge"))).all()
+        assert [tuple(row) for row in rows] == [(10, 1)]
+        assert (await balances(beside))[CALLS, "EUR"] == 1
+
+
+async def test_what_rang_is_noted_once_the_server_is_back(postgres: Postgres) -> None:
+    """Else it would be rung again when its time is up."""
+    async with wired(postgres) as (wire, through, beside):
+        rang: list[str] = []
+
+        async def ring(row: RingRow) -> Result:
+            rang.append(row.reminder)
+            wire.breaks_at = b"UPDATE ring"
+            return Result(state="done")
+
+        alarm = Alarm(through, "one")
+        reminders = Reminders(through, alarm, ring)
+        await reminders.start()
+        await ordered(beside, 1, [0])
+        await asyncio.sleep(3.1)  # it is due by the clock
+        await reminders.look()
+        await settled(beside, 1)
+        assert wire.happened.is_set()
+        assert rang == ["0000"]
+        await alarm.stop()
+        await reminders.stop()
+
+
+async def test_one_that_falls_silent_with_a_lock_is_buried_all_the_same(
+    postgres: Postgres,
+) -> None:
+    """Its machine is gone, or held up, in the middle of saying that it is alive."""
+    buried: list[str] = []
+
+    async def settle(session: object, dead: membership.Node, *_: object) -> None:
+        buried.append(dead.name)
+
+    async with wired(postgres) as (wire, through, beside):
+        silent = Membership(through, "silent", "127.0.0.1:1", settle)
+        other = Membership(beside, "other", "127.0.0.1:2", settle)
+        await silent.join()
+        await other.join()
+        wire.silent_at = b"UPDATE node"
+        await wire.happened.wait()
+        async with asyncio.timeout(4 * LEASE):
+            await until(lambda: buried == ["silent"])
+        await other.stop()
+        await silent.stop()
