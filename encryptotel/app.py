@@ -935,7 +935,7 @@ class App:
                 events=self.feeds,
                 webhooks=self.webhooks,
                 talk=self._talk,
-                ready=lambda: not self._stopping and (self.part is None or self.part.leads),
+                ready=lambda: not self._stopping and (self.part is None or self.part.serves),
                 metrics=self.metrics.text,
                 answered=self.metrics.answered,
             )

@@ -91,6 +91,11 @@ class Membership:
     def leads(self) -> bool:
         return self.leader == self.name
 
+    @property
+    def sees(self) -> bool:
+        """Whether the last look is not so long ago that the others may take this one for dead."""
+        return asyncio.get_running_loop().time() - self._seen < LEASE
+
     async def join(self) -> None:
         """Be one of them, in the place of an earlier run of this program. Raises DBAPIError."""
         async with self._lease.writing() as session:

@@ -63,6 +63,11 @@ class Part:
         """Whether what is done once for all is ours to do."""
         return self.members.leads
 
+    @property
+    def serves(self) -> bool:
+        """Whether whoever asks for the one that leads is right here."""
+        return self.leads and self.members.sees
+
     def where(self, number: str) -> Address | None:
         """Where a number is at home; None where that is here."""
         node = self.homes.node(number)

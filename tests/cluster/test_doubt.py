@@ -137,7 +137,10 @@ async def test_one_that_falls_silent_with_a_lock_is_buried_all_the_same(
         await other.join()
         wire.silent_at = b"UPDATE node"
         await wire.happened.wait()
+        assert silent.leads
+        assert silent.sees
         async with asyncio.timeout(4 * LEASE):
             await until(lambda: buried == ["silent"])
+        assert not silent.sees
         await other.stop()
         await silent.stop()
