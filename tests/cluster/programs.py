@@ -23,7 +23,7 @@ WITHIN = 30.0
 
 @dataclass
 class Cluster:
-    """Programs by the name each has among the others, and their database."""
+    """Programs by the name each has among the others, the first leading, and their database."""
 
     programs: dict[str, Program]
     database: Database
@@ -85,8 +85,9 @@ async def cluster(
     data: Mapping[int, Path] | None = None,
     names: Sequence[str] = (),
 ) -> AsyncIterator[Cluster]:
-    """So many programs that run, the oldest first, each at one of the `hosts` if there are any and
-    with its `data` folder there; `before` puts something in their database."""
+    """So many programs that run, the first leading, each at one of the `hosts` if there are any,
+    with its `data` folder there, and one of the `names`; `before` puts something in their
+    database."""
     async with AsyncExitStack() as stack:
         url = stack.enter_context(postgres.database())
         database = Database(url)
@@ -94,6 +95,7 @@ async def cluster(
         await before(database)
         stack.push_async_callback(database.close)
         found = Cluster({}, database)
+        made: list[Program] = []
         for number in range(count):
             place = folder / f"node{number}"
             place.mkdir()
@@ -113,11 +115,19 @@ async def cluster(
             }
             people = [Extension(one, f"secret-{one}") for one in NUMBERS]
             program.write_config(Config(people, trunks, extra=program.sections).toml())
-            await program.start()
-            stack.push_async_callback(_end, program)
-            found.programs[(program.data / "node").read_text()] = program
+            made.append(program)
+        await _start(made[0], stack)  # which makes the tables, and leads
+        async with asyncio.TaskGroup() as starting:
+            for program in made[1:]:
+                starting.create_task(_start(program, stack))
+        found.programs |= {(program.data / "node").read_text(): program for program in made}
         await found.spread()
         yield found
+
+
+async def _start(program: Program, stack: AsyncExitStack) -> None:
+    await program.start()
+    stack.push_async_callback(_end, program)
 
 
 async def _end(program: Program) -> None:

@@ -7,6 +7,7 @@ or have a wrong clock, while people call, pay, write and are reminded.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 from tests.cluster.town import Fault, Harm, Town, town
 from tests.endurance.disks import Disk, small_disk
 from tests.peers.network import why_not
+
+log = logging.getLogger(__name__)
 
 CLOCK = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 AHEAD = {
@@ -61,17 +64,22 @@ async def sound_dies(town: Town) -> AsyncIterator[Harm]:
 
 @asynccontextmanager
 async def parted(town: Town) -> AsyncIterator[Harm]:
-    """A program and another, the database or the edge, in one direction or both."""
+    """A program and another, the database or the edge, in one direction or both. Whoever leads in
+    the place of one that is cut off talks, while that could still talk as well."""
     random, hosts = town.random, town.hosts
     node = random.choice(list(town.nodes.programs))
     other = random.choice(["database", "edge", *(n for n in town.nodes.programs if n != node)])
     ways = [(node, other), (other, node)]
-    for source, target in random.choice([ways, ways[:1], ways[1:]]):
+    cut = random.choice([ways, ways[:1], ways[1:]])
+    log.warning("nothing comes %s", " or ".join(f"from {one} to {two}" for one, two in cut))
+    for source, target in cut:
         town.network.cut(hosts[source], hosts[target])
     away = other == "database"
     try:
         if away and random.random() < 0.4:
             await town.nodes.gone(node)
+            town.write()
+            await town.answered()
         yield Harm(calls=False, may_die=frozenset({node} if away else ()))
     finally:
         town.network.heal(hosts[node], hosts[other])
@@ -87,13 +95,16 @@ async def node_is_full(town: Town) -> AsyncIterator[Harm]:
 @asynccontextmanager
 async def database_is_full(town: Town) -> AsyncIterator[Harm]:
     """So full that its log cannot go on: the server ends, and comes back when there is room."""
+    since = town.now()
     town.disks["database"].fill(0)
     with suppress(psycopg.Error):
         await _next_log(town)
     yield Harm()
+    await town.told(r"journal cannot be written: the (disk is full|database server is away)", since)
     town.disks["database"].free(0)
     if not town.postgres.runs:
         await asyncio.to_thread(town.postgres.start)
+    await town.told("journal is written again; nothing was lost", since)
 
 
 async def _next_log(town: Town) -> None:

@@ -97,7 +97,8 @@ class Postgres:
         try:
             yield postgresql(self.address(name), PASSWORD)
         finally:
-            self._say(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            if self.runs:
+                self._say(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def address(self, name: str) -> str:
         """As somebody writes it in a configuration."""
