@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -372,7 +373,9 @@ class Charging:
             taken = sum(parts.values())
             open_ = (col(ChargeRow.leg) == leg) & col(ChargeRow.seconds).is_(None)
             values = {"seconds": seconds, "cost": taken, "included": included}
-            await session.execute(update(ChargeRow).where(open_).values(**values))
+            closed: Any = await session.execute(update(ChargeRow).where(open_).values(**values))
+            if not closed.rowcount:  # others have, who took us for dead
+                return lambda: None
             moves = [
                 *(Move(account=mine + p, asset=self.unit.id, amount=-n) for p, n in parts.items()),
                 Move(account=CALLS, asset=self.unit.id, amount=taken),

@@ -98,6 +98,30 @@ async def test_a_charge_that_others_settled_is_not_opened_again(postgres: Postgr
         assert (await balances(beside))[CALLS, "EUR"] == 1
 
 
+async def test_a_call_that_others_settled_as_not_begun_costs_nothing_later(
+    postgres: Postgres,
+) -> None:
+    """Whoever had it was last known to live before it was answered, and comes back."""
+    async with wired(postgres) as (_, through, beside):
+        clock = Clock()
+        ours = Charging(through, DECK, EUR, now=clock, node="one")
+        await ours.open()
+        await give(ours, "101", 500)
+        meter = ours.reserve("101", GERMANY)
+        ours.begin(meter, "call", "leg", clock.at)
+        assert await ours.caught_up()
+        theirs = Charging(beside, DECK, EUR, now=clock, node="two")
+        clock.passes(30)
+        async with beside.writing() as session:
+            await theirs.settle(session, BEGIN, {"one"})
+        ours.end(meter, clock.at)
+        await ours.close()
+        async with beside.reading() as session:
+            rows = (await session.execute(text("SELECT seconds, cost FROM charge"))).all()
+        assert [tuple(row) for row in rows] == [(0, 0)]
+        assert (CALLS, "EUR") not in await balances(beside)
+
+
 async def test_what_rang_is_noted_once_the_server_is_back(postgres: Postgres) -> None:
     """Else it would be rung again when its time is up."""
     async with wired(postgres) as (wire, through, beside):
