@@ -433,6 +433,8 @@ async def town(
             for name, one in both.programs.items():
                 error.add_note(f"--- {name}\n{one.process.lines.tail(80)}")
             error.add_note(f"--- edge\n{edge.process.lines.tail(30)}")
+            for engine in engines:
+                error.add_note(f"--- {engine.control}\n{engine.process.lines.tail(40)}")
             error.add_note(f"--- chat\n{made.writer.feed.tail(30)}")
             raise
 
