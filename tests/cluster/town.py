@@ -171,10 +171,23 @@ class Town:
                 lambda heard: len(heard) >= 4000 and share_of(bytes(heard[-4000:]), hertz) > 0.5
             )
 
+    async def both_hear(self, caller: str, called: str) -> None:
+        await asyncio.gather(self.hears(caller, HIGH), self.hears(called, LOW))
+
+    async def talks(self, caller: str, called: str) -> Leg:
+        """Dial until both hear each other; whoever hears nothing hangs up and dials again."""
+        async with asyncio.timeout(WITHIN):
+            while True:
+                leg = await self.reaches(caller, called)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TRY):
+                        await self.both_hear(caller, called)
+                        return leg
+                leg.hang_up()
+
     async def everything_works(self, caller: str, called: str) -> None:
         """Somebody calls somebody and both hear, and that can be read in the journal."""
-        leg = await self.reaches(caller, called)
-        await asyncio.gather(self.hears(caller, HIGH), self.hears(called, LOW))
+        leg = await self.talks(caller, called)
         await self.rows(
             "SELECT id FROM call WHERE answered_at IS NOT NULL AND ended_at IS NULL AND "
             f"caller = '{caller}' AND callee = '{called}'"
@@ -228,8 +241,7 @@ class Town:
         called, other = random.sample(CALLED, 2)
         homes, born = await self.nodes.spread(), await self._born()
         at = {caller: homes[caller], called: homes[called]}
-        talk = await self.reaches(caller, called)
-        await asyncio.gather(self.hears(caller, HIGH), self.hears(called, LOW))
+        talk = await self.talks(caller, called)
         before = set(self.carrier.lasted)
         paid = await self.reaches(PAYER, NUMBER)
         outside = set(self.carrier.lasted) - before
@@ -257,7 +269,7 @@ class Town:
         if not dead & set(at.values()):
             assert talk.ending is None, f"the call of {caller} and {called} ended: {talk.ending}"
             if not harm.silent:
-                await asyncio.gather(self.hears(caller, HIGH), self.hears(called, LOW))
+                await self.both_hear(caller, called)
         if homes[PAYER] in dead:
             self.hurt |= outside
         talk.hang_up()
