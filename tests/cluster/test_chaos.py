@@ -98,7 +98,7 @@ async def database_is_full(town: Town) -> AsyncIterator[Harm]:
     since = town.now()
     town.disks["database"].fill(0)
     with suppress(psycopg.Error):
-        await _next_log(town)
+        await _write_on(town)
     yield Harm()
     await town.told(r"journal cannot be written: the (disk is full|database server is away)", since)
     town.disks["database"].free(0)
@@ -107,14 +107,14 @@ async def database_is_full(town: Town) -> AsyncIterator[Harm]:
     await town.told("journal is written again; nothing was lost", since)
 
 
-async def _next_log(town: Town) -> None:
+async def _write_on(town: Town) -> None:
+    """Use up what room the server has set aside for its log."""
     url = town.nodes.database.url.set(drivername="postgresql", query={})
     address = url.render_as_string(hide_password=False)
     async with await psycopg.AsyncConnection.connect(address, autocommit=True) as server:
-        for _ in range(3):
+        while True:
             await server.execute("SELECT pg_switch_wal()")
-            await server.execute("CREATE TABLE IF NOT EXISTS filler (words text)")
-            await server.execute("INSERT INTO filler VALUES ('some')")
+            await server.execute("SELECT pg_create_restore_point('more')")
 
 
 @asynccontextmanager
