@@ -7,12 +7,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from telegram import Update
 
 from bot.ports import Account, Person, Role
+from bot.telegram.updates import Noted
 from encryptotel.cluster import membership
 from encryptotel.cluster.membership import LEASE, Membership
 from encryptotel.config import Config
@@ -23,6 +26,8 @@ from scheduler.reminders import Reminders, Result
 from store.database import Database
 from store.tables import RingRow
 from tests.cluster.nodes import until
+from tests.cluster.programs import cluster
+from tests.peers import telegram
 from tests.peers.postgres import Postgres
 from tests.peers.wire import Wire
 from tests.scheduler.test_exchanges import ordered, settled
@@ -168,3 +173,44 @@ async def test_one_that_falls_silent_with_a_lock_is_buried_all_the_same(
         assert not silent.sees
         await other.stop()
         await silent.stop()
+
+
+async def test_a_poll_that_is_given_up_does_not_give_up_what_is_being_noted() -> None:
+    """Else the program that is stopped, or begins anew, stops in the middle of that."""
+    may = asyncio.Event()
+
+    async def note(_: Update) -> bool:
+        await may.wait()
+        return True
+
+    updates, update = Noted(note, each=False), Update(1)
+    await updates.put(update)
+    poll = asyncio.ensure_future(updates.noted())
+    await asyncio.sleep(0)  # it has begun
+    poll.cancel()
+    await asyncio.wait((poll,))
+    last = asyncio.ensure_future(updates.noted())
+    may.set()
+    await last
+    assert updates.get_nowait() is update
+
+
+@pytest.mark.timeout(120)
+async def test_a_program_stops_while_a_message_waits_for_the_database(
+    tmp_path: Path, postgres_of_own: Postgres
+) -> None:
+    async with telegram.TelegramServer() as server:
+        extra = {"telegram": {"token": telegram.TOKEN, "api": server.url}}
+        async with cluster(tmp_path, postgres_of_own, 1, extra=extra) as nodes:
+            (program,) = nodes.programs.values()
+            alice = server.user(500, "Alice")
+            line = await program.process.wait_line(r"(?:start=|write )([\w-]{16})", 20)
+            alice.says(line[1])
+            await alice.sees(lambda text: "Welcome" in text)
+            await asyncio.to_thread(postgres_of_own.kill)
+            alice.says("status")
+            await program.process.wait_line("waits until it can be noted", 20)
+            assert await program.process.stop(within=60) == 0
+            await asyncio.to_thread(postgres_of_own.start)
+            await program.start()
+            await alice.sees(lambda text: "The exchange is up" in text, 40)
