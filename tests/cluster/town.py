@@ -146,9 +146,12 @@ class Town:
         dialling = asyncio.ensure_future(phone.call(number))
         done, _ = await asyncio.wait((dialling,), timeout=TRY)
         if done:
-            with suppress(CallRefused, OSError):
+            try:
                 return dialling.result()
-            return None
+            except (CallRefused, OSError) as refused:
+                log.warning("%s cannot call %s: %s", caller, number, refused)
+                return None
+        log.warning("%s hears nothing of %s", caller, number)
         for leg in set(phone.legs) - before:
             leg.hang_up()
         with suppress(CallRefused, OSError):
