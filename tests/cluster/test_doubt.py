@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from scheduler.alarm import Alarm
 from scheduler.reminders import Reminders, Result
 from store.database import Database
 from store.tables import RingRow
-from tests.cluster.nodes import until
+from tests.cluster.nodes import nodes, until
 from tests.cluster.programs import cluster
 from tests.peers import telegram
 from tests.peers.postgres import Postgres
@@ -201,8 +201,8 @@ async def test_a_program_stops_while_a_message_waits_for_the_database(
 ) -> None:
     async with telegram.TelegramServer() as server:
         extra = {"telegram": {"token": telegram.TOKEN, "api": server.url}}
-        async with cluster(tmp_path, postgres_of_own, 1, extra=extra) as nodes:
-            (program,) = nodes.programs.values()
+        async with cluster(tmp_path, postgres_of_own, 1, extra=extra) as found:
+            (program,) = found.programs.values()
             alice = server.user(500, "Alice")
             line = await program.process.wait_line(r"(?:start=|write )([\w-]{16})", 20)
             alice.says(line[1])
@@ -214,3 +214,20 @@ async def test_a_program_stops_while_a_message_waits_for_the_database(
             await asyncio.to_thread(postgres_of_own.start)
             await program.start()
             await alice.sees(lambda text: "The exchange is up" in text, 40)
+
+
+async def test_what_is_due_while_the_database_is_away_rings_soon_after(
+    tmp_path: Path, postgres_of_own: Postgres
+) -> None:
+    now = datetime.now(UTC)
+    ring = RingRow(
+        id="ring", reminder="one", extension="101", text="water", by="message", occurrence=now,
+        at=now, due=now, tries=1,
+    )  # fmt: skip
+    async with nodes(tmp_path, postgres_of_own, 1) as (office,):
+        await asyncio.to_thread(postgres_of_own.kill)
+        result = await office.app.operator.reminding._ringer.deliver(ring)
+        await asyncio.to_thread(postgres_of_own.start)
+        assert result.again is not None
+        assert result.again <= timedelta(seconds=10)
+        assert not result.counts
