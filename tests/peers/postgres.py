@@ -35,7 +35,8 @@ class Postgres:
     """A cluster in a folder of its own. It may be killed and started again."""
 
     def __init__(self, programs: Path, host: Host = HERE, folder: Path | None = None) -> None:
-        """`folder` is where its own is made."""
+        """`folder` is where its own is made; there may be little room there."""
+        self._small = ("min_wal_size=32MB", "max_wal_size=64MB") if folder else ()
         self._programs, self._host = programs, host
         self._folder = Path(tempfile.mkdtemp(prefix="encryptotel-pg-", dir=folder))
         self._data = self._folder / "data"
@@ -59,7 +60,7 @@ class Postgres:
         """Begin to serve."""
         settings = (
             f"port={self.port}", f"listen_addresses={self._host.address}", "fsync=off",
-            f"unix_socket_directories={self._folder}",
+            f"unix_socket_directories={self._folder}", *self._small,
         )  # fmt: skip
         options = [word for setting in settings for word in ("-c", setting)]
         become = ("setpriv", f"--reuid={self._as}", f"--regid={self._as}", "--clear-groups")
