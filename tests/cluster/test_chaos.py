@@ -94,26 +94,31 @@ async def node_is_full(town: Town) -> AsyncIterator[Harm]:
 
 @asynccontextmanager
 async def database_is_full(town: Town) -> AsyncIterator[Harm]:
-    """So full that its log cannot go on: the server ends, and comes back when there is room."""
+    """So full that its log cannot go on: the server breaks down again and again, or ends, and
+    comes back for good when there is room."""
     since = town.now()
     town.disks["database"].fill(0)
-    with suppress(psycopg.Error):
-        await _write_on(town)
+    writing = asyncio.ensure_future(_write_on(town))
     yield Harm()
     await town.told(r"journal cannot be written: the (disk is full|database server is away)", since)
+    writing.cancel()
+    await asyncio.wait((writing,))
     town.disks["database"].free(0)
     await _kept_running(town)
     await town.told("journal is written again; nothing was lost", since)
 
 
 async def _write_on(town: Town) -> None:
-    """Use up what room the server has set aside for its log."""
+    """Use up what room the server sets aside for its log, however often it breaks down of that."""
     url = town.nodes.database.url.set(drivername="postgresql", query={})
     address = url.render_as_string(hide_password=False)
-    async with await psycopg.AsyncConnection.connect(address, autocommit=True) as server:
-        while True:
-            await server.execute("SELECT pg_switch_wal()")
-            await server.execute("SELECT pg_create_restore_point('more')")
+    while True:
+        with suppress(psycopg.Error):
+            async with await psycopg.AsyncConnection.connect(address, autocommit=True) as server:
+                while True:
+                    await server.execute("SELECT pg_switch_wal()")
+                    await server.execute("SELECT pg_create_restore_point('more')")
+        await asyncio.sleep(0.1)  # until it serves again
 
 
 async def _kept_running(town: Town) -> None:
