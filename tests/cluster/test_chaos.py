@@ -133,6 +133,7 @@ async def _kept_running(town: Town) -> None:
 async def somebody_else_leads(town: Town) -> AsyncIterator[Harm]:
     """Whoever leads is killed, and begins anew as the youngest."""
     ((leader,),) = await town.nodes.ask("SELECT name FROM node ORDER BY since, name LIMIT 1")
+    await town.rows("SELECT leg FROM charge WHERE seconds IS NULL")  # else it cost nothing yet
     await town.nodes.programs[leader].kill()
     await town.nodes.gone(leader)
     yield Harm(calls=False, may_die=frozenset({leader}))

@@ -307,7 +307,7 @@ class Town:
             "WHERE e.key = 'call:' || c.leg) FROM charge c ORDER BY c.answered_at"
         )
         lasted = sorted(self.carrier.lasted.items(), key=lambda one: one[1][0])
-        assert len(rows) == len(lasted)
+        assert len(rows) == len(lasted), f"{len(rows)} charges for {len(lasted)} calls"
         for (answered, seconds, cost, posted), (leg, (begin, end)) in zip(
             rows, lasted, strict=True
         ):
