@@ -308,9 +308,11 @@ class Town:
         )
         lasted = sorted(self.carrier.lasted.items(), key=lambda one: one[1][0])
         assert len(rows) == len(lasted), f"{len(rows)} charges for {len(lasted)} calls"
-        for (answered, seconds, cost, posted), (leg, (begin, end)) in zip(
+        for (answered, seconds, cost, posted), (leg, (begin, *over)) in zip(
             rows, lasted, strict=True
         ):
+            assert over or leg in self.hurt  # nobody hangs up for one that was killed
+            end = over[0] if over else datetime.now(UTC)
             assert abs((answered.replace(tzinfo=UTC) - begin).total_seconds()) <= NEAR
             assert cost == (posted or 0)
             less = (end - begin).total_seconds() - seconds
