@@ -204,7 +204,7 @@ class App:
         self._lines_down: set[str] = set()
         node = node_of(data)
         self.database = Database(config.database.where(data), node)
-        self.alarm = Alarm(self.database, node)
+        self.alarm = Alarm(self.database, node, self.now)
         self.directory = Directory(config, self.database)
         self.journal: Journal
         self.gatekeeper: Gatekeeper
@@ -277,8 +277,11 @@ class App:
         advertise = config.exchange.advertise or _own_address(config.exchange.host)
         await self._open_store(advertise)
         alive = self.heartbeat.last()
+        if alive is not None:
+            alive += self._ahead
         self.journal = Journal(
             self.database,
+            now=self.now,
             node=self.node,
             alive=alive,
             tell=self.tell_owner,
@@ -306,6 +309,7 @@ class App:
             self.directory,
             self.gatekeeper,
             self._take,
+            now=self.now,
         )
         self.presence = Presence(self.directory, self._has_phone)
         self.rooms = Rooms(self.directory.services, lambda: self.exchange.speaker)
@@ -387,6 +391,14 @@ class App:
     def node(self) -> str:
         """The name of this program among others; empty where it is alone."""
         return self.part.name if self.part is not None else ""
+
+    def now(self) -> datetime:
+        """The time of all programs of this exchange, whatever the clock of the host says."""
+        return datetime.now(UTC) + self._ahead
+
+    @property
+    def _ahead(self) -> timedelta:
+        return self.part.members.ahead if self.part is not None else timedelta()
 
     @property
     def lost(self) -> asyncio.Event:
@@ -665,7 +677,9 @@ class App:
         for a rate deck that is wrong."""
         money, waves = self.config.money, self.config.waves
         deck = await asyncio.to_thread(self._deck, money)
-        charging = Charging(self.database, deck, money.asset, waves.ett_percent, node=self.node)
+        charging = Charging(
+            self.database, deck, money.asset, waves.ett_percent, self.now, self.node
+        )
         self.metering = Metering(
             charging, money, lambda: self.exchange.calls, self.followers.announce
         )
@@ -747,7 +761,7 @@ class App:
 
     def _context(self, person: Person) -> Context:
         return Context(
-            now=datetime.now(UTC),
+            now=self.now(),
             timezone=person.timezone,
             region=person.region,
             lines=[trunk.zone for trunk in self.directory.trunks()],
@@ -939,7 +953,7 @@ class App:
                 events=self.feeds,
                 webhooks=self.webhooks,
                 talk=self._talk,
-                ready=lambda: not self._stopping and (self.part is None or self.part.leads),
+                ready=lambda: not self._stopping and (self.part is None or self.part.serves),
                 metrics=self.metrics.text,
                 answered=self.metrics.answered,
             )
@@ -1127,7 +1141,7 @@ class App:
 
     async def _past_calls(self) -> list[PastCall]:
         """The trunk calls of the journal, for the limits and for what is usual."""
-        now = datetime.now(UTC)
+        now = self.now()
         return [
             PastCall(
                 user=leg.user,
@@ -1141,7 +1155,7 @@ class App:
 
     async def _saved_bindings(self) -> Sequence[Any]:
         """Registrations of the last run; our own demo phones' died with it."""
-        rows = await live_bindings(self.database, datetime.now(UTC))
+        rows = await live_bindings(self.database, self.now())
         return [row for row in rows if row.user_agent != DEMO_AGENT]
 
     # ── for the command line ────────────────────────────────────────────────────────────

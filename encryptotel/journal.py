@@ -313,10 +313,14 @@ def _in_words(error: Exception) -> str:
     return text
 
 
+AWAY = "the database server is away"
 _WORDS = {
     "disk is full": "the disk is full, make room on it",
     "No space left": "the disk is full, make room on it",
     "is locked": "another program holds the database",
+    "connection failed": AWAY,
+    "closed the connection": AWAY,
+    "terminating connection": AWAY,
     "readonly": "the database file may not be written",
     "disk I/O error": "the disk reports an error",
     "unable to open": "the database file cannot be opened",

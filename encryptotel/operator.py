@@ -174,7 +174,7 @@ class Operator:
         self._texts = texts
         self._parties = Parties(exchange.directory, contacts)
         self.agenda = Agenda(database, alarm, people, followers, self._sides_of, self.call)
-        habits = Habits(database, people, lambda: datetime.now(UTC))
+        habits = Habits(database, people, alarm.now)
         ringer = Ringer(
             config.reminders,
             people,

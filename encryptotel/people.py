@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, delete, select
 
+from bot.bounded import Bounded
 from bot.ports import Account, OperatorError, Person, Role
 from encryptotel.directory import Directory, DirectoryError
 from pbx.media.srtp import SrtpPolicy
@@ -23,6 +24,7 @@ OWNER = "owner"
 "The id of the one who runs the exchange."
 INVITED_FOR = timedelta(days=7)
 KEPT_IN_INBOX = timedelta(days=2)
+MAX_IN_DOUBT = 1_000
 MAX_INVITATIONS = 50
 MAX_ACCOUNTS = 10
 "Of one person."
@@ -41,6 +43,8 @@ class PeopleOfExchange:
         self._keep = keep
         self._known: dict[Account, Person] | None = None
         "Whose account is whose; read once, because it is asked for every message."
+        self._in_doubt: Bounded[tuple[str, str], datetime] = Bounded(MAX_IN_DOUBT)
+        "Messages that may have been noted or not, and as of when."
 
     # ── who ─────────────────────────────────────────────────────────────────────────────
     async def person_of(self, account: Account) -> Person | None:
@@ -256,21 +260,26 @@ class PeopleOfExchange:
     # ── messages, each once ─────────────────────────────────────────────────────────────
     async def take(self, account: Account, message_id: str) -> bool:
         key = (account.channel, message_id[:200])
+        at = self._in_doubt.pop(key, None) or datetime.now(UTC)
 
         async def take(session: AsyncSession) -> bool:
-            if await session.get(InboxRow, key) is not None:
-                return False
+            if (row := await session.get(InboxRow, key)) is not None:
+                return row.at == at  # it was us, and only the word that it is done was lost
             channel, known_as = key
             row = InboxRow(
                 channel=channel,
                 message_id=known_as,
                 address=account.address,
-                at=datetime.now(UTC),
+                at=at,
             )
             session.add(row)
             return True
 
-        return await self._database.together(take)
+        try:
+            return await self._database.together(take)
+        except Exception:
+            self._in_doubt[key] = at
+            raise
 
     async def finish(self, account: Account, message_id: str) -> None:
         async def finish(session: AsyncSession) -> None:

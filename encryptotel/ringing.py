@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from sqlalchemy.exc import DBAPIError
+
 from bot.moments import minutes
 from bot.ports import Availability, Person, Progress, Step
 from encryptotel.config import RemindersSection
@@ -29,6 +31,8 @@ AGENDA = "*34"
 "Who calls: dialled, it says what is planned today."
 NOBODY_LISTENS = timedelta(minutes=1)
 "Until somebody is tried again who cannot be told anything."
+AWAY = timedelta(seconds=5)
+"Until somebody is tried again who could not be looked up, for the database was away."
 NO_ROOM = timedelta(seconds=20)
 "Until a call is tried again for which all lines were taken."
 DONE, SNOOZE, REPEAT, STOP = "1", "2", "3", "9"
@@ -57,7 +61,10 @@ class Ringer:
 
     async def deliver(self, ring: RingRow) -> Result:
         """One try to remind somebody."""
-        person = await self._people.with_extension(ring.extension)
+        try:
+            person = await self._people.with_extension(ring.extension)
+        except DBAPIError:
+            return Result(again=AWAY, counts=False)
         if person is None:
             return Result(state="missed")
         late = self._habits.now() - ring.at

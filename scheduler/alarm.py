@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from apscheduler.jobstores.base import JobLookupError
@@ -20,7 +20,7 @@ from apscheduler.util import utc_timestamp_to_datetime
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from store.database import Database
+from store.database import WATCHED, Database
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +36,11 @@ class _Store(SQLAlchemyJobStore):
     and finds nothing to do. Of what several exchanges keep in one table, it sees its own."""
 
     def __init__(self, database: Database, node: str) -> None:
-        timeout = {"connect_args": {"timeout": 5.0}} if database.path is not None else {}
+        options: dict[str, Any] = {"timeout": 5.0} if database.path is not None else WATCHED
         super().__init__(  # type: ignore[no-untyped-call]
-            url=database.url, tablename="job", engine_options={"pool_pre_ping": True, **timeout}
+            url=database.url,
+            tablename="job",
+            engine_options={"pool_pre_ping": True, "connect_args": options},
         )
         self._mine = self.jobs_t.c.id.startswith(f"{node}/", autoescape=True)
 
@@ -66,12 +68,18 @@ class _Store(SQLAlchemyJobStore):
 
 
 class Alarm:
-    """One an exchange, which `node` tells from others on the same database. Things are of kinds;
+    """One an exchange, which `node` tells from others on the same database; it goes by `now`,
+    whatever the clock of the host says. Things are of kinds;
     who cares for a kind is called on the loop with the key of each whose time has come, and may
     be called every `LOOK_EVERY` seconds besides."""
 
-    def __init__(self, database: Database, node: str) -> None:
-        self.node = node
+    def __init__(
+        self,
+        database: Database,
+        node: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.node, self.now = node, now
         self._rings: dict[str, Callable[[str], None]] = {}
         self._looks: list[Callable[[], None]] = []
         self._store = _Store(database, node)
@@ -117,7 +125,7 @@ class Alarm:
             self._scheduler.add_job,
             _due,
             "date",
-            run_date=at,
+            run_date=at - (self.now() - datetime.now(UTC)),
             args=(self.node, name),
             id=name,
             replace_existing=True,

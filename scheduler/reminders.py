@@ -44,6 +44,8 @@ LEASE = timedelta(minutes=6)
 "What one try may take; after that another exchange, or the next run, tries."
 AGAIN = 10.0
 "Seconds until all is looked at again when the database failed."
+NOTE_AGAIN = 2.0
+"Seconds until it is tried again to write what came of a try."
 LATE = timedelta(minutes=1)
 "What comes later than this was late."
 KEPT = timedelta(days=30)
@@ -95,6 +97,7 @@ class Reminders:
         "When the alarm rings."
         self._looking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
         self.tries: Counter[str] = Counter()
         "How often something was delivered since the start, by how the ring stood then."
         self.late = 0
@@ -117,6 +120,7 @@ class Reminders:
 
     async def stop(self) -> None:
         """Finish the tries that are being made; the alarm must have been stopped."""
+        self._stopping.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # ── what is to be rung for ──────────────────────────────────────────────────────────
@@ -356,13 +360,26 @@ class Reminders:
             if result.state == "stopped":
                 await _drop([ring.reminder], session)
 
-        try:
-            await self._database.together(note)
+        if await self._noted(note, ring):
             if due is not None:
                 await self._expect(due)
             result.then()
-        except DBAPIError as error:
-            log.error("what came of a reminder could not be noted: %s", error.orig)
+
+    async def _noted(self, note: Callable[[AsyncSession], Awaitable[None]], ring: RingRow) -> bool:
+        """Write what came of a try, again and again: what nobody noted is tried once more when its
+        time is up."""
+        while True:
+            try:
+                await self._database.together(note)
+                return True
+            except DBAPIError as error:
+                log.error("what came of a reminder waits to be noted: %s", error.orig)
+            assert ring.due is not None
+            if self._stopping.is_set() or self.now() >= ring.due:
+                return False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(NOTE_AGAIN):
+                    await self._stopping.wait()
 
     async def _earliest(self) -> datetime | None:
         async with self._database.reading() as session:

@@ -19,6 +19,15 @@ HEAD = "0023"
 "The newest migration; a test keeps this equal to what Alembic says."
 CONNECT_SECONDS = 10
 "How long a server may take to answer at all."
+WATCHED = {
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+"A network that swallows everything is noticed like one that breaks."
+LETS_GO = {"options": "-c idle_in_transaction_session_timeout=10000"}
+"What one that has fallen silent in the middle holds, the server gives to others."
 
 
 T = TypeVar("T")
@@ -62,6 +71,7 @@ class Database:
             self.url.set(drivername=driver),
             hide_parameters=True,  # what people write is in them, and errors are logged
             pool_pre_ping=self.path is None,  # a server may have been restarted
+            connect_args={} if self.path is not None else {**WATCHED, **LETS_GO},
         )
         if self.path is not None:
             event.listen(self._engine.sync_engine, "connect", _prepare)

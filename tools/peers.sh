@@ -6,7 +6,8 @@ set -eu
 packages="age libportaudio2 sip-tester baresip-core baresip-ffmpeg linphone-cli kamailio kamailio-tls-modules
           kamailio-postgres-modules kamailio-websocket-modules rtpengine-daemon
           dnsmasq-base coturn espeak-ng flite sox gcc libc6-dev
-          prosody ejabberd go-sendxmpp profanity zbar-tools postgresql chromium"
+          prosody ejabberd go-sendxmpp profanity zbar-tools postgresql chromium
+          faketime iproute2 nftables"
 missing=""
 for package in $packages; do
     dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,6 +23,7 @@ from sqlmodel import col, select, update
 
 from store.database import Database
 from store.tables import ChargeRow, EntryRow
+from store.upsert import insert_new
 from wallet.ledger import (
     CALLS,
     CREDIT,
@@ -316,7 +318,9 @@ class Charging:
         )
 
         async def note(session: AsyncSession) -> Callable[[], None]:
-            await session.merge(row)
+            connection = await session.connection()
+            there = insert_new(connection.dialect.name, ChargeRow)  # others may have settled it
+            await session.execute(there, row.model_dump())
             return lambda: None
 
         self._jobs.put_nowait(note)
@@ -369,7 +373,9 @@ class Charging:
             taken = sum(parts.values())
             open_ = (col(ChargeRow.leg) == leg) & col(ChargeRow.seconds).is_(None)
             values = {"seconds": seconds, "cost": taken, "included": included}
-            await session.execute(update(ChargeRow).where(open_).values(**values))
+            closed: Any = await session.execute(update(ChargeRow).where(open_).values(**values))
+            if not closed.rowcount:  # others have, who took us for dead
+                return lambda: None
             moves = [
                 *(Move(account=mine + p, asset=self.unit.id, amount=-n) for p, n in parts.items()),
                 Move(account=CALLS, asset=self.unit.id, amount=taken),

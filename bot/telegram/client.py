@@ -92,6 +92,7 @@ NOT_READ = "I cannot do anything with that; please write what you want."
 TOO_LARGE = "That file is too large for me: 1 MB at most, of a calendar 10 MB."
 
 FETCH_AGAIN = "I could not fetch that from Telegram; please send it again."
+STOPS_WITHIN = 5.0
 RETRY = 2.0
 "Seconds until it is tried again to note a message."
 
@@ -160,7 +161,10 @@ class Telegram:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
         if self._app.updater is not None and self._app.updater.running:
-            await self._app.updater.stop()
+            # It would confirm what came, and so waits until that is noted: Telegram keeps the rest.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOPS_WITHIN):
+                    await self._app.updater.stop()
         if self._app.running:
             await self._app.stop()
         await self._outbox.close()

@@ -42,8 +42,9 @@ class Noted(asyncio.Queue[object]):
                 self.put_nowait(item)
 
     async def noted(self) -> None:
-        """Wait until all that was put in here is noted."""
-        await asyncio.gather(*(noting for _, noting in self._noting))
+        """Wait until all that was put in here is noted; who waits no more does not stop that."""
+        if self._noting:
+            await asyncio.wait([noting for _, noting in self._noting])
 
 
 class Polling(HTTPXRequest):

@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Collection
 import psycopg
 from sqlalchemy import URL
 
+from store.database import WATCHED
+
 log = logging.getLogger(__name__)
 
 CHANNEL = "encryptotel"
@@ -32,13 +34,7 @@ class Changes:
 
     def __init__(self, url: URL, node: str, takers: dict[str, Take]) -> None:
         plain = url.set(drivername="postgresql").update_query_dict(
-            {
-                "application_name": node,
-                # A network that swallows everything is noticed like one that breaks.
-                "keepalives_idle": "5",
-                "keepalives_interval": "2",
-                "keepalives_count": "3",
-            }
+            {"application_name": node, **WATCHED}
         )
         self._address = plain.render_as_string(hide_password=False)
         self._node = node

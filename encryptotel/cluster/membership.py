@@ -14,7 +14,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, text
 from sqlalchemy.exc import DBAPIError
@@ -30,11 +30,13 @@ log = logging.getLogger(__name__)
 LEASE = 6.0
 "Seconds that somebody is taken to be alive after they last said so."
 RENEW_EVERY = 2.0
+ABOUT = timedelta(seconds=1)
+"Less than that, two clocks show the same: what is measured is as wrong as the look took."
 TAKES = 4.0
 "Seconds after which a look that has not come to an end is given up."
 
 NOW = func.timezone("utc", func.clock_timestamp(), type_=UtcDateTime)
-"The database's clock: programs may be half a minute apart, and nobody dies of that."
+"The database's clock: programs may be half a minute apart, and nobody dies or pays for that."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,8 @@ class Membership:
         "All of them, this one too, the oldest first."
         self.changed: Callable[[], None] = lambda: None
         self.lost: Callable[[], None] = lambda: None
+        self.ahead = timedelta()
+        "How far the database's clock is before ours."
         self._seen_since: float | None = None
         "From when on every look at the database was good, by the loop's clock …"
         self._seen = 0.0
@@ -92,15 +96,15 @@ class Membership:
 
     @property
     def sees(self) -> bool:
-        """Whether the last look at the database was good."""
-        return self._seen_since is not None
+        """Whether the last look is not so long ago that the others may take this one for dead."""
+        return asyncio.get_running_loop().time() - self._seen < LEASE
 
     async def join(self) -> None:
         """Be one of them, in the place of an earlier run of this program; one that takes nobody in
         before it is ready. Raises DBAPIError."""
         async with self._lease.writing() as session:
             await session.execute(delete(NodeRow).where(col(NodeRow.name) == self.name))
-            now: datetime = (await session.execute(select(NOW))).scalar_one()
+            now = await self._compare_clocks(session)
             session.add(
                 NodeRow(
                     name=self.name,
@@ -176,6 +180,7 @@ class Membership:
             rows = (await session.execute(select(NodeRow))).scalars().all()
             overdue = select(col(NodeRow.name)).where(col(NodeRow.until) < NOW)
             late = set((await session.execute(overdue)).scalars())
+            await self._compare_clocks(session)
         if self._seen_since is None or began - self._seen > LEASE:  # we may have been held up
             self._seen_since = began
         self._seen = began
@@ -190,6 +195,17 @@ class Membership:
             left = {name: node for name, node in found.items() if name not in late}
             self._burying = asyncio.ensure_future(self._bury([found[n] for n in late], left))
         return True
+
+    async def _compare_clocks(self, session: AsyncSession) -> datetime:
+        """What the database's clock says."""
+        before = datetime.now(UTC)
+        now: datetime = (await session.execute(select(NOW))).scalar_one()
+        after = datetime.now(UTC)
+        ahead = now - before - (after - before) / 2
+        if abs(ahead - self.ahead) > ABOUT + (after - before) / 2:
+            log.warning("the clock here is %.0f s behind the database's", ahead.total_seconds())
+            self.ahead = ahead
+        return now
 
     def _is_free(self) -> bool:
         return self._burying is None or self._burying.done()

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
@@ -64,6 +64,11 @@ class Part:
     def leads(self) -> bool:
         """Whether what is done once for all is ours to do."""
         return self.members.leads
+
+    @property
+    def serves(self) -> bool:
+        """Whether whoever asks for the one that leads is right here."""
+        return self.leads and self.members.sees
 
     def where(self, number: str) -> Address | None:
         """Where a number is at home; None where that is here."""
@@ -210,7 +215,7 @@ class Part:
         # An engine would go on carrying sound that nobody is charged for.
         outside = await open_legs_outside(session, dead.name)
         self._app.exchange.engines.forget([anchored(*one) for one in outside])
-        await settle(session, started=datetime.now(UTC), alive=alive, nodes={dead.name})
+        await settle(session, started=self._app.now(), alive=alive, nodes={dead.name})
         if self._app.metering is not None:
             await self._app.metering.charging.settle(session, alive, {dead.name})
         orphans = update(TextRow).where(col(TextRow.node) == dead.name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
 
 from sqlmodel import col, select
 
@@ -40,7 +39,7 @@ class PhonesElsewhere:
 
     async def load(self, extensions: Collection[str]) -> None:
         """Know the phones of some extensions, or of all."""
-        query = select(BindingRow).where(col(BindingRow.expires) > datetime.now(UTC))
+        query = select(BindingRow).where(col(BindingRow.expires) > self._exchange.now())
         if extensions:
             query = query.where(col(BindingRow.extension).in_(extensions))
         async with self._database.reading() as session:
@@ -59,7 +58,7 @@ class PhonesElsewhere:
 
     def _changed(self, extension: str) -> Event:
         """What there is to know: that phones are there, or that none is."""
-        now, there = datetime.now(UTC), self._exchange.registrar.bindings(extension)
+        now, there = self._exchange.now(), self._exchange.registrar.bindings(extension)
         if not there:
             return DeviceUnregistered(extension=extension, at=now, contact="", reason="")
         return self._exchange.registered(there[-1], refreshed=False)

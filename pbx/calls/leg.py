@@ -319,9 +319,13 @@ class Leg:
     # ── descriptions ────────────────────────────────────────────────────────────────────
     async def take_offer(self, body: bytes) -> SessionDescription:
         """The far side's offer. Raises `SdpError`, `NotAcceptable`, OSError."""
-        if self.anchor is not None:
-            body = await self.anchor.inward(body, offer=True)
-        return await self.media.take_offer(body)
+        try:
+            inner = await self.anchor.inward(body, offer=True) if self.anchor is not None else body
+        except EngineError:
+            if not self._try_another():
+                raise
+            return await self.take_offer(body)
+        return await self.media.take_offer(inner)
 
     async def take_answer(self, body: bytes) -> SessionDescription:
         """The far side's answer. Raises `SdpError`, `NotAcceptable`, OSError."""
@@ -334,7 +338,12 @@ class Leg:
         if self.anchor is None:
             return await self.media.offer(like, profile=profile)
         body = await self.media.offer(like, profile=Profile.PLAIN)
-        return await self.anchor.outward(body, offer=True, profile=profile)
+        try:
+            return await self.anchor.outward(body, offer=True, profile=profile)
+        except EngineError:
+            if not self._try_another():
+                raise
+            return await self.offer(like, profile=profile)
 
     async def answer_with(self, like: SessionDescription | None) -> bytes:
         """An answer to the far side, as `MediaSession.answer` makes it. Raises `NotAcceptable`,
@@ -360,6 +369,16 @@ class Leg:
             self.anchor.on_gone = self._on_engine_gone
         if before is not None:
             self._place(before.far_host, before.signalling_host)
+
+    def _try_another(self) -> bool:
+        """Leave an engine that does not do what it should, while the far side knows nothing of it
+        yet."""
+        before = self.anchor
+        if before is None or before.begun or self.ending is not None:
+            return False
+        before.close()
+        self._anchor_anew(before)
+        return True
 
     def _on_engine_gone(self) -> None:
         self._moving = asyncio.ensure_future(self._move())

@@ -116,6 +116,11 @@ class Anchor:
         return self._said.encode()
 
     @property
+    def begun(self) -> bool:
+        """Whether either side was described by way of the engine."""
+        return self._far is not None or self._said is not None
+
+    @property
     def profile_now(self) -> Profile:
         """How the far side's media are protected, for an offer by another way."""
         if not self.keyed:

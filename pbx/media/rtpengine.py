@@ -19,7 +19,7 @@ from pbx.media.rtp import DIGITS
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 2.0
+PATIENCE = 3.0
 "Seconds an answer may take, and seconds without a connection after which an engine is gone."
 PING_EVERY = 2.0
 RETRY_EVERY = 0.2
@@ -71,6 +71,10 @@ class Rtpengine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.alive = False
 
+    @property
+    def can_be_asked(self) -> bool:
+        return self._connected.is_set()
+
     async def connected(self) -> None:
         """Wait until it can be asked."""
         await self._connected.wait()
@@ -91,6 +95,7 @@ class Rtpengine:
             async with asyncio.timeout(PATIENCE):
                 answer: dict[str, Value] = await answered
         except TimeoutError as error:
+            writer.transport.abort()  # what cannot be asked is not chosen until it is back
             raise EngineError(f"{self} does not answer") from error
         finally:
             self._asked.pop(cookie, None)
@@ -160,13 +165,8 @@ class Rtpengine:
         """Notice one whose machine is gone without a word."""
         while True:
             await asyncio.sleep(PING_EVERY)
-            writer = self._writer
-            if writer is None:
-                continue
-            try:
+            with contextlib.suppress(EngineError):
                 await self.ask("ping")
-            except EngineError:
-                writer.transport.abort()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         """Take what it says until the connection ends."""
@@ -230,8 +230,8 @@ class Rtpengines:
 
     def choose(self) -> Rtpengine | None:
         """The one that carries the least for us, of those that live."""
-        alive = [one for one in self.all if one.alive]
-        return min(alive, key=lambda one: len(one.carried)) if alive else None
+        able = [one for one in self.all if one.can_be_asked]
+        return min(able, key=lambda one: len(one.carried)) if able else None
 
     @property
     def carrying(self) -> Mapping[str, int]:

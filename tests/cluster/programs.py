@@ -16,6 +16,7 @@ from encryptotel.cluster.membership import Node
 from store.database import Database
 from tests.endurance.program import Program
 from tests.peers.exchange import Config, Extension, Trunk
+from tests.peers.network import HERE, Host
 from tests.peers.postgres import PASSWORD, Postgres
 
 NUMBERS = [str(number) for number in range(101, 113)]
@@ -24,7 +25,7 @@ WITHIN = 30.0
 
 @dataclass
 class Cluster:
-    """Programs by the name each has among the others, and their database."""
+    """Programs by the name each has among the others, the first leading, and their database."""
 
     programs: dict[str, Program]
     database: Database
@@ -91,10 +92,13 @@ async def cluster(
     trunks: tuple[Trunk, ...] = (),
     extra: Mapping[str, Mapping[str, Any]] | None = None,
     before: Callable[[Database], Awaitable[None]] = _nothing,
+    hosts: Sequence[Host] = (),
+    data: Mapping[int, Path] | None = None,
     names: Sequence[str] = (),
 ) -> AsyncIterator[Cluster]:
-    """So many programs that run, the oldest first; `before` puts something in their database, and
-    `names` are theirs where it matters who is at home at which."""
+    """So many programs that run, the first leading, each at one of the `hosts` if there are any,
+    with its `data` folder there, and one of the `names`; `before` puts something in their
+    database."""
     async with AsyncExitStack() as stack:
         url = stack.enter_context(postgres.database())
         database = Database(url)
@@ -102,27 +106,39 @@ async def cluster(
         await before(database)
         stack.push_async_callback(database.close)
         found = Cluster({}, database)
+        made: list[Program] = []
         for number in range(count):
             place = folder / f"node{number}"
             place.mkdir()
-            program = Program(place, NUMBERS, extra=extra)
+            host = hosts[number] if hosts else HERE
+            program = Program(place, NUMBERS, data=(data or {}).get(number), extra=extra)
+            program.before = host.before
             if names:
                 program.data.mkdir(mode=0o700)
                 (program.data / "node").write_text(names[number])
+            program.sections["exchange"]["host"] = host.address
             program.sections["database"] = {
                 "url": postgres.address(str(url.database)), "password": PASSWORD,
             }  # fmt: skip
             program.sections["cluster"] = {
-                "address": f"127.0.0.1:{program.ports['udp']}",
+                "address": f"{host.address}:{program.ports['udp']}",
                 **program.sections.get("cluster", {}),
             }
             people = [Extension(one, f"secret-{one}") for one in NUMBERS]
             program.write_config(Config(people, trunks, extra=program.sections).toml())
-            await program.start()
-            stack.push_async_callback(_end, program)
-            found.programs[(program.data / "node").read_text()] = program
+            made.append(program)
+        await _start(made[0], stack)  # which makes the tables, and leads
+        async with asyncio.TaskGroup() as starting:
+            for program in made[1:]:
+                starting.create_task(_start(program, stack))
+        found.programs |= {(program.data / "node").read_text(): program for program in made}
         await found.spread()
         yield found
+
+
+async def _start(program: Program, stack: AsyncExitStack) -> None:
+    await program.start()
+    stack.push_async_callback(_end, program)
 
 
 async def _end(program: Program) -> None:

@@ -76,7 +76,7 @@ async def test_sound_goes_on_when_the_node_of_a_call_dies(
     network = OncePhone(plays(tone(1, 620.0)))
     host, port = await network.listen()
     trunk = Trunk("us", host, port, ["+12025550100"])
-    async with Rtpengine(200) as engine:
+    async with Rtpengine(count=200) as engine:
         extra = {"media": {"rtpengines": [engine.asked]}}
         async with cluster(tmp_path, postgres, 2, trunks=(trunk,), extra=extra) as nodes:
             homes = await nodes.spread()

@@ -7,7 +7,7 @@ import asyncio
 import re
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,19 +31,9 @@ from tests.cluster.test_nodes import MANY, apart
 from tests.endurance.program import OncePhone
 from tests.office import Office, quiet
 from tests.peers.edge import HOST, Edge
-from tests.peers.postgres import Postgres, programs
+from tests.peers.postgres import Postgres
 from tests.peers.rtpengine import Rtpengine
 from tests.peers.several import edge_before
-
-
-@pytest.fixture
-def postgres_of_own() -> Iterator[Postgres]:
-    """A server that may be killed."""
-    found = programs()
-    assert found is not None
-    server = Postgres(found)
-    yield server
-    server.stop()
 
 
 @asynccontextmanager

@@ -71,11 +71,11 @@ class Allowance:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Disk]:
+def small_disk(folder: Path, size: int = SMALL) -> Iterator[Disk]:
     """A small file system where we may mount one, else an allowance."""
     mount = folder / "disk"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "encryptotel-test", str(mount)]
+    mount.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "encryptotel-test", str(mount)]
     if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
         yield Allowance(mount)
         return

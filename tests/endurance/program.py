@@ -59,6 +59,8 @@ class Program:
         }
         for name, values in (extra or {}).items():
             self.sections.setdefault(name, {}).update(values)
+        self.before: tuple[str, ...] = ()
+        "What is put in front of the command at each start."
         self.process: Process
         self.ready: dict[str, Any] = {}
 
@@ -75,7 +77,7 @@ class Program:
             self.write_config()
         self.process = await Process.start(
             "encryptotel",
-            [*before, sys.executable, "-m", "encryptotel", "run",
+            [*self.before, *before, sys.executable, "-m", "encryptotel", "run",
              "--config", self.file, "--data", self.data, "--json"],
             cwd=ROOT,
         )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ from sqlalchemy import URL
 from . import ports
 from .certs import Certificate
 from .kamailio import answering
+from .network import Host
 from .proc import Process
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "kamailio" / "kamailio.cfg"
@@ -19,6 +22,7 @@ USER = "edge"
 "Who may read where people are at home, and nothing else; without odd signs in the password."
 HOST = "127.0.0.2"
 "An address of its own: the nodes take what comes from there as from a proxy of theirs."
+OWN = Host(HOST)
 
 
 class Edge:
@@ -32,9 +36,11 @@ class Edge:
         host: str = HOST,
         *,
         carriers: str = "",
+        inside: Host = OWN,
     ) -> None:
-        """`nodes` as host:port, `carriers` as in the configuration."""
-        self._carriers = carriers
+        """`nodes` as host:port, `carriers` as in the configuration; it runs where `inside` is, and
+        nodes see it there."""
+        self._carriers, self._inside_host = carriers, inside
         self.nodes, self.host = list(nodes), host
         self.ports = {"udp": ports.free_port(), "tls": ports.free_port()}
         self.ports["tcp"] = self.ports["udp"]
@@ -57,7 +63,7 @@ class Edge:
             "EDGE_UDP": f"udp:{self.host}:{self.ports['udp']}",
             "EDGE_TCP": f"tcp:{self.host}:{self.ports['tcp']}",
             "EDGE_TLS": f"tls:{self.host}:{self.ports['tls']}",
-            "EDGE_INSIDE": f"udp:{HOST}:{self._inside}",
+            "EDGE_INSIDE": f"udp:{self._inside_host.address}:{self._inside}",
             "EDGE_DATABASE": f'"edge=>{url.render_as_string(hide_password=False)}"',
             "EDGE_NODES": f'"{nodes}"',
             "EDGE_CERTIFICATE": f'"{self._tls.certificate}"',
@@ -69,12 +75,17 @@ class Edge:
             values["EDGE_CARRIERS"] = f'"{self._carriers}"'
         self.process = await Process.start(
             "edge",
-            ["kamailio", "-DD", "-E", "-f", CONFIG, "-P", folder / "pid",
+            [*self._inside_host.before, "kamailio", "-DD", "-E", "-f", CONFIG, "-P", folder / "pid",
              "-Y", folder, "-w", folder, "-m", "64", "-M", "16"],
             cwd=folder,
             env=values,
         )  # fmt: skip
         await answering(self.process, self.address)
+
+    async def kill(self) -> None:
+        """`kill -9` of all its processes."""
+        os.killpg(self.process.child.pid, signal.SIGKILL)
+        await self.process.wait()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -229,7 +229,7 @@ async def answering(process: Process, address: tuple[str, int]) -> None:
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.setblocking(False)
-        probe.bind((ports.HOST, 0))
+        probe.connect(address)
         mine = "{}:{}".format(*probe.getsockname())
         ask = (
             f"OPTIONS sip:{address[0]}:{address[1]} SIP/2.0\r\n"
@@ -241,7 +241,7 @@ async def answering(process: Process, address: tuple[str, int]) -> None:
             if process.child.returncode is not None:
                 break
             try:
-                await loop.sock_sendto(probe, ask.encode(), address)
+                await loop.sock_sendall(probe, ask.encode())
                 async with asyncio.timeout(0.1):
                     if (await loop.sock_recv(probe, 4096)).startswith(b"SIP/2.0 200"):
                         return

@@ -19,6 +19,7 @@ from pathlib import Path
 from sqlalchemy import URL, create_engine, text
 
 from store.database import postgresql
+from tests.peers.network import HERE, Host
 from tests.peers.ports import free_port
 
 USER, PASSWORD = "exchange", "pass%word@1"
@@ -39,12 +40,16 @@ class Postgres:
     def __init__(
         self,
         programs: Path,
+        host: Host = HERE,
+        folder: Path | None = None,
         *,
         archive: Path | None = None,
         data: Callable[[Path], None] | None = None,
     ) -> None:
-        self._programs = programs
-        self._folder = Path(tempfile.mkdtemp(prefix="encryptotel-pg-"))
+        """`folder` is where its own is made; there may be little room there."""
+        self._small = ("min_wal_size=32MB", "max_wal_size=64MB") if folder else ()
+        self._programs, self._host = programs, host
+        self._folder = Path(tempfile.mkdtemp(prefix="encryptotel-pg-", dir=folder))
         self._data, self.kept = self._folder / "data", self._folder / "kept"
         self._more: tuple[str, ...] = ()
         self._as = "postgres" if os.geteuid() == 0 else None  # the server refuses to be root
@@ -67,22 +72,26 @@ class Postgres:
             "initdb", "-D", str(self._data), "-U", USER, "-A", "scram-sha-256", "--no-sync",
             "--pwfile", str(word), "-E", "UTF8", "--locale", "C.UTF-8",
         )  # fmt: skip
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all samenet scram-sha-256\n")
         self.start()
 
     def start(self) -> None:
         """Begin to serve."""
         settings = (
-            f"port={self.port}", "listen_addresses=127.0.0.1", "fsync=off",
-            f"unix_socket_directories={self._folder}",
+            f"port={self.port}", f"listen_addresses={self._host.address}", "fsync=off",
+            f"unix_socket_directories={self._folder}", *self._small,
             *(setting.replace(" = ", "=", 1).replace("'", "") for setting in self._more),
         )  # fmt: skip
         options = [word for setting in settings for word in ("-c", setting)]
+        become = ("setpriv", f"--reuid={self._as}", f"--regid={self._as}", "--clear-groups")
         self._process = subprocess.Popen(
-            [str(self._programs / "postgres"), "-D", str(self._data), *options],
-            user=self._as, cwd=self._folder, stdin=subprocess.DEVNULL,
+            [*self._host.before, *(become if self._as else ()),
+             str(self._programs / "postgres"), "-D", str(self._data), *options],
+            cwd=self._folder, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        wait = ("-d", "postgres", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER)
+        wait = ("-d", "postgres", "-h", self._host.address, "-p", str(self.port), "-U", USER)
         until = time.monotonic() + READY_SECONDS
         while self._ask("pg_isready", *wait).returncode:
             assert time.monotonic() < until, "the server does not come up"
@@ -97,6 +106,10 @@ class Postgres:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
 
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
     @contextmanager
     def database(self, locale: str = "") -> Iterator[URL]:
         """An empty database, dropped afterwards, whose texts are in the order of a locale."""
@@ -106,11 +119,12 @@ class Postgres:
         try:
             yield postgresql(self.address(name), PASSWORD)
         finally:
-            self._say(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            if self.runs:
+                self._say(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def address(self, name: str) -> str:
         """As somebody writes it in a configuration."""
-        return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://{USER}@{self._host.address}:{self.port}/{name}"
 
     def run(self, *words: str) -> str:
         """Run a program as the server's user, with the server's programs; what it prints."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -12,18 +13,18 @@ from pathlib import Path
 from typing import Self
 
 from . import ports
+from .network import HERE, Host
 from .proc import Process
 
 PORTS = 60
 
 
 class Rtpengine:
-    """One of them, with a range of ports of its own, on the loopback's first address. It may be
-    killed and started again."""
+    """One of them, with a range of ports of its own. It may be killed and started again."""
 
-    def __init__(self, count: int = PORTS) -> None:
-        self._count = count
-        self.asked = f"{ports.HOST}:{ports.free_port()}"
+    def __init__(self, host: Host = HERE, count: int = PORTS) -> None:
+        self._host, self._count = host, count
+        self.asked = f"{host.address}:{ports.free_port()}"
         "Where it takes questions, by TCP."
         self.first = ports.free_range(count)
         self._folder = tempfile.TemporaryDirectory(prefix="rtpengine-", ignore_cleanup_errors=True)
@@ -37,15 +38,21 @@ class Rtpengine:
         self.process = await Process.start("rtpengine", self.argv)
         await self.process.wait_line("Startup complete", 20)
 
+    async def kill(self) -> None:
+        """`kill -9`."""
+        await self.process.stop(signal.SIGKILL)
+
     @property
     def argv(self) -> list[str]:
+        here = self._host.address
+        six = ("--interface=outside/::1", "--interface=inside/::1") if self._host is HERE else ()
         return [
+            *self._host.before,
             "rtpengine", "--config-file=none", "--foreground", "--log-stderr", "--log-level=6",
             "--table=-1", "--num-threads=1",
             f"--listen-tcp-ng={self.asked}", "--dtmf-log-ng-tcp",
-            f"--listen-cli={ports.HOST}:{ports.free_port()}",
-            f"--interface=outside/{ports.HOST}", "--interface=outside/::1",
-            f"--interface=inside/{ports.HOST}", "--interface=inside/::1",
+            f"--listen-cli={here}:{ports.free_port()}",
+            f"--interface=outside/{here}", f"--interface=inside/{here}", *six,
             f"--port-min={self.first}", f"--port-max={self.first + self._count - 1}",
             f"--pidfile={Path(self._folder.name) / 'pid'}",
         ]  # fmt: skip
@@ -62,7 +69,7 @@ class Rtpengine:
 @contextmanager
 def standing() -> Iterator[Rtpengine]:
     """One for many tests, each with a loop of its own."""
-    engine = Rtpengine(2000)
+    engine = Rtpengine(count=2000)
     with Path(os.devnull).open("w") as nowhere:
         child = subprocess.Popen(engine.argv, stdout=nowhere, stderr=nowhere)
     try:

@@ -139,7 +139,8 @@ class User:
 class TelegramServer:
     """`async with TelegramServer() as server:`; `server.url` is what the bot is pointed at."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = HOST) -> None:
+        self._host = host
         self.users: dict[int, User] = {}
         self.queries: dict[str, User] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -174,11 +175,11 @@ class TelegramServer:
         app.router.add_get("/file/bot{token}/{path}", self._file)
         self._runner = web.AppRunner(app, shutdown_timeout=0.5)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, HOST, 0)
+        site = web.TCPSite(self._runner, self._host, 0)
         await site.start()
         server = site._server
         assert isinstance(server, asyncio.Server)
-        self.url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
+        self.url = f"http://{self._host}:{server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
