@@ -124,7 +124,7 @@ async def cluster(
                 "address": f"{host.address}:{program.ports['udp']}",
                 **program.sections.get("cluster", {}),
             }
-            people = [Extension(one, f"secret-{one}") for one in NUMBERS]
+            people = [Extension(one, f"secret-{one}", srtp="offer") for one in NUMBERS]
             program.write_config(Config(people, trunks, extra=program.sections).toml())
             made.append(program)
         await _start(made[0], stack)  # which makes the tables, and leads
