@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 MOVES = 5
 "How often a far side is asked to move its media before the leg is ended."
 
+ASK_AGAIN = frozenset((491, 500, 503, 504))
+"Answers of a far side that may be about to do the same."
+
 Reoffer = Callable[[bytes], Awaitable[bytes | int]]
 
 
@@ -391,7 +394,7 @@ class Leg:
         if session is None or local is None or not self.answered:
             self.hang_up("what carried its sound is gone", 503)
             return
-        profile = before.profile_now
+        profile, why = before.profile_now, ""
         self._anchor_anew(before)
         for attempt in range(MOVES):
             try:
@@ -401,13 +404,18 @@ class Leg:
                     await self.take_answer(response.body)
                     self.on_media_changed()
                     return
+                why = f"{response.status} {response.reason}"
+                if response.status not in ASK_AGAIN or self.ending is not None:
+                    break
+            except EngineError as error:
+                why = str(error)
+                self._anchor_anew(before)
             except (SdpError, OSError) as error:
-                log.warning("%s: %s", self.peer, error)
+                why = str(error)
                 break
-            if response.status != 491:
-                break
-            # The other side asks at the same time, and both ask again (RFC 3261 §14.1).
+            # The other side moves at the same time, and both ask again (RFC 3261 §14.1).
             await asyncio.sleep(random.uniform(0.2, 1.0 + attempt))
+        log.warning("%s does not follow to another engine: %s", self.peer, why)
         self.hang_up("what carried its sound is gone", 503)
 
     def _place(self, host: str, signalling_host: str) -> None:

@@ -55,7 +55,8 @@ class Patch:
             one, two = wanted or (None, None)
             await asyncio.gather(self.ends[0].plug(one), self.ends[1].plug(two))
         except EngineError as error:
-            log.warning("media go by us: %s", error)
+            if not any(end.closed for end in self.ends):
+                log.warning("media go by us: %s", error)
             self._failed, self._wanted = True, None
             self.joined = wanted  # perhaps by half: to be undone, if there is still something to
         else:

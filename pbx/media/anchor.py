@@ -71,7 +71,8 @@ class Anchor:
         self._version = 0
         self._turn = asyncio.Lock()
         self._outlet: Outlet | None = None
-        self._closed = False
+        self.closed = False
+        "Whether the leg is over."
         engine.carried[id] = self
 
     # ── descriptions on their way ───────────────────────────────────────────────────────
@@ -166,7 +167,7 @@ class Anchor:
         """Let something else be near; None: us again. Raises `EngineError`."""
         async with self._turn:
             far, near = self._far, self._near
-            if outlet == self._outlet or self._closed or far is None or near is None:
+            if outlet == self._outlet or self.closed or far is None or near is None:
                 return
             there = await self._found(_as_keyed(far))
             description = outlet.description if outlet is not None else near
@@ -186,9 +187,9 @@ class Anchor:
 
     def close(self, measured: Callable[[], None] = lambda: None) -> None:
         """The leg is over; `traffic` is what it was when `measured` is told."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         self.on_key, self.on_gone = (lambda key: None), (lambda: None)
         if self.engine.carried.pop(self.id, None) is self:
             with_end = asyncio.ensure_future(self._delete(measured))
@@ -222,7 +223,7 @@ class Anchor:
         transcode: Sequence[Value] = (),
     ) -> SessionDescription:
         """Let the engine know what one side said, and what it would have the other see."""
-        if self._closed:
+        if self.closed:
             raise EngineError("the leg is over")
         flags: list[Value] = ["port latching", "no-rtcp-attribute"]
         if side == FAR:

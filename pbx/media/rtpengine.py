@@ -94,6 +94,8 @@ class Rtpengine:
             writer.write(cookie.encode() + b" " + encode({**question, "command": command}))
             async with asyncio.timeout(PATIENCE):
                 answer: dict[str, Value] = await answered
+        except RuntimeError as error:  # uvloop's word for a transport that is closed
+            raise EngineError(f"{self} is gone") from error
         except TimeoutError as error:
             writer.transport.abort()  # what cannot be asked is not chosen until it is back
             raise EngineError(f"{self} does not answer") from error
