@@ -26,6 +26,10 @@ class Traffic:
     "The SSRC of each medium from the far side, 0 while there is none."
 
 
+_NEGATIVE = 1 << 23
+"Reports count in 24 bits with a sign (RFC 3550 §6.4.1), which engines pass on without."
+
+
 def counted(told: Mapping[str, Value], far: str, near: str) -> Traffic:
     """The traffic of a call between two tags."""
     here, there = _Side(told, far), _Side(told, near)
@@ -82,7 +86,8 @@ class _Side:
             self.packets += _number(stats.get("packets"))
             source = source or str(stream.get("SSRC", ""))
         heard = _mapping(_mapping(told.get("SSRC")).get(source))
-        self.lost = _number(heard.get("cumulative loss"))
+        lost = _number(heard.get("cumulative loss"))
+        self.lost = 0 if lost >= _NEGATIVE else lost
         average = _mapping(heard.get("average MOS"))
         self.report = {name: _number(value) for name, value in average.items()}
         "In milliseconds, the time there and back in microseconds; empty where there was none."
