@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +17,7 @@ import psycopg
 from bench.exchange import REPOSITORY, SECRET, Exchange, await_ready, configuration, launch, table
 from bench.process import BenchError, Child, Unavailable, descendants
 from bench.server import CALLEE_HOST, CALLER_HOST, CARRIER_HOST, EXCHANGE_HOST, RTP_PORTS
-from bench.sip import Registration, free_port
+from bench.sip import Address, Registration, free_port
 from tests.peers.edge import USER as EDGE
 from tests.peers.postgres import PASSWORD, Postgres, programs
 from tests.peers.several import may_look
@@ -43,6 +43,8 @@ class City(Exchange):
     name = "nodes, Kamailio, rtpengine"
     nodes = 2
     share: float | None = None
+    callers: Sequence[Address] = ()
+    "Where carriers call from besides the one of the wiring."
 
     def start(self) -> Child:
         """Everything, and what phones reach is the edge."""
@@ -152,8 +154,15 @@ class City(Exchange):
         cluster = table("[cluster]", address=address, proxies=[EDGE_HOST])
         database = table("[database]", url=self._url, password=PASSWORD)
         routes = [table("[[route]]", number=number_of(e), to=e) for e in EXTENSIONS]
+        carriers = [
+            table(
+                "[[trunk]]", name=f"bench-{at}", zone="UK", host=host, port=port, transport="udp",
+                numbers=[], register=False, srtp="off", max_calls=5000,
+            )
+            for at, (host, port) in enumerate(self.callers)
+        ]  # fmt: skip
         config = folder / "config.toml"
-        config.write_text("\n".join([content, cluster, database, *routes]))
+        config.write_text("\n".join([content, cluster, database, *carriers, *routes]))
         child = launch(config, folder / "data", folder / "log", core=self.wiring.core)
         self.parts["nodes"].append(child)
         self._stack.callback(child.stop)

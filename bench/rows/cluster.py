@@ -108,16 +108,18 @@ class Loads:
 def loads(kind: type[City], folder: Path) -> Iterator[Loads]:
     """A city with a share for each node, and its callers and callees."""
     with contextlib.ExitStack() as stack:
-        city = stack.enter_context(kind(Wiring.fresh(), folder))
+        wirings = [Wiring.fresh() for _ in range(kind.nodes)]
+        city = kind(wirings[0], folder)
+        city.callers = [wiring.caller for wiring in wirings[1:]]
+        stack.enter_context(city)
         found = []
-        for at, own in enumerate(city.homes().values()):
-            wiring = replace(Wiring.fresh(), number=number_of(own[0]))
+        for at, (wiring, own) in enumerate(zip(wirings, city.homes().values(), strict=True)):
             place = folder / f"load{at}"
             place.mkdir()
             with bound_socket(wiring.callee) as sock:
                 city.register(sock, own[0])
             callee = stack.enter_context(sipp.callee(wiring.callee, place))
-            found.append(Load(city, callee, place, wiring))
+            found.append(Load(city, callee, place, replace(wiring, number=number_of(own[0]))))
         yield Loads(city, found)
 
 
