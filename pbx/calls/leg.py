@@ -395,8 +395,12 @@ class Leg:
             self.hang_up("what carried its sound is gone", 503)
             return
         profile, why = before.profile_now, ""
+        before.close()
         self._anchor_anew(before)
         for attempt in range(MOVES):
+            if self.anchor is not None and self.anchor.agreed:  # the far side moved, and we with it
+                self.on_media_changed()
+                return
             try:
                 offer = await self.offer(local, profile=profile)
                 response = await session.reoffer(offer)

@@ -122,6 +122,11 @@ class Anchor:
         return self._far is not None or self._said is not None
 
     @property
+    def agreed(self) -> bool:
+        """Whether both sides were described by way of the engine."""
+        return self._agreed is not None
+
+    @property
     def profile_now(self) -> Profile:
         """How the far side's media are protected, for an offer by another way."""
         if not self.keyed:

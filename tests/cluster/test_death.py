@@ -140,7 +140,7 @@ async def _kill_again_and_again(folder: Path, postgres: Postgres, rounds: int) -
         "money": {"rates": str(folder / "rates.csv"), "free": []},
         "limits": {
             "trunk_calls_at_once": 10, "trunk_calls_per_hour": 10_000,
-            "trunk_minutes_per_day": 10_000,
+            "trunk_minutes_per_day": 10_000, "night_calls_per_hour": 10_000, "ask_owner": False,
         },
     }  # fmt: skip
     chance, recoveries = Random(11), []
