@@ -322,6 +322,10 @@ class Leg:
     # ── descriptions ────────────────────────────────────────────────────────────────────
     async def take_offer(self, body: bytes) -> SessionDescription:
         """The far side's offer. Raises `SdpError`, `NotAcceptable`, OSError."""
+        before = self.anchor
+        if before is not None and before.offers:  # ours, which it did not take: this is instead
+            before.close()
+            self._anchor_anew(before)
         try:
             inner = await self.anchor.inward(body, offer=True) if self.anchor is not None else body
         except EngineError:

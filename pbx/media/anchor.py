@@ -122,6 +122,11 @@ class Anchor:
         return self._far is not None or self._said is not None
 
     @property
+    def offers(self) -> bool:
+        """Whether we offered first, and the far side has not answered."""
+        return self._said is not None and self._far is None
+
+    @property
     def agreed(self) -> bool:
         """Whether both sides were described by way of the engine."""
         return self._agreed is not None

@@ -111,7 +111,7 @@ class Rtpengine:
         now = asyncio.get_running_loop().time
         while True:
             began = now()
-            with contextlib.suppress(OSError, TimeoutError):
+            try:
                 async with asyncio.timeout(PATIENCE):
                     reader, self._writer = await asyncio.open_connection(*self.address)
                 try:
@@ -119,6 +119,10 @@ class Rtpengine:
                 finally:
                     lost_at = now()
                     self._hang_up()
+            except ConnectionRefusedError:  # nobody is there
+                self._lose()
+            except (OSError, TimeoutError):
+                pass  # a network that is away for a moment
             if lost_at is None or now() - lost_at > PATIENCE:
                 self._lose()
             await asyncio.sleep(max(0.0, RETRY_EVERY - (now() - began)))

@@ -170,7 +170,8 @@ async def _kill_again_and_again(folder: Path, postgres: Postgres, rounds: int) -
 
 async def _one_round(nodes: Cluster, chance: Random) -> float:
     """The seconds from the death until all of the dead program's people are at home elsewhere."""
-    homes = await nodes.spread()
+    await nodes.settled()
+    homes = await nodes.homes()
     inside = next(n for n in NUMBERS if homes[n] != homes[PAYER] and n != CALLED)
     payer, caller, called = OncePhone(), OncePhone(), OncePhone()
     await payer.join(nodes.programs[homes[PAYER]], PAYER)
