@@ -26,8 +26,12 @@ class Costs:
     node: float
     engine: float
     sound: float
-    register: float = 1.0
-    "At a node, for a REGISTER; the edge has a quarter of it."
+    register: float = 1.15
+    "At the home of a phone that registers again …"
+    register_edge: float = 0.86
+    "… at the edge …"
+    register_copy: float = 0.13
+    "… and at every other node."
     chat: float = 25.0
     "At the leader's helpers, for one message that is understood."
     apart: float = 0.9
@@ -158,8 +162,11 @@ class Simulation:
 
     def _register(self) -> None:
         self._at(self._gap(self._load.registers), self._register)
-        home, ms = self._random.choice(self._nodes), self._costs.register
-        self._through([(self._edge, ms / 4), (home, ms)], lambda: None)
+        home, costs = self._random.choice(self._nodes), self._costs
+        self._through([(self._edge, costs.register_edge), (home, costs.register)], lambda: None)
+        for one in self._nodes:
+            if one is not home:
+                self._through([(one, costs.register_copy)], lambda: None)
 
     def _chat(self) -> None:
         self._at(self._gap(self._load.chats), self._chat)
@@ -224,3 +231,79 @@ def most(city: City, costs: Costs, load: Load, *, setup_ms: float, seconds: floa
 def _holds(city: City, costs: Costs, load: Load, setup_ms: float, seconds: float) -> bool:
     wanted = min(seconds, max(4.0, 20_000 / load.calls))
     return Simulation(city, costs, load).run(wanted).setup_mean < setup_ms
+
+
+# ── how many of each for how many people ────────────────────────────────────────────────────
+MEASURED = Costs(edge=2.0, node=14.0, engine=2.5, sound=3.8)
+"""`python -m bench --only cluster` on two cores of a virtual machine; rtpengine without its kernel
+module, and each call's sound twice through it."""
+CALLS_IN_BUSY_HOUR = 0.45
+"Three calls a day, 15 % of them in the busiest hour."
+CALL_SECONDS = 150.0
+INTERNAL = 0.4
+"Share of calls between people of the exchange; the others lead outside and have one home."
+PHONES, REGISTERED_EVERY = 1.3, 600.0
+CHATS_IN_BUSY_HOUR = 0.15
+SETUP_MS = 150.0
+MOST_BUSY = 0.6
+CORE_MONTH, GIGABYTE = 8.0, 0.02
+"US dollars: a core with 2 GB of memory, and traffic."
+
+
+def day_of(people: int, nodes: int) -> Load:
+    """The busiest hour of so many."""
+    return Load(
+        calls=people * CALLS_IN_BUSY_HOUR / 3600,
+        apart=INTERNAL * (1 - 1 / nodes),
+        seconds=CALL_SECONDS,
+        registers=people * PHONES / REGISTERED_EVERY,
+        chats=people * CHATS_IN_BUSY_HOUR / 3600,
+    )
+
+
+def city_for(people: int, costs: Costs = MEASURED) -> tuple[City, Outcome]:
+    """The smallest city that has none of its parts busy for more than `MOST_BUSY`."""
+    city = City(nodes=1, edges=1, engines=1)
+    while True:
+        load = day_of(people, city.nodes)
+        # Sound of calls that are on when one begins to look: a run is shorter than a call.
+        sound = load.calls * load.seconds * costs.sound / 1000
+        busy = Simulation(
+            replace(city, engines=max(0.1, city.engines - sound)),
+            replace(costs, sound=0.0), load,
+        ).run(min(60.0, 20 + 4000 / load.calls))  # fmt: skip
+        engines = (sound + load.calls * costs.engine / 1000) / city.engines
+        grown = replace(
+            city,
+            nodes=city.nodes + (busy.busy["nodes"] > MOST_BUSY or busy.setup_p99 > SETUP_MS),
+            edges=city.edges + (busy.busy["edge"] > MOST_BUSY),
+            engines=city.engines if engines <= MOST_BUSY else int(sound / MOST_BUSY) + 1,
+            helpers=city.helpers + (busy.busy["helpers"] > MOST_BUSY),
+        )
+        if grown == city:
+            return city, replace(busy, busy={**busy.busy, "engines": engines})
+        city = grown
+
+
+def main() -> None:
+    """The table of docs/capacity.md."""
+    heads = ("people", "calls a second", "at once", "nodes", "edges", "engines", "helpers",
+             "first busy", "answer p99", "cores a person", "a month")  # fmt: skip
+    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
+    for people in (1_000, 10_000, 100_000, 300_000, 1_000_000):
+        city, outcome = city_for(people)
+        load = day_of(people, city.nodes)
+        cores = city.nodes + city.edges + city.engines + city.helpers
+        first = max(outcome.busy, key=lambda kind: outcome.busy[kind])
+        traffic = 3 * 30 * CALL_SECONDS * 2 * 2 * 50 * 214 / 1e9
+        dollars = cores * CORE_MONTH / people + traffic * GIGABYTE
+        print(
+            f"| {people:,} | {load.calls:.1f} | {load.calls * CALL_SECONDS:,.0f} | {city.nodes} "
+            f"| {city.edges:.0f} | {city.engines:.0f} | {city.helpers:.0f} "
+            f"| {first}, {outcome.busy[first]:.0%} | {outcome.setup_p99:.0f} ms "
+            f"| {cores / people:.5f} | ${dollars:.4f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,17 +13,18 @@ from pathlib import Path
 from bench import sipp
 from bench.asterisk import Asterisk, installed
 from bench.city import City, City1, number_of
+from bench.exchange import SECRET
 from bench.process import BenchError
 from bench.report import Row
 from bench.rows import Options
 from bench.rows.beside import CALL_SECOND, in_turn, per_call_second
 from bench.rows.beside import row as compared
-from bench.rows.calls import HOLD_MS, Sample
+from bench.rows.calls import HOLD_MS, SETTLE, Sample
 from bench.rows.calls import Load as Placed
-from bench.server import Wiring
+from bench.server import CALLEE_HOST, Wiring
 from bench.simulation import City as Model
 from bench.simulation import Costs, Load, most
-from bench.sip import bound_socket
+from bench.sip import Registration, bound_socket
 from bench.traffic import Traffic, bridged
 
 CALLS = 50
@@ -37,8 +39,8 @@ SETUP_MS = 150.0
 
 
 def measure(options: Options) -> list[Row]:
-    """Sound, then set-up."""
-    return [*_sound(options), *_twice(options)]
+    """Sound, set-up, registrations."""
+    return [*_sound(options), *_twice(options), _registered(options)]
 
 
 def _sound(options: Options) -> list[Row]:
@@ -201,4 +203,28 @@ def _modelled(nodes: int, held: Held, one: Held) -> Row:
     row.peer_name, row.ours, row.peer = "measured", said, float(held.rate)
     row.ratio = said / max(1, held.rate)
     row.detail = f"the model: {said:.0f} calls/s at costs of one node's run; seen: {held.rate}"
+    return row
+
+
+def _registered(options: Options) -> Row:
+    """What a phone that registers again costs its home, and everybody who hears of it."""
+    row = Row("cluster-register", "registration, where at home", "ms CPU")
+    count = 100 if options.quick else 400
+    folder = options.folder / "cluster-register"
+    with City(Wiring.fresh(), folder) as city, bound_socket((CALLEE_HOST, 0)) as sock:
+        extension = next(iter(city.homes().values()))[0]
+        city.register(sock, extension)
+        before = {part: city.cpu_of(part) for part in city.parts}
+        nodes = [child.cpu() for child in city.parts["nodes"]]
+        idle = time.monotonic()
+        for _ in range(count):
+            Registration(sock, city.address, extension, SECRET).complete(10)
+        took = time.monotonic() - idle
+        time.sleep(SETTLE)
+        spent = [child.cpu() - was for child, was in zip(city.parts["nodes"], nodes, strict=True)]
+        edge = city.cpu_of("Kamailio") - before["Kamailio"]
+    home, other = sorted(spent, reverse=True)
+    row.ours = 1000 * home / count
+    row.peer, row.peer_name = 1000 * other / count, "ms at each other node"
+    row.detail = f"{count} in {took:.1f} s; at the edge {1000 * edge / count:.2f} ms"
     return row

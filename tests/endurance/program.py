@@ -196,7 +196,8 @@ class OncePhone(Phone):
         transport = options.get("transport", "udp")
         account = Credentials(username=number, secret=f"secret-{number}")
         server = (ports.HOST, program.ports[transport])
-        assert await self.register(server, account, DOMAIN, **options) == 200
+        status = await self.register(server, account, DOMAIN, **options)
+        assert status == 200, status
         return self
 
 
