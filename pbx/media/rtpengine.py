@@ -57,6 +57,8 @@ class Rtpengine:
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._connected = asyncio.Event()
+        self._heard_at = 0.0
+        "When it said something last, by the loop's clock."
 
     def __str__(self) -> str:
         return f"rtpengine {self.address[0]}:{self.address[1]}"
@@ -107,7 +109,6 @@ class Rtpengine:
 
     # ── the connection ──────────────────────────────────────────────────────────────────
     async def _stay(self) -> None:
-        lost_at: float | None = None
         now = asyncio.get_running_loop().time
         while True:
             began = now()
@@ -117,13 +118,12 @@ class Rtpengine:
                 try:
                     await self._serve(reader)
                 finally:
-                    lost_at = now()
                     self._hang_up()
             except ConnectionRefusedError:  # nobody is there
                 self._lose()
             except (OSError, TimeoutError):
                 pass  # a network that is away for a moment
-            if lost_at is None or now() - lost_at > PATIENCE:
+            if now() - self._heard_at > PATIENCE:
                 self._lose()
             await asyncio.sleep(max(0.0, RETRY_EVERY - (now() - began)))
 
@@ -200,6 +200,7 @@ class Rtpengine:
                 self._take(cookie, said)
 
     def _take(self, cookie: str, said: dict[str, Value]) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
         answered = self._asked.get(cookie)
         if answered is not None and not answered.done():
             answered.set_result(said)
