@@ -399,6 +399,9 @@ class _State(Collector):
         yield _gauge("payments_watched", "Whether payments can be looked for", watching)
 
     def _of_the_others(self) -> Iterator[Metric]:
+        carried = self._app.exchange.engines.carrying
+        name = "Legs whose media an rtpengine that can be asked carries for this program"
+        yield _gauge("rtpengine_legs", name, carried, "engine")
         part = self._app.part
         members = part.members if part else None
         living: Values = len(members.nodes) if members else {}

@@ -242,8 +242,9 @@ class Rtpengines:
 
     @property
     def carrying(self) -> Mapping[str, int]:
-        """How much each carries for us, of those that live."""
-        return {str(one): len(one.carried) for one in self.all if one.alive}
+        """How much each carries for us, of those that can be asked."""
+        able = [one for one in self.all if one.can_be_asked]
+        return {f"{one.address[0]}:{one.address[1]}": len(one.carried) for one in able}
 
     def forget(self, ids: Sequence[str]) -> None:
         """End what another of us left behind, at whichever engine it is."""
