@@ -19,7 +19,7 @@ from pbx.media.port import Address
 from pbx.media.rtpengine import EngineError, Rtpengine
 from pbx.media.sdp import Media, NotAcceptable, SdpError, SessionDescription
 from pbx.media.session import OF_ONE_HOP, Profile
-from pbx.media.srtp import OFFERED_ELSEWHERE, OFFERED_IN_SECRET, SrtpPolicy, choose_crypto
+from pbx.media.srtp import OFFERED_ELSEWHERE, OFFERED_IN_SECRET, SUITES, SrtpPolicy, choose_crypto
 from pbx.media.zrtp import ATTRIBUTE as ZRTP
 
 log = logging.getLogger(__name__)
@@ -249,6 +249,7 @@ class Anchor:
             "replace": ["origin", "session-connection"],
             "transport_protocol": self._protocol(side, said),
             "ICE": "remove",
+            "SDES": ["pad", *self._unwanted(side, offer=offer)],
         }
         if transcode:
             values["codec"] = {"transcode": list(transcode)}
@@ -261,10 +262,6 @@ class Anchor:
             family = "IP6" if ":" in (self.inside if inward else self.far_host) else "IP4"
             values["address_family"] = family
             values["DTLS"] = "off"
-            if not inward:
-                secret = self.profile is Profile.SECURE
-                suites = OFFERED_IN_SECRET if secret else OFFERED_ELSEWHERE
-                values["SDES"] = [f"only-{suite}" for suite in suites]
         else:
             values["from_tag"], values["to_tag"] = (NEAR, FAR) if side == FAR else (FAR, NEAR)
         answer = await self.engine.ask("offer" if offer else "answer", **values)
@@ -275,6 +272,14 @@ class Anchor:
         if len(seen.media) != len(said.media):
             raise EngineError(f"{self.engine} gave another number of media")
         return seen
+
+    def _unwanted(self, side: str, *, offer: bool) -> list[str]:
+        """The suites that an offer of ours shall not have, of those that engines know."""
+        if side == FAR or not offer:
+            return []
+        secret = self.profile is Profile.SECURE
+        wanted = OFFERED_IN_SECRET if secret else OFFERED_ELSEWHERE
+        return [f"no-{suite}" for suite in _SUITES if suite not in wanted]
 
     async def _found(self, said: SessionDescription) -> SessionDescription:
         """The far side where it was found to be, behind its NAT, so that nobody can be first there
@@ -347,6 +352,13 @@ class Anchor:
 
 _ENDING: set[asyncio.Task[None]] = set()
 "Anchors that are being given back."
+_SUITES = (
+    "AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_32",
+    "AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32", "AES_CM_128_HMAC_SHA1_80",
+    "AES_CM_128_HMAC_SHA1_32", "F8_128_HMAC_SHA1_80", "F8_128_HMAC_SHA1_32", "NULL_HMAC_SHA1_80",
+    "NULL_HMAC_SHA1_32",
+)  # fmt: skip
+"What rtpengine knows; two of these encrypt nothing."
 _KEPT_OF_HOP = frozenset(("crypto", "rtcp"))
 _ENDED_HERE = tuple(name for name in OF_ONE_HOP if name not in _KEPT_OF_HOP)
 "What engines would take up and we do not offer: ICE, DTLS, multiplexing."
@@ -356,12 +368,18 @@ def _is_keyed(media: Media) -> bool:
     return choose_crypto(media) is not None
 
 
+def _encrypts(line: str | None) -> bool:
+    return not SUITES.isdisjoint((line or "").split()[1:2])
+
+
 def _as_keyed(said: SessionDescription) -> SessionDescription:
     """What an engine is told of the far side: media with keys as what they are, for it looks for
-    keys only where the profile has them."""
+    keys only where the profile has them; and no keys for what encrypts nothing."""
     media = []
     for one in said.media:
         plain = one.without(*_ENDED_HERE)
+        kept = (item for item in plain.attributes if item[0] != "crypto" or _encrypts(item[1]))
+        plain = replace(plain, attributes=tuple(kept))
         keyed = plain.protocol.replace("RTP/AVP", "RTP/SAVP")
         media.append(replace(plain, protocol=keyed) if _is_keyed(one) else plain)
     return replace(said, media=tuple(media))

@@ -44,6 +44,8 @@ _SUITES: Mapping[str, _Suite] = {
     "AES_CM_128_HMAC_SHA1_80": _Suite(Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30),  # RFC 4568
     "AES_CM_128_HMAC_SHA1_32": _Suite(Policy.SRTP_PROFILE_AES128_CM_SHA1_32, 30),
 }
+SUITES = frozenset(_SUITES)
+"What we take; all of them encrypt."
 OFFERED_IN_SECRET = (
     "AEAD_AES_256_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80",
     "AES_CM_128_HMAC_SHA1_32",

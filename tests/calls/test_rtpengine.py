@@ -270,3 +270,35 @@ async def test_menus_and_conferences_hear_by_an_engine(
         assert by_us(the_call(office))[0] > 0
         leg.hang_up()
         await office.ended()
+
+
+async def test_nothing_is_offered_or_taken_that_does_not_encrypt(
+    tmp_path: Path, rtpengine: Rtpengine
+) -> None:
+    """Engines know suites without a cipher."""
+
+    class NullMedia(MediaSession):
+        def _publish(self, media: list[Media]) -> bytes:
+            null = "crypto:9 NULL_HMAC_SHA1_80 inline:" + "A" * 40
+            return (
+                super()._publish(media).replace(b"a=crypto:", f"a={null}\r\na=crypto:".encode(), 1)
+            )
+
+    class NullPhone(Phone):
+        def _leg(self, peer: str, direction: str) -> Leg:
+            leg = super()._leg(peer, direction)
+            leg.media = NullMedia(self._ports, self._host, self._srtp, self._codecs)
+            return leg
+
+    async with open_office(tmp_path, media={"rtpengines": [rtpengine.asked]}) as office:
+        alice = await office.phone("101", NullPhone(plays(tone(1, 440.0)), srtp=SrtpPolicy.REQUIRE))
+        bob = await office.phone("102", Phone(plays(tone(1, 620.0)), srtp=SrtpPolicy.REQUIRE))
+        leg = await talk(office, alice, bob)
+        for side in (*alice.legs, *bob.legs):
+            assert side.media.remote is not None
+            assert side.media.remote.audio is not None
+            keys = side.media.remote.audio.values("crypto")
+            assert keys
+            assert not [one for one in keys if "NULL" in one or "F8" in one]
+        leg.hang_up()
+        await office.ended()

@@ -1,12 +1,13 @@
-"""The same exchange as three programs on PostgreSQL behind Kamailio, for tests that were written
-for one: with THROUGH_EDGE=1 every `Exchange` is such, and its addresses are the edge's."""
+"""The same exchange as three programs on PostgreSQL behind Kamailio, with sound by rtpengine, for
+tests that were written for one: with THROUGH_EDGE=1 every `Exchange` is such, and its addresses are
+the edge's."""
 
 from __future__ import annotations
 
 import asyncio
 import atexit
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from . import ports
 from .certs import Certificate
 from .edge import HOST, USER, Edge
 from .postgres import PASSWORD, Postgres, programs
+from .rtpengine import Rtpengine, standing
 
 if TYPE_CHECKING:
     from .exchange import Config
@@ -38,6 +40,14 @@ def server() -> Postgres:
     return postgres
 
 
+@cache
+def engine() -> Rtpengine:
+    """Likewise."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(standing())
+
+
 @asynccontextmanager
 async def database() -> AsyncIterator[URL]:
     with server().database() as url:
@@ -50,6 +60,7 @@ def as_node(config: Config, url: URL) -> Config:
     own: dict[str, Mapping[str, Any]] = {
         "exchange": {"udp_port": port},
         "cluster": {"address": f"{ports.HOST}:{port}", "proxies": [HOST]},
+        "media": {"rtpengines": [engine().asked]},
         "database": {"url": server().address(str(url.database)), "password": PASSWORD},
     }
     extra = dict(config.extra)
