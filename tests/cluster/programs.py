@@ -133,7 +133,12 @@ async def cluster(
                 starting.create_task(_start(program, stack))
         found.programs |= {(program.data / "node").read_text(): program for program in made}
         await found.spread()
-        yield found
+        try:
+            yield found
+        except BaseException as error:
+            for name, one in found.programs.items():
+                error.add_note(f"--- {name} at {one.ports['udp']}\n{one.process.lines.tail(60)}")
+            raise
 
 
 async def _start(program: Program, stack: AsyncExitStack) -> None:
