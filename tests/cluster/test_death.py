@@ -21,9 +21,10 @@ from pbx.media.tones import tone
 from store.database import Database
 from tests.calls.test_extensions import hears
 from tests.cluster.programs import NUMBERS, Cluster, cluster
-from tests.endurance.program import OncePhone
+from tests.endurance.program import OncePhone, Program
 from tests.office import quiet
 from tests.peers.exchange import Trunk
+from tests.peers.ports import HOST
 from tests.peers.postgres import Postgres
 from tests.peers.rtpengine import Rtpengine
 from wallet.ledger import CALLS, balances, verify
@@ -198,8 +199,8 @@ async def _one_round(nodes: Cluster, chance: Random) -> float:
     await nodes.until("SELECT id FROM call WHERE ended_at IS NULL", lambda rows: not rows)
     await nodes.until("SELECT leg FROM charge WHERE seconds IS NULL", lambda rows: not rows)
     await _calls_again(nodes, inside, caller)
-    for phone in (payer, caller, called):
-        await phone.stop()
+    for phone, number in ((payer, PAYER), (called, CALLED)):
+        await _leaves(nodes, number, phone)
     await nodes.programs[victim].start()
     return recovered
 
@@ -219,10 +220,18 @@ async def _closed_and_paid(nodes: Cluster, died: datetime) -> None:
 
 async def _calls_again(nodes: Cluster, number: str, phone: OncePhone) -> None:
     """Somebody whose home may have died registers where their home is now, and calls."""
-    home = nodes.programs[(await nodes.homes())[number]]
-    await phone.stop()
+    home = await _leaves(nodes, number, phone)
     again = OncePhone()
     await again.join(home, number)
     leg = await again.call("600")
     leg.hang_up()
     await again.stop()
+
+
+async def _leaves(nodes: Cluster, number: str, phone: OncePhone) -> Program:
+    """Somebody's phone is no more, and says so where they are at home now; else it would ring in
+    all rounds to come. The program there."""
+    home = nodes.programs[(await nodes.homes())[number]]
+    phone._server = (HOST, home.ports["udp"])
+    await phone.stop()
+    return home
