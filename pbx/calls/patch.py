@@ -23,13 +23,16 @@ class Patch:
         "How they are joined; None while both come by us."
         self._wanted: Outlets | None = None
         self._on_joined = on_joined
-        self._failed = False
+        self._failed = self._changing = False
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def want(self, outlets: Outlets | None) -> None:
         """Join them like that; with None let both come by us."""
-        if outlets == self._wanted or (self._failed and outlets is not None):
+        if not self._changing and not all(end.plugged for end in self.ends):
+            self.joined = None  # whoever described themselves anew has us as what is near
+        done = outlets == self._wanted and (self._changing or outlets == self.joined)
+        if done or (self._failed and outlets is not None):
             return
         self._wanted = outlets
         self._news.set()
@@ -51,6 +54,7 @@ class Patch:
         self._task = None
 
     async def _change(self, wanted: Outlets | None) -> None:
+        self._changing = True
         try:
             one, two = wanted or (None, None)
             await asyncio.gather(self.ends[0].plug(one), self.ends[1].plug(two))
@@ -61,5 +65,7 @@ class Patch:
             self.joined = wanted  # perhaps by half: to be undone, if there is still something to
         else:
             self.joined = wanted
-            if wanted is not None and wanted == self._wanted:
-                self._on_joined()
+        finally:
+            self._changing = False
+        if not self._failed and wanted is not None and wanted == self._wanted:
+            self._on_joined()

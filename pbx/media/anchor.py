@@ -63,8 +63,6 @@ class Anchor:
         self.policy = policy
         self._far: SessionDescription | None = None
         self._near: SessionDescription | None = None
-        self._offered: dict[bool, SessionDescription] = {}
-        "What was offered last and not answered yet, by whether the far side did."
         self._agreed: tuple[SessionDescription, SessionDescription] | None = None
         self._reached: tuple[Address | None, ...] = ()
         self._said: SessionDescription | None = None

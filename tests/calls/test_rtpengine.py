@@ -22,7 +22,7 @@ from pbx.media.session import MediaSession
 from pbx.media.srtp import SrtpPolicy
 from pbx.media.tones import level, tone
 from store.journal import recent_calls
-from tests.calls.test_extensions import hears
+from tests.calls.test_extensions import hears, reoffer
 from tests.calls.test_quality import Stranger
 from tests.office import Office, open_office
 from tests.peers.rtpengine import Rtpengine
@@ -145,6 +145,25 @@ async def test_what_is_done_with_the_sound_is_done_by_us(
         bridge.resume()
         await patched(call)
         await still_talk(alice, bob)
+        leg.hang_up()
+        await office.ended()
+
+
+@pytest.mark.parametrize("codecs", [(PCMU, PCMU), (PCMU, PCMA)])
+async def test_a_phone_that_says_the_same_again_is_joined_again(
+    tmp_path: Path, rtpengine: Rtpengine, codecs: tuple[Codec, Codec]
+) -> None:
+    """As every few minutes, to tell that it is there (RFC 4028)."""
+    async with open_office(tmp_path, media={"rtpengines": [rtpengine.asked]}) as office:
+        alice = await office.phone("101", Phone(plays(tone(1, 440.0)), codecs=codecs[:1]))
+        bob = await office.phone("102", Phone(plays(tone(1, 620.0)), codecs=codecs[1:]))
+        leg = await talk(office, alice, bob)
+        call = the_call(office)
+        await patched(call)
+        for _ in range(2):
+            await reoffer(leg, "sendrecv")
+            await patched(call)
+            await still_talk(alice, bob)
         leg.hang_up()
         await office.ended()
 
