@@ -324,8 +324,7 @@ class Leg:
         """The far side's offer. Raises `SdpError`, `NotAcceptable`, OSError."""
         before = self.anchor
         if before is not None and before.offers:  # ours, which it did not take: this is instead
-            before.close()
-            self._anchor_anew(before)
+            self._anchor_anew()
         try:
             inner = await self.anchor.inward(body, offer=True) if self.anchor is not None else body
         except EngineError:
@@ -369,8 +368,11 @@ class Leg:
             except EngineError as error:
                 log.warning("%s", error)
 
-    def _anchor_anew(self, before: Anchor | None = None) -> None:
-        """Have another engine carry the media, or nobody but us."""
+    def _anchor_anew(self) -> None:
+        """Have another engine carry the media, or nobody but us; the one before is left."""
+        before = self.anchor
+        if before is not None:
+            before.close()
         self.anchor = self._new_anchor(self.id)
         if self.anchor is not None:
             self.anchor.on_gone = self._on_engine_gone
@@ -383,8 +385,7 @@ class Leg:
         before = self.anchor
         if before is None or before.begun or self.ending is not None:
             return False
-        before.close()
-        self._anchor_anew(before)
+        self._anchor_anew()
         return True
 
     def _on_engine_gone(self) -> None:
@@ -399,8 +400,7 @@ class Leg:
             self.hang_up("what carried its sound is gone", 503)
             return
         profile, why = before.profile_now, ""
-        before.close()
-        self._anchor_anew(before)
+        self._anchor_anew()
         for attempt in range(MOVES):
             if self.anchor is not None and self.anchor.agreed:  # the far side moved, and we with it
                 self.on_media_changed()
@@ -417,7 +417,7 @@ class Leg:
                     break
             except EngineError as error:
                 why = str(error)
-                self._anchor_anew(before)
+                self._anchor_anew()
             except (SdpError, OSError) as error:
                 why = str(error)
                 break
