@@ -18,7 +18,7 @@ from pbx.media.counted import Traffic, counted, places
 from pbx.media.port import Address
 from pbx.media.rtpengine import EngineError, Rtpengine
 from pbx.media.sdp import Media, NotAcceptable, SdpError, SessionDescription
-from pbx.media.session import OF_ONE_HOP, Profile
+from pbx.media.session import OF_ONE_HOP, Profile, protocol_of
 from pbx.media.srtp import OFFERED_ELSEWHERE, OFFERED_IN_SECRET, SUITES, SrtpPolicy, choose_crypto
 from pbx.media.zrtp import ATTRIBUTE as ZRTP
 
@@ -323,10 +323,8 @@ class Anchor:
         if not said.port or not seen.port:
             return said.refused()
         hop = (*OF_ONE_HOP, ZRTP) if _is_keyed(said) else OF_ONE_HOP
-        feedback = "F" if said.protocol.endswith("F") else ""
-        return replace(
-            said.without(*hop), port=seen.port, host=seen.host, protocol="RTP/AVP" + feedback
-        )
+        protocol = protocol_of(said, secure=False)
+        return replace(said.without(*hop), port=seen.port, host=seen.host, protocol=protocol)
 
     def _outer(self, said: Media, seen: Media, known: str) -> Media:
         """A section of ours, by the engine's address and with its keys, in the protocol that is
@@ -335,8 +333,7 @@ class Anchor:
             return said.refused()
         keys = [("crypto", value) for value in seen.values("crypto")]
         secure = self.profile is Profile.SECURE or self.keyed
-        feedback = "F" if said.protocol.endswith("F") else ""
-        protocol = known or ("RTP/SAVP" if secure else "RTP/AVP") + feedback
+        protocol = known or protocol_of(said, secure=secure)
         hop = (*OF_ONE_HOP, ZRTP) if keys and secure else OF_ONE_HOP
         return replace(
             said.without(*hop), port=seen.port, host=seen.host, protocol=protocol

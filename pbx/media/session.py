@@ -112,7 +112,7 @@ class MediaSession:
             secure = profile is Profile.SECURE
             relayed = theirs.without(*OF_ONE_HOP, *((ZRTP,) if secure else ()))
             offered = replace(
-                relayed, port=port.port, host="", protocol=_protocol(theirs, secure=secure)
+                relayed, port=port.port, host="", protocol=protocol_of(theirs, secure=secure)
             )
             media.append(offered.having(*(key.attribute() for key in keys)))
         return self._publish(media)
@@ -365,7 +365,8 @@ class MediaSession:
         return self.local.encode()
 
 
-def _protocol(media: Media, *, secure: bool) -> str:
+def protocol_of(media: Media, *, secure: bool) -> str:
+    """The RTP profile of a section: with or without keys, with feedback if it has it."""
     feedback = "F" if media.protocol.endswith("F") else ""
     return ("RTP/SAVP" if secure else "RTP/AVP") + feedback
 
