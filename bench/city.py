@@ -147,9 +147,8 @@ class City(Exchange):
             f"rtp_ports = {list(RTP_PORTS)}",
             f"rtp_ports = [{low}, {low + PORTS_A_NODE - 2}]\nrtpengines = ['{engine}']",
         )
-        content = content.replace(
-            'numbers = ["+12025550199"]', f"numbers = {[number_of(e) for e in EXTENSIONS]}"
-        )
+        numbers = [number_of(extension) for extension in EXTENSIONS]
+        content = content.replace('numbers = ["+12025550199"]', f"numbers = {numbers}")
         content = content.partition("[[route]]")[0]
         cluster = table("[cluster]", address=address, proxies=[EDGE_HOST])
         database = table("[database]", url=self._url, password=PASSWORD)
@@ -157,7 +156,7 @@ class City(Exchange):
         carriers = [
             table(
                 "[[trunk]]", name=f"bench-{at}", zone="UK", host=host, port=port, transport="udp",
-                numbers=[], register=False, srtp="off", max_calls=5000,
+                numbers=numbers, register=False, srtp="off", max_calls=5000,
             )
             for at, (host, port) in enumerate(self.callers)
         ]  # fmt: skip
