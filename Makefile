@@ -36,10 +36,10 @@ lock:                       ## renew the pinned versions from pyproject.toml
 	@sh tools/lock.sh
 
 clean:
-	rm -rf .venv .cache build *.egg-info tests/peers/waves_js/node_modules
+	rm -rf .venv .cache build *.egg-info tests/peers/*/node_modules
 
 .venv/ready: pyproject.toml requirements.lock tools/setup.sh
 	@sh tools/setup.sh
 
-.venv/tests-ready: .venv/ready requirements-test.lock tools/peers.sh tests/peers/waves_js/package-lock.json
+.venv/tests-ready: .venv/ready requirements-test.lock tools/peers.sh $(wildcard tests/peers/*/package-lock.json)
 	@sh tools/setup.sh test

@@ -101,6 +101,7 @@ from pbx.media.codecs import WIDE_RATE
 from pbx.media.music import hold_music
 from pbx.media.speech import Speaker
 from pbx.media.tones import tone
+from pbx.nat import split_host_port
 from pbx.orders import Orders
 from pbx.ports import Account
 from pbx.post import Post
@@ -118,10 +119,14 @@ from wallet.rates import DeckError, RateDeck
 from wallet.rates import load as load_rates
 from wallet.sending import Sendings
 from wallet.vault import Vaults
+from web.ports import Leader
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from encryptotel.metrics import Metrics
     from encryptotel.payments import Payments
+    from web.leader import Passing
     from web.server import Server
 
 log = logging.getLogger(__name__)
@@ -175,6 +180,7 @@ class App:
     feeds: Feeds | None = None
     webhooks: Webhooks | None = None
     "What programs hear of and are told, where the web is served."
+    _passing: Passing | None = None
     metrics: Metrics | None = None
     "How the program does, where the web is served."
     tariffs: Tariffs | None = None
@@ -584,12 +590,7 @@ class App:
         await asyncio.gather(*self._messages, return_exceptions=True)
         for chat in self.chats:
             await chat.stop()
-        if self.feeds is not None:
-            self.feeds.close()
-        if self.webhooks is not None:
-            await self.webhooks.stop()
-        if self.web is not None:
-            await self.web.stop()
+        await self._close_web()
         await self.reception.close()
         for phone in self.demo_phones.values():
             await phone.stop()
@@ -621,6 +622,17 @@ class App:
             task.cancel()
         self.health.stop()
         self.heartbeat.stop()
+
+    async def _close_web(self) -> None:
+        """Tell programs nothing more, and answer nobody any more."""
+        if self.feeds is not None:
+            self.feeds.close()
+        if self.webhooks is not None:
+            await self.webhooks.stop()
+        if self.web is not None:
+            await self.web.stop()
+        if self._passing is not None:
+            await self._passing.close()
 
     async def _let_calls_end(self) -> None:
         """Wait for calls as long as they may take; whoever has talked until now goes home elsewhere
@@ -926,11 +938,12 @@ class App:
         section = self.config.web
         if section.on:
             from encryptotel.metrics import Metrics
-            from web.app import create_app
+            from web.app import create_app, of_each
+            from web.leader import Passing
             from web.ports import Desk
             from web.server import Server
 
-            self.web = Server(self._tls)
+            self.web = Server(self._tls, self._is_node)
             wanted = (section.host or self.config.exchange.host, section.port)
             await self._listen_on("web", wanted, self.web.listen, "[web]")
             self.phones.site = await self._site()
@@ -957,7 +970,12 @@ class App:
                 metrics=self.metrics.text,
                 answered=self.metrics.answered,
             )
-            self.web.serve(create_app(self.phones, self.phones.site.url, desk))
+            url = self.phones.site.url
+            served: ASGIApp = create_app(self.phones, url, desk)
+            if self.part is not None:
+                self._passing = Passing(served, self._leader(self.part), of_each(url))
+                served = self._passing
+            self.web.serve(served)
         else:
             self.phones.site = await self._site()
 
@@ -965,6 +983,18 @@ class App:
         """Asks people's programs who calls."""
         introductions = Introductions(webhooks.receivers, self.followers)
         return lambda call, extension: introductions.of(call, extension, webhooks.rows())
+
+    def _leader(self, part: Part) -> Leader:
+        """Whom requests of the web are for."""
+        ca = None if self.config.exchange.certificate else self.certificates.ca
+        trust = ssl.create_default_context(cafile=ca)
+        trust.check_hostname = False  # nodes are reached by addresses
+        return Leader(where=part.leader_web, proof=part.proof(), trust=trust)
+
+    def _is_node(self, host: str) -> bool:
+        """Whether another program of this exchange is at an address."""
+        nodes = self.part.members.nodes.values() if self.part is not None else ()
+        return any(split_host_port(node.address, 0)[0] == host for node in nodes)
 
     async def _site(self) -> Site:
         """How phones reach us, and what they must trust to do so."""

@@ -752,6 +752,7 @@ class Exchange:
                 device=str(flows[0].flow),
                 behind=flows[0].door[0],
                 secure=flows[0].door[1],
+                browser=flows[0].is_browser,
             )
             for flows in self.registrar.phones(extension.number)
         ]

@@ -29,6 +29,8 @@ if [ -n "$missing" ]; then
         { printf 'apt-get could not install:%s\n' "$missing"; [ -z "${CI:-}" ]; }
 fi
 
-# The official Waves libraries.
-npm ci --prefix tests/peers/waves_js --silent --no-fund --no-audit ||
-    { printf 'npm could not install the Waves libraries\n'; [ -z "${CI:-}" ]; }
+# The official Waves libraries, and SIP.js.
+for libraries in waves_js browser; do
+    npm ci --prefix "tests/peers/$libraries" --silent --no-fund --no-audit ||
+        { printf 'npm could not install the libraries of %s\n' "$libraries"; [ -z "${CI:-}" ]; }
+done

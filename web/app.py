@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
@@ -22,6 +23,12 @@ NOTHING_HERE = "There is nothing here."
 
 
 API, CONSOLE = "/v1", "/console"
+
+
+def of_each(public_url: str) -> Sequence[str]:
+    """What each of several programs answers by itself."""
+    path = urlsplit(public_url).path
+    return path + metrics.PATH, f"{path}{API}/health"
 
 
 def create_app(setup: Setup, public_url: str, desk: Desk) -> Bounds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -225,6 +226,17 @@ class Webhooks(Protocol):
 
     async def replay(self, person: Person, id: str, message: str) -> None:
         """Tell something again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leader:
+    """Which of several programs serves whoever asks, and how the others reach it."""
+
+    where: Callable[[], str | None]
+    "Its host:port; empty where that is here, None where nobody knows."
+    proof: str = field(repr=False)
+    "What a request that another passed on is known by."
+    trust: ssl.SSLContext
 
 
 @dataclass(frozen=True, kw_only=True)

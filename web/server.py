@@ -131,8 +131,12 @@ class Socket(WebSocketsSansIOProtocol):
 class Server:
     """One address, and the application served there."""
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
-        self._tls = tls
+    def __init__(
+        self, tls: ssl.SSLContext, is_ours: Callable[[str], bool] = lambda host: False
+    ) -> None:
+        """`is_ours` says whether other programs of this exchange are at an address: what they pass
+        on is bounded as whoever asked them."""
+        self._tls, self._is_ours = tls, is_ours
         self._config: uvicorn.Config
         self._state = ServerState()
         self._often = Often(OPENED, PER_SECONDS)
@@ -199,17 +203,18 @@ class Server:
                 continue
             host = network_of(address[0])
             full = self._open.total() >= MAX_CONNECTIONS or self._open[host] >= MAX_OF_ONE
-            if full or not self._often.spend(host):
+            ours = self._is_ours(address[0])
+            if not ours and (full or not self._often.spend(host)):
                 self.refused += 1
                 connected.close()
                 continue
-            opening = asyncio.ensure_future(self._shake_hands(connected, host))
+            place = Place(Counter() if ours else self._open, host)
+            opening = asyncio.ensure_future(self._shake_hands(connected, place.leave))
             self._opening.add(opening)
             opening.add_done_callback(self._opening.discard)
 
-    async def _shake_hands(self, connected: socket.socket, host: str) -> None:
+    async def _shake_hands(self, connected: socket.socket, leave: Callable[[], None]) -> None:
         """From here the connection keeps its place until it is lost."""
-        leave = Place(self._open, host).leave
         # asyncio does that for sockets which know their protocol; those accepted by hand do not,
         # and an answer in two pieces would wait 40 ms for the other side's acknowledgement.
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -222,6 +227,6 @@ class Server:
                 ssl_handshake_timeout=HANDSHAKE,
             )
         except OSError as error:  # no TLS, too slow, or gone again
-            log.debug("no HTTPS with %s: %s", host, type(error).__name__)
+            log.debug("no HTTPS: %s", type(error).__name__)
             leave()
             connected.close()

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, text
 from sqlalchemy.exc import DBAPIError
@@ -49,6 +50,8 @@ class Node:
     since: datetime
     leaving: bool = False
     "It takes nobody in: it is about to go, or not ready yet."
+    web: str = ""
+    "host:port of its web, if others can reach it."
 
 
 Settle = Callable[[AsyncSession, Node, datetime, Mapping[str, Node]], Awaitable[None]]
@@ -117,18 +120,18 @@ class Membership:
         await self.look()
         self._task = asyncio.ensure_future(self._live())
 
-    async def enter(self) -> None:
-        """Take people in from now on. Raises DBAPIError."""
-        await self._leaving(False)
+    async def enter(self, web: str) -> None:
+        """Take people in from now on, and requests of the others' at `web`. Raises DBAPIError."""
+        await self._say(leaving=False, web=web)
 
     async def leave(self) -> None:
         """Take nobody in any more; what goes on here goes on. Raises DBAPIError."""
-        await self._leaving(True)
+        await self._say(leaving=True)
 
-    async def _leaving(self, leaving: bool) -> None:
+    async def _say(self, **values: Any) -> None:
         async def say(session: AsyncSession) -> None:
             mine = col(NodeRow.name) == self.name
-            await session.execute(update(NodeRow).where(mine).values(leaving=leaving))
+            await session.execute(update(NodeRow).where(mine).values(**values))
 
         await self._lease.together(say)
         await self.look()
@@ -185,7 +188,13 @@ class Membership:
             self._seen_since = began
         self._seen = began
         found = {
-            row.name: Node(name=row.name, address=row.address, since=row.since, leaving=row.leaving)
+            row.name: Node(
+                name=row.name,
+                address=row.address,
+                since=row.since,
+                leaving=row.leaving,
+                web=row.web,
+            )
             for row in sorted(rows, key=lambda row: (row.since, row.name))
         }
         if found != self.nodes:

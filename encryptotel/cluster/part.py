@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -24,7 +25,7 @@ from pbx.events import CallEnded, DeviceRegistered, Event
 from pbx.media.anchor import anchored
 from pbx.nat import split_host_port
 from pbx.nodes import device_of
-from pbx.sip.transport import Address
+from pbx.sip.transport import Address, bracketed
 from store.journal import open_legs_outside, settle
 from store.tables import ShelfRow, TextRow
 from store.upsert import insert_new
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 SHELF, KEY = "cluster", "secret"
 AGAIN_SECONDS = 1.0
+ANYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared, not bound
 LOOK_EVERY = 5.0
 "Seconds between looks whether everybody is at home where they should be."
 
@@ -75,6 +77,18 @@ class Part:
         node = self.homes.node(number)
         return _address(node) if node is not None else None
 
+    def leader_web(self) -> str | None:
+        """Where the web of the one that leads is, host:port; empty where that is here, None where
+        nobody knows."""
+        if self.leads:
+            return ""
+        leader = self.members.nodes.get(self.members.leader)
+        return (leader.web or None) if leader is not None else None
+
+    def proof(self) -> str:
+        """What requests that one of us passes on to another are known by."""
+        return hmac.digest(self._secret.encode(), b"web", "sha256").hex()
+
     async def has_moved(self, number: str, device: str) -> bool:
         """Whether a number is not at home any more at what a call for it was sent to. Word of that
         may have come while the call was on its way."""
@@ -111,7 +125,7 @@ class Part:
         self.members.changed, self.members.lost = self._members_changed, self.lost.set
         await self._changes.start()
         await self._phones.load(())  # before anybody comes home
-        await self.members.enter()
+        await self.members.enter(self._web())
         await self._look()
         self._looking = asyncio.ensure_future(self._look_after())
 
@@ -146,6 +160,16 @@ class Part:
             await self.members.close(self.homes.leave)
         except (DBAPIError, OSError) as error:
             log.warning("this node could not say good-bye: %s", type(error).__name__)
+
+    def _web(self) -> str:
+        """Where the others reach our web."""
+        own = self._app.addresses.get("web", "")
+        if not own:
+            return ""
+        host, port = split_host_port(own, 0)
+        if host in ANYWHERE:
+            host, _ = split_host_port(self._app.config.cluster.address, 0)
+        return f"{bracketed(host)}:{port}"
 
     # ── who is where ────────────────────────────────────────────────────────────────────
     def _numbers(self) -> dict[str, str]:

@@ -97,6 +97,8 @@ class Target:
     "The address of a phone that is reached through a proxy of ours."
     secure: bool = False
     "Whether it is reached by TLS from there."
+    browser: bool = False
+    "Whether it is a browser, which has media of its own kind."
     inner: bool = False
     "Whether it leads to another program of this exchange, and is no side that a person is on."
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -259,6 +261,8 @@ class Leg:
         secure = target.secure or flow.transport == "tls"
         zrtp = like is not None and like.announces_zrtp
         profiles = _profiles(target.srtp, secure=secure, zrtp=zrtp)
+        if target.browser:
+            profiles = [Profile.BROWSER]
         if target.inner and zrtp:
             profiles = [Profile.PLAIN]  # the phones key each other, and nobody on the way may
         ending = await self._attempt(target, flow, like, profiles[0], patience)
@@ -342,6 +346,8 @@ class Leg:
     async def offer(self, like: SessionDescription | None = None, *, profile: Profile) -> bytes:
         """An offer to the far side, as `MediaSession.offer` makes it. Raises OSError."""
         if self.anchor is None:
+            if profile is Profile.BROWSER:
+                raise EngineError("browsers are reached by an rtpengine only")
             return await self.media.offer(like, profile=profile)
         body = await self.media.offer(like, profile=Profile.PLAIN)
         try:

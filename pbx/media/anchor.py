@@ -77,7 +77,7 @@ class Anchor:
     async def inward(self, body: bytes, *, offer: bool) -> bytes:
         """The far side's description, as if the engine were the far side. Raises `SdpError`,
         `NotAcceptable`, `EngineError`."""
-        said = SessionDescription.parse(body)
+        said = _lowered(SessionDescription.parse(body))
         taken = replace(said, media=tuple(self._admitted(one, offer=offer) for one in said.media))
         if not any(one.port for one in taken.media):
             demanded = self.policy is SrtpPolicy.REQUIRE
@@ -105,9 +105,10 @@ class Anchor:
         self._near = ours
         if not offer:
             self._agree()
-        known = [one.protocol for one in self._far.media] if self._far is not None else []
-        known += [""] * (len(ours.media) - len(known))
-        media = tuple(map(self._outer, ours.media, seen.media, known))
+        known: list[Media | None] = [*self._far.media] if self._far is not None else []
+        known += [None] * (len(ours.media) - len(known))
+        mids = (str(number) for number in range(len(known)))
+        media = tuple(map(self._outer, ours.media, seen.media, known, mids))
         said = self._said
         if said is None or said.media != media or said.host != seen.host:
             self._version += 1
@@ -134,6 +135,8 @@ class Anchor:
         """How the far side's media are protected, for an offer by another way."""
         if not self.keyed:
             return Profile.PLAIN
+        if self._is_browser:
+            return Profile.BROWSER
         demanded = self._far is not None and any(one.is_secure for one in self._far.media)
         return Profile.SECURE if demanded else Profile.OPPORTUNISTIC
 
@@ -182,7 +185,7 @@ class Anchor:
             codecs: list[Value] = [*outlet.transcode] if outlet is not None else []
             self._outlet = outlet  # also when it fails halfway: then it is to be told anew
             await self._tell(NEAR, description, offer=True, transcode=codecs)
-            await self._tell(FAR, there, offer=False)
+            await self._tell(FAR, _as_answer(there), offer=False)
 
     @property
     def plugged(self) -> bool:
@@ -236,6 +239,7 @@ class Anchor:
         flags: list[Value] = ["port latching", "no-rtcp-attribute"]
         if side == FAR:
             flags.append("strict source")
+        browser = _is_browser(said) if side == FAR else self._is_browser
         if side == NEAR or self._is_where_it_says(said):
             flags.append("endpoint-learning-off")
         else:  # behind NAT: the first packet tells
@@ -246,9 +250,13 @@ class Anchor:
             "flags": flags,
             "replace": ["origin", "session-connection"],
             "transport_protocol": self._protocol(side, said),
-            "ICE": "remove",
+            "ICE": "force" if browser and side == NEAR else "remove",
             "SDES": ["pad", *self._unwanted(side, offer=offer)],
         }
+        if browser:
+            values |= _with_browser(side, offer=offer)
+        elif offer:
+            values["DTLS"] = "off"
         if transcode:
             values["codec"] = {"transcode": list(transcode)}
         if offer:
@@ -259,7 +267,6 @@ class Anchor:
             values["direction"] = ["outside", "inside"] if inward else ["inside", "outside"]
             family = "IP6" if ":" in (self.inside if inward else self.far_host) else "IP4"
             values["address_family"] = family
-            values["DTLS"] = "off"
         else:
             values["from_tag"], values["to_tag"] = (NEAR, FAR) if side == FAR else (FAR, NEAR)
         answer = await self.engine.ask("offer" if offer else "answer", **values)
@@ -292,28 +299,34 @@ class Anchor:
         return replace(said, media=media) if len(media) == len(said.media) else said
 
     def _is_where_it_says(self, said: SessionDescription) -> bool:
-        """Whether the far side's signalling comes from where it listens for its media."""
+        """Whether the far side's signalling comes from where it listens for its media; browsers
+        prove where they are (ICE)."""
+        if _is_browser(said):
+            return True
         hosts = {said.host_of(one) for one in said.media if one.port}
         return hosts == {self.signalling_host}
 
     def _protocol(self, side: str, said: SessionDescription) -> str:
         """What the other side is to get: no keys inside; outside as it asked, or as we offer."""
+        if side == NEAR and self._is_browser:
+            return BROWSER
         secure = side == NEAR and (
             self.profile is not Profile.PLAIN if self._far is None else self.keyed
         )
-        feedback = any(one.protocol.endswith("F") for one in said.media)
+        feedback = any(_inside(one).endswith("F") for one in said.media if one.port)
         return ("RTP/SAVP" if secure else "RTP/AVP") + ("F" if feedback else "")
 
     def _admitted(self, media: Media, *, offer: bool) -> Media:
         """A section of the far side's, refused where the policy forbids it."""
-        keyed = _is_keyed(media)
-        if self.policy is SrtpPolicy.OFF and not media.is_secure:
+        keyed, secure = _is_keyed(media), media.is_secure or media.is_dtls
+        if self.policy is SrtpPolicy.OFF and not secure:
             return media.without("crypto")
         demanded = self.policy is SrtpPolicy.REQUIRE or (
             not offer and self.profile is Profile.SECURE
         )
-        fits = media.is_rtp and not (media.is_secure and self.policy is SrtpPolicy.OFF)
-        fits = fits and (keyed or not (demanded or media.is_secure))
+        rtp = media.is_rtp or media.is_dtls
+        fits = rtp and not (secure and self.policy is SrtpPolicy.OFF)
+        fits = fits and (keyed or not (demanded or secure))
         if not offer and media.port and not fits:
             raise NotAcceptable("the other side does not encrypt its media")
         return media if fits else media.refused()
@@ -323,21 +336,35 @@ class Anchor:
         if not said.port or not seen.port:
             return said.refused()
         hop = (*OF_ONE_HOP, ZRTP) if _is_keyed(said) else OF_ONE_HOP
-        protocol = protocol_of(said, secure=False)
-        return replace(said.without(*hop), port=seen.port, host=seen.host, protocol=protocol)
+        if said.is_dtls:
+            hop = (*hop, *(_OF_BROWSERS_SOUND if said.kind == "audio" else _OF_BROWSERS))
+        return replace(said.without(*hop), port=seen.port, host=seen.host, protocol=_inside(said))
 
-    def _outer(self, said: Media, seen: Media, known: str) -> Media:
+    def _outer(self, said: Media, seen: Media, known: Media | None, mid: str) -> Media:
         """A section of ours, by the engine's address and with its keys, in the protocol that is
         `known` from the far side."""
+        browser = self._is_browser
         if not said.port or not seen.port:
-            return said.refused()
-        keys = [("crypto", value) for value in seen.values("crypto")]
+            protocol = known.protocol if known is not None else BROWSER
+            return replace(said.refused(), protocol=protocol) if browser else said.refused()
+        wanted = _BY_ENGINE if browser else ("crypto",)
+        keys = [item for item in seen.attributes if item[0] in wanted]
         secure = self.profile is Profile.SECURE or self.keyed
-        protocol = known or protocol_of(said, secure=secure)
+        protocol = known.protocol if known is not None else protocol_of(said, secure=secure)
+        if browser:
+            protocol = known.protocol if known is not None else BROWSER
+            keys.append(("mid", next(iter(known.values("mid") if known is not None else ()), mid)))
         hop = (*OF_ONE_HOP, ZRTP) if keys and secure else OF_ONE_HOP
         return replace(
             said.without(*hop), port=seen.port, host=seen.host, protocol=protocol
         ).having(*keys)
+
+    @property
+    def _is_browser(self) -> bool:
+        """Whether the far side is one, or is about to be offered what one wants."""
+        if self._far is None:
+            return self.profile is Profile.BROWSER
+        return _is_browser(self._far)
 
     def _agree(self) -> None:
         if self._far is not None and self._near is not None:
@@ -359,8 +386,66 @@ _ENDED_HERE = tuple(name for name in OF_ONE_HOP if name not in _KEPT_OF_HOP)
 "What engines would take up and we do not offer: ICE, DTLS, multiplexing."
 
 
+BROWSER = "UDP/TLS/RTP/SAVPF"
+_BY_ENGINE = frozenset((
+    "ice-ufrag", "ice-pwd", "ice-options", "candidate", "end-of-candidates", "fingerprint",
+    "setup", "tls-id", "rtcp-mux",
+))  # fmt: skip
+"What a browser is told by the engine, for that is whom it meets."
+_OF_BROWSERS = ("extmap", "extmap-allow-mixed", "rtcp-rsize", "ssrc", "ssrc-group")
+"What browsers say among themselves."
+_OF_BROWSERS_SOUND = (*_OF_BROWSERS, "rtcp-fb")
+
+
+def _is_browser(said: SessionDescription) -> bool:
+    return any(one.is_dtls for one in said.media if one.port)
+
+
+def _lowered(said: SessionDescription) -> SessionDescription:
+    """What browsers say once for all is said in each section."""
+    shared = [item for item in said.attributes if item[0] in _BY_ENGINE]
+    return replace(
+        said,
+        media=tuple(
+            one.having(*(item for item in shared if not one.values(item[0])))
+            if one.is_dtls
+            else one
+            for one in said.media
+        ),
+    )
+
+
+def _with_browser(side: str, *, offer: bool) -> dict[str, Value]:
+    """How a browser's description is taken, or how ours is made for it: one port for all of a
+    stream (RFC 8834), no keys in the text, and we are who waits for its handshake."""
+    if side == FAR:
+        return {"rtcp_mux": ["demux"]} if offer else {}
+    if offer:
+        return {"SDES": ["off"], "rtcp_mux": ["offer"]}
+    return {"SDES": ["off"], "DTLS": "passive"}
+
+
+def _as_answer(said: SessionDescription) -> SessionDescription:
+    """An offer as it is told again as an answer: who left open which side begins the handshake
+    does (RFC 8842 §5.3)."""
+    media = (
+        one.without("setup").having(("setup", "active"))
+        if one.is_dtls and "actpass" in one.values("setup")
+        else one
+        for one in said.media
+    )
+    return replace(said, media=tuple(media))
+
+
+def _inside(media: Media) -> str:
+    """The profile of a section without its keys; sound of browsers is offered to phones, of which
+    many know no feedback for it."""
+    sound = media.is_dtls and media.kind == "audio"
+    return "RTP/AVP" if sound else protocol_of(media, secure=False)
+
+
 def _is_keyed(media: Media) -> bool:
-    return choose_crypto(media) is not None
+    return choose_crypto(media) is not None or (media.is_dtls and bool(media.values("fingerprint")))
 
 
 def _encrypts(line: str | None) -> bool:
@@ -372,6 +457,9 @@ def _as_keyed(said: SessionDescription) -> SessionDescription:
     keys only where the profile has them; and no keys for what encrypts nothing."""
     media = []
     for one in said.media:
+        if one.is_dtls:
+            media.append(one.without("crypto"))
+            continue
         plain = one.without(*_ENDED_HERE)
         kept = (item for item in plain.attributes if item[0] != "crypto" or _encrypts(item[1]))
         plain = replace(plain, attributes=tuple(kept))

@@ -85,6 +85,11 @@ class Media:
         """The profile itself demands SRTP (RFC 3711 §12)."""
         return self.protocol in ("RTP/SAVP", "RTP/SAVPF")
 
+    @property
+    def is_dtls(self) -> bool:
+        """Its keys are agreed on beside it, as with browsers (RFC 5764 §8, RFC 8829)."""
+        return self.protocol in ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
+
     def without(self, *names: str) -> Media:
         """The same without some attributes."""
         kept = tuple(item for item in self.attributes if item[0] not in names)

@@ -45,6 +45,8 @@ class Profile(Enum):
     "RTP/AVP with keys: encrypted if the peer can (RFC 8643)."
     SECURE = auto()
     "RTP/SAVP: encrypted or refused."
+    BROWSER = auto()
+    "UDP/TLS/RTP/SAVPF, with ICE and DTLS (RFC 8829): by an engine only."
 
 
 class MediaSession:

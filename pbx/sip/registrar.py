@@ -69,6 +69,11 @@ class Binding:
         return where.partition(";")[0].rpartition(":")[0].strip("[]"), "transport=tls" in where
 
     @property
+    def is_browser(self) -> bool:
+        """Whether it is reached by WebSocket (RFC 7118 §5)."""
+        return bool(_WEBSOCKET.search(self.contact))
+
+    @property
     def key(self) -> str:
         """What a newer registration of the same thing replaces."""
         return _key(self.contact, self.instance, self.reg_id)
@@ -95,6 +100,7 @@ def _key(contact: str, instance: str, reg_id: int) -> str:
 
 _RECEIVED = re.compile(r";received=sips?:([^;>]{1,200})", re.IGNORECASE)
 "Of a Path, what Kamailio's `path` module writes there."
+_WEBSOCKET = re.compile(r";transport=wss?\b", re.IGNORECASE)
 
 BindingHook = Callable[[Binding, bool], None]
 "Called with (binding, refreshed) when a device registered."

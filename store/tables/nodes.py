@@ -23,6 +23,8 @@ class NodeRow(SQLModel, table=True):
     until: datetime = Field(sa_type=UtcDateTime)
     leaving: bool = False
     "Whether nobody shall come home there any more."
+    web: str = Field(default="", max_length=80)
+    "Where the others reach its web, host:port; empty where it has none."
 
 
 class HomeRow(SQLModel, table=True):

@@ -38,7 +38,12 @@ async def chromium(certificate: Path) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=path,
-            args=["--no-sandbox", f"--ignore-certificate-errors-spki-list={pin}"],
+            args=[
+                "--no-sandbox",
+                f"--ignore-certificate-errors-spki-list={pin}",
+                "--allow-loopback-in-peer-connection",
+                "--autoplay-policy=no-user-gesture-required",
+            ],
         )
         try:
             yield browser

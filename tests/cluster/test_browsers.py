@@ -1,0 +1,108 @@
+"""Browsers as phones: SIP over Kamailio's WebSocket, media by an rtpengine (ICE, DTLS-SRTP)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser
+
+from encryptotel.demo.phone import Phone, plays
+from pbx.media.tones import tone
+from tests.calls.test_extensions import hears
+from tests.calls.test_rtpengine import patched, the_call
+from tests.cluster.nodes import home_of, until
+from tests.cluster.test_edge import city, phone
+from tests.cluster.test_nodes import apart
+from tests.office import Office
+from tests.peers.browser_phone import BrowserPhone, browser_phone
+from tests.peers.chromium import chromium
+from tests.peers.edge import HOST, Edge
+from tests.peers.postgres import Postgres
+from tests.peers.rtpengine import Rtpengine
+from tests.peers.several import certificate_of
+
+
+@dataclass
+class Town:
+    offices: list[Office]
+    edge: Edge
+    browser: Browser
+    stack: AsyncExitStack = field(repr=False)
+
+    async def in_browser(self, number: str, hertz: float, **kinds: Any) -> BrowserPhone:
+        """A browser's phone that everybody knows of."""
+        server = f"wss://{HOST}:{self.edge.ports['tls']}"
+        found = await self.stack.enter_async_context(
+            browser_phone(self.browser, server, number, hertz, **kinds)
+        )
+        await self.known(number)
+        return found
+
+    async def at_desk(self, number: str, hertz: float) -> Phone:
+        """A phone of the usual kind."""
+        found = await phone(self.edge, number, Phone(plays(tone(1, hertz))))
+        self.stack.push_async_callback(found.stop)
+        await self.known(number)
+        return found
+
+    async def known(self, number: str) -> None:
+        for office in self.offices:
+            await until(lambda one=office: bool(one.app.exchange.registrar.bindings(number)))
+
+    def home(self, number: str) -> Office:
+        return home_of(number, self.offices)
+
+
+@asynccontextmanager
+async def town(
+    folder: Path, postgres: Postgres, engine: Rtpengine, count: int = 2
+) -> AsyncIterator[Town]:
+    async with AsyncExitStack() as stack:
+        media = {"rtpengines": [engine.asked]}
+        offices, edge = await stack.enter_async_context(city(folder, postgres, count, media=media))
+        shown = certificate_of(offices[0].app.data).certificate
+        browser = await stack.enter_async_context(chromium(shown))
+        yield Town(offices, edge, browser, await stack.enter_async_context(AsyncExitStack()))
+
+
+async def test_a_browser_calls_a_phone(
+    tmp_path: Path, postgres: Postgres, rtpengine: Rtpengine
+) -> None:
+    async with town(tmp_path, postgres, rtpengine) as here:
+        one, other = apart(here.offices)
+        bob = await here.at_desk(other, 620.0)
+        alice = await here.in_browser(one, 440.0)
+        await alice.call(other)
+        await alice.hears(620.0)
+        await hears(bob, 440.0)
+        call = the_call(here.home(one))
+        await patched(call)
+        assert call.legs[0].secured
+        await alice.forget()
+        bob.heard.clear()
+        await alice.hears(620.0)
+        await hears(bob, 440.0)
+        await alice.hang_up()
+        await here.home(one).ended()
+
+
+async def test_a_phone_calls_a_browser(
+    tmp_path: Path, postgres: Postgres, rtpengine: Rtpengine
+) -> None:
+    async with town(tmp_path, postgres, rtpengine) as here:
+        one, other = apart(here.offices)
+        alice = await here.in_browser(one, 440.0)
+        bob = await here.at_desk(other, 620.0)
+        leg = await bob.call(one)
+        await alice.hears(620.0)
+        await hears(bob, 440.0)
+        await alice.forget()
+        bob.heard.clear()
+        await alice.hears(620.0)
+        await hears(bob, 440.0)
+        leg.hang_up()
+        await alice.reached("Terminated")
