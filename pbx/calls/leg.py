@@ -295,6 +295,8 @@ class Leg:
             request.body = await self.offer(like, profile=profile)
         except OSError as error:
             return Ending(status=503, reason=str(error))
+        except NotAcceptable as error:
+            return Ending(status=488, reason=str(error))
         if self.ending is not None:
             self._release_media()
             return self.ending
@@ -344,10 +346,11 @@ class Leg:
         return self.media.take_answer(body)
 
     async def offer(self, like: SessionDescription | None = None, *, profile: Profile) -> bytes:
-        """An offer to the far side, as `MediaSession.offer` makes it. Raises OSError."""
+        """An offer to the far side, as `MediaSession.offer` makes it. Raises OSError, and
+        `NotAcceptable` for what we cannot offer."""
         if self.anchor is None:
             if profile is Profile.BROWSER:
-                raise EngineError("browsers are reached by an rtpengine only")
+                raise NotAcceptable("browsers are reached by an rtpengine only")
             return await self.media.offer(like, profile=profile)
         body = await self.media.offer(like, profile=Profile.PLAIN)
         try:
@@ -789,6 +792,8 @@ class Leg:
                 return await self.offer(self.media.local, profile=self.profile)
             except OSError:
                 return 503
+            except NotAcceptable:
+                return 488
         return await self.reoffer(body)
 
     def on_late_answer(self, body: bytes) -> None:

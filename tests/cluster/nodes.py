@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from encryptotel.app import CERTIFICATES
 from encryptotel.cluster.part import Part
 from tests.office import Office, open_office
 from tests.peers import ports
@@ -52,10 +54,11 @@ async def nodes(
     async with AsyncExitStack() as stack:
         url = stack.enter_context(postgres.database())
         database = {"url": postgres.address(str(url.database)), "password": PASSWORD}
-        offices = [
-            await stack.enter_async_context(_node(folder / f"node{number}", database, sections))
-            for number in range(count)
-        ]
+        offices: list[Office] = []
+        for number in range(count):
+            shared = offices[0].app.data / CERTIFICATES if offices else None
+            one = _node(folder / f"node{number}", database, sections, shared)
+            offices.append(await stack.enter_async_context(one))
         await settled(*offices)
         yield offices
 
@@ -65,14 +68,16 @@ async def another(folder: Path, beside: Office, **sections: Any) -> AsyncIterato
     """One more."""
     section = beside.app.config.database
     database = {"url": section.url, "password": section.password}
-    async with _node(folder / "another", database, sections) as office:
+    shared = beside.app.data / CERTIFICATES
+    async with _node(folder / "another", database, sections, shared) as office:
         yield office
 
 
 @asynccontextmanager
 async def _node(
-    folder: Path, database: dict[str, str], sections: dict[str, Any]
+    folder: Path, database: dict[str, str], sections: dict[str, Any], shared: Path | None
 ) -> AsyncIterator[Office]:
+    """`shared` has the certificates, which are the same on all."""
     port = ports.free_port()
     own: dict[str, Any] = {
         "exchange": {"udp_port": port, "tcp_port": 0, "tls_port": 0},
@@ -80,6 +85,8 @@ async def _node(
         "database": database,
     }
     folder.mkdir()  # noqa: ASYNC240
+    if shared is not None:
+        shutil.copytree(shared, folder / CERTIFICATES)
     async with open_office(folder, **{**sections, **own}) as office:
         yield office
 

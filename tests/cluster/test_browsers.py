@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser
 
 from encryptotel.demo.phone import Phone, plays
-from pbx.media.tones import tone
+from pbx.media.tones import level, share_of, tone
+from pbx.ports import CallRefused
 from tests.calls.test_extensions import hears
 from tests.calls.test_rtpengine import patched, the_call
 from tests.cluster.nodes import home_of, until
@@ -59,14 +62,26 @@ class Town:
 
 @asynccontextmanager
 async def town(
-    folder: Path, postgres: Postgres, engine: Rtpengine, count: int = 2
+    folder: Path, postgres: Postgres, *engines: Rtpengine, count: int = 2
 ) -> AsyncIterator[Town]:
     async with AsyncExitStack() as stack:
-        media = {"rtpengines": [engine.asked]}
+        media = {"rtpengines": [one.asked for one in engines]}
         offices, edge = await stack.enter_async_context(city(folder, postgres, count, media=media))
         shown = certificate_of(offices[0].app.data).certificate
         browser = await stack.enter_async_context(chromium(shown))
         yield Town(offices, edge, browser, await stack.enter_async_context(AsyncExitStack()))
+
+
+def is_music(sound: bytes) -> bool:
+    return level(sound) > -50 and share_of(sound, 440.0) < 0.2
+
+
+async def talk(alice: BrowserPhone, bob: Phone) -> None:
+    """Both hear the other from now on."""
+    await alice.forget()
+    bob.heard.clear()
+    await alice.hears(620.0)
+    await hears(bob, 440.0)
 
 
 async def test_a_browser_calls_a_phone(
@@ -82,15 +97,19 @@ async def test_a_browser_calls_a_phone(
         call = the_call(here.home(one))
         await patched(call)
         assert call.legs[0].secured
-        await alice.forget()
-        bob.heard.clear()
-        await alice.hears(620.0)
-        await hears(bob, 440.0)
+        await talk(alice, bob)
+        keyed = asyncio.Event()
+        assert call.bridge is not None
+        call.bridge.on_stars = lambda who: keyed.set()
+        for _ in range(2):
+            await alice.press("*")
+        async with asyncio.timeout(5):
+            await keyed.wait()
         await alice.hang_up()
         await here.home(one).ended()
 
 
-async def test_a_phone_calls_a_browser(
+async def test_a_phone_calls_a_browser_that_holds_it(
     tmp_path: Path, postgres: Postgres, rtpengine: Rtpengine
 ) -> None:
     async with town(tmp_path, postgres, rtpengine) as here:
@@ -98,11 +117,79 @@ async def test_a_phone_calls_a_browser(
         alice = await here.in_browser(one, 440.0)
         bob = await here.at_desk(other, 620.0)
         leg = await bob.call(one)
-        await alice.hears(620.0)
-        await hears(bob, 440.0)
-        await alice.forget()
+        await talk(alice, bob)
+        await alice.hold(on=True)
         bob.heard.clear()
-        await alice.hears(620.0)
-        await hears(bob, 440.0)
+        await bob.until_heard(lambda heard: len(heard) > 8000 and is_music(bytes(heard[-8000:])))
+        await alice.hold(on=False)
+        await talk(alice, bob)
         leg.hang_up()
         await alice.reached("Terminated")
+
+
+async def test_two_browsers_see_each_other(
+    tmp_path: Path, postgres: Postgres, rtpengine: Rtpengine
+) -> None:
+    async with town(tmp_path, postgres, rtpengine) as here:
+        one, other = apart(here.offices)
+        alice = await here.in_browser(one, 440.0, video=True)
+        bob = await here.in_browser(other, 620.0, video=True)
+        await alice.call(other, video=True)
+        await asyncio.gather(alice.hears(620.0), bob.hears(440.0))
+        await asyncio.gather(alice.sees(20), bob.sees(20))
+        await patched(the_call(here.home(one)))
+        for each in (alice, bob):
+            await each.forget()
+        await asyncio.gather(alice.hears(620.0), bob.hears(440.0), alice.sees(20), bob.sees(20))
+        await alice.hang_up()
+        await bob.reached("Terminated")
+
+
+async def test_a_browser_hears_what_we_play(
+    tmp_path: Path, postgres: Postgres, rtpengine: Rtpengine
+) -> None:
+    async with town(tmp_path, postgres, rtpengine) as here:
+        alice = await here.in_browser("101", 440.0)
+        await alice.call("600")  # which gives everything back
+        await alice.hears(440.0)
+        await alice.hang_up()
+
+
+async def test_a_browser_follows_to_another_engine(tmp_path: Path, postgres: Postgres) -> None:
+    async with (
+        Rtpengine() as first,
+        Rtpengine() as second,
+        town(tmp_path, postgres, first, second) as here,
+    ):
+        one, other = apart(here.offices)
+        alice = await here.in_browser(one, 440.0)
+        bob = await here.at_desk(other, 620.0)
+        await alice.call(other)
+        await talk(alice, bob)
+        anchor = the_call(here.home(one)).legs[0].anchor
+        assert anchor is not None
+        used = first if str(anchor.engine).endswith(first.asked) else second
+        await used.kill()
+        left = second if used is first else first
+        for office in here.offices:
+            call = the_call(office)
+            await until(
+                lambda call=call: all(
+                    leg.anchor is not None and str(leg.anchor.engine).endswith(left.asked)
+                    for leg in call.legs
+                )
+            )
+        await talk(alice, bob)
+        await alice.hang_up()
+
+
+async def test_without_an_engine_a_browser_is_told_so(tmp_path: Path, postgres: Postgres) -> None:
+    async with town(tmp_path, postgres) as here:
+        one, other = apart(here.offices)
+        alice = await here.in_browser(one, 440.0)
+        bob = await here.at_desk(other, 620.0)
+        await alice.call(other)
+        await alice.reached("488")
+        with pytest.raises(CallRefused) as refused:
+            await bob.call(one)
+        assert refused.value.status == 488

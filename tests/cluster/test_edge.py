@@ -120,6 +120,18 @@ async def test_what_a_carrier_brings_is_served_at_home(tmp_path: Path, postgres:
         await carrier.stop()
 
 
+async def test_what_came_of_a_call_is_no_reason_to_place_it_again(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    """503 may be a carrier's answer: asked once more, another node would want a password."""
+    async with city(tmp_path, postgres, 2) as (offices, edge):
+        alice = await phone(edge, apart(offices)[0], Phone(plays(tone(1, 440.0))))
+        with pytest.raises(CallRefused) as refused:
+            await alice.call("+12025550143")
+        assert refused.value.status == 500  # as proxies say it (RFC 3261 §16.7)
+        await alice.stop()
+
+
 # ── what the edge keeps away ────────────────────────────────────────────────────────────────
 def ask(source: str, edge: Edge, *headers: str, method: str = "OPTIONS") -> bytes:
     """A request of nobody's."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import fromstring
@@ -13,7 +14,9 @@ from xml.etree.ElementTree import fromstring
 import httpx
 
 from bot.ports import SetupLink
+from tests.cluster.nodes import nodes
 from tests.office import Office, open_office
+from tests.peers.several import server
 
 LINPHONE = "{http://www.linphone.org/xsds/lpconfig.xsd}"
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -24,10 +27,11 @@ PHONE = {"user-agent": "Unknown"}
 class Site:
     """The office with a client that trusts its authority, and no other."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, asked: Office | None = None) -> None:
+        """`asked` is another program of the same exchange, to which requests go."""
         self.office = office
         self.phones = office.app.phones
-        host, port = office.app.addresses["web"].rsplit(":", 1)
+        host, port = (asked or office).app.addresses["web"].rsplit(":", 1)
         self.address = (host, int(port))
         self.url = f"https://{host}:{port}"
         self.tls = office.app.certificates.client_context()
@@ -57,10 +61,14 @@ class Site:
 
 @asynccontextmanager
 async def open_site(folder: Path, **sections: Any) -> AsyncIterator[Site]:
-    async with open_office(folder, **sections) as office:
-        site = Site(office)
-        async with site.client:
-            yield site
+    async with AsyncExitStack() as stack:
+        if os.environ.get("BY_ANOTHER_NODE"):  # everything by a node that does not lead
+            both = await stack.enter_async_context(nodes(folder, server(), 2, **sections))
+            site = Site(*both)
+        else:
+            site = Site(await stack.enter_async_context(open_office(folder, **sections)))
+        await stack.enter_async_context(site.client)
+        yield site
 
 
 def entries(xml: bytes) -> dict[str, str]:
