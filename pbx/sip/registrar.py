@@ -191,7 +191,7 @@ class Registrar:
         gone or has another password now."""
         for binding in self.bindings(extension):
             if username in ("", binding.username):
-                self._remove(binding, reason)
+                self._lapse(binding, reason)
 
     def flow_closed(self, flow: Flow) -> None:
         """A connection broke: its devices cannot be reached until they connect again."""
@@ -316,7 +316,7 @@ class Registrar:
         at[binding.extension, binding.contact] = binding
         delay = max(0.0, (binding.expires - self._clock()).total_seconds())
         self._expiries[binding.extension, binding.key] = asyncio.get_running_loop().call_later(
-            delay, self._remove, binding, "expired"
+            delay, self._lapse, binding, "expired"
         )
 
     def _forget(self, binding: Binding) -> bool:
@@ -340,8 +340,16 @@ class Registrar:
         return True
 
     def _remove(self, binding: Binding, reason: str) -> None:
-        if self._forget(binding) and not binding.copy:
+        """A device said that it is gone, or is seen to be; also one that registered elsewhere."""
+        if self._forget(binding):
             self._on_unbound(binding, reason)
+
+    def _lapse(self, binding: Binding, reason: str) -> None:
+        """The same for what all programs of an exchange see, and whoever looks after it tells."""
+        if binding.copy:
+            self._forget(binding)
+        else:
+            self._remove(binding, reason)
 
     def _confirm(self, transaction: ServerTransaction, extension: str) -> None:
         """200 with every binding and its remaining seconds (§10.3 step 8)."""

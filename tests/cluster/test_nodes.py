@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlmodel import col, update
+from sqlmodel import col, select, update
 
 from encryptotel.cluster.homes import differences, place
 from encryptotel.cluster.membership import LEASE, Node
@@ -25,7 +25,7 @@ from pbx.nodes import USER
 from pbx.ports import CallRefused
 from pbx.sip.digest import Credentials
 from store.journal import legs_of, recent_calls
-from store.tables import CallRow, HomeRow, LegRow, NodeRow, TextRow
+from store.tables import BindingRow, CallRow, HomeRow, LegRow, NodeRow, TextRow
 from tests.calls.test_extensions import hears
 from tests.cluster.nodes import another, home_of, nodes, part_of, settled, until
 from tests.hearing import beeped
@@ -133,6 +133,20 @@ async def test_a_phone_is_rung_by_its_home_wherever_it_registered(
         await bob.unregister()
         for office in offices:
             await until(lambda office=office: not office.app.exchange.registrar.bindings(other))
+
+
+async def test_a_phone_signs_off_wherever_it_registered(tmp_path: Path, postgres: Postgres) -> None:
+    """Its home may have died meanwhile; who signed off must not be rung for an hour."""
+    async with nodes(tmp_path, postgres, 2, extension=MANY) as (one, other):
+        phone = await one.phone("105", Phone(quiet))
+        registrar = other.app.exchange.registrar
+        await until(lambda: bool(registrar.bindings("105")))
+        phone._server = ("127.0.0.1", int(other.app.addresses["udp"].rpartition(":")[2]))
+        await phone.unregister()
+        await until(lambda: not one.app.exchange.registrar.bindings("105"))
+        assert not registrar.bindings("105")
+        async with one.app.database.reading() as session:
+            assert (await session.execute(select(BindingRow))).first() is None
 
 
 async def test_hidden_callers_stay_so_on_the_way(tmp_path: Path, postgres: Postgres) -> None:
