@@ -153,6 +153,8 @@ class Part:
             await asyncio.wait((self._looking,))
         if self._changes is not None:
             await self._changes.stop()
+        if self._phones is not None:
+            self._phones.close()
         if self.lost.is_set():
             await self.members.stop()
             return

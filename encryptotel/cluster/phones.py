@@ -4,8 +4,10 @@ home can ring them, and everybody sees that they are there."""
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection
 
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
 from encryptotel.bindings import saved
@@ -14,6 +16,8 @@ from pbx.exchange import Exchange
 from pbx.sip.registrar import Binding
 from store.database import Database
 from store.tables import BindingRow
+
+log = logging.getLogger(__name__)
 
 UNWRITTEN = 10.0
 "Seconds within which a registration of ours may not be in the table yet."
@@ -29,6 +33,9 @@ class PhonesElsewhere:
         self._database, self._exchange, self._tell = database, exchange, tell
         self._ours: dict[tuple[str, str], float] = {}
         "When a phone registered here, by the loop's clock."
+        self._later: dict[str, asyncio.TimerHandle] = {}
+        "By extension, another look at what the table did not have."
+        self._looking: set[asyncio.Task[None]] = set()
 
     def take(self, event: Event) -> None:
         """What happens to phones here."""
@@ -63,11 +70,31 @@ class PhonesElsewhere:
             return DeviceUnregistered(extension=extension, at=now, contact="", reason="")
         return self._exchange.registered(there[-1], refreshed=False)
 
+    def close(self) -> None:
+        """Look no more."""
+        for waiting in (*self._later.values(), *self._looking):
+            waiting.cancel()
+
     def _is_news(self, binding: Binding) -> bool:
-        """Whether a phone registered here so lately that the table need not know."""
+        """Whether a phone registered here so lately that the table need not know. It may also have
+        signed off elsewhere already, so the table is looked at again once it must know."""
         since = self._ours.get((binding.extension, binding.contact))
-        return (
-            not binding.copy
-            and since is not None
-            and asyncio.get_running_loop().time() - since < UNWRITTEN
-        )
+        loop = asyncio.get_running_loop()
+        if binding.copy or since is None or loop.time() - since >= UNWRITTEN:
+            return False
+        if binding.extension not in self._later:
+            again = loop.call_later(UNWRITTEN, self._look_again, binding.extension)
+            self._later[binding.extension] = again
+        return True
+
+    def _look_again(self, extension: str) -> None:
+        del self._later[extension]
+        looking = asyncio.ensure_future(self._looked_at(extension))
+        self._looking.add(looking)
+        looking.add_done_callback(self._looking.discard)
+
+    async def _looked_at(self, extension: str) -> None:
+        try:
+            await self.load((extension,))
+        except (DBAPIError, OSError) as error:  # all is read when the database is back
+            log.warning("phones cannot be looked up: %s", type(error).__name__)
