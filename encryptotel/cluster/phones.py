@@ -72,8 +72,10 @@ class PhonesElsewhere:
 
     def close(self) -> None:
         """Look no more."""
-        for waiting in (*self._later.values(), *self._looking):
+        for waiting in self._later.values():
             waiting.cancel()
+        for looking in self._looking:
+            looking.cancel()
 
     def _is_news(self, binding: Binding) -> bool:
         """Whether a phone registered here so lately that the table need not know. It may also have
