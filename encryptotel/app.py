@@ -122,8 +122,6 @@ from wallet.vault import Vaults
 from web.ports import Leader
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from encryptotel.metrics import Metrics
     from encryptotel.payments import Payments
     from web.leader import Passing
@@ -971,11 +969,10 @@ class App:
                 answered=self.metrics.answered,
             )
             url = self.phones.site.url
-            served: ASGIApp = create_app(self.phones, url, desk)
+            app = create_app(self.phones, url, desk)
             if self.part is not None:
-                self._passing = Passing(served, self._leader(self.part), of_each(url))
-                served = self._passing
-            self.web.serve(served)
+                self._passing = Passing(app, self._leader(self.part), of_each(url))
+            self.web.serve(self._passing or app)
         else:
             self.phones.site = await self._site()
 

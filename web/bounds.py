@@ -124,13 +124,13 @@ class Bounds:
         endless = self._is_program(scope) and scope["path"].endswith(ENDLESS)
         try:
             async with asyncio.timeout(None if endless else self._within):
-                await self._app(scope, _bounded(receive), answer)
-        except (TimeoutError, _TooLarge) as error:
+                await self._app(scope, bounded(receive), answer)
+        except (TimeoutError, TooLarge) as error:
             if began:
                 raise
-            status = 413 if isinstance(error, _TooLarge) else 503
+            status = 413 if isinstance(error, TooLarge) else 503
             late = "" if status == 413 else "That took too long; look whether it was done."
-            await self._refusal(scope, status, late)(scope, receive, answer)
+            await self.refusal(scope, status, late)(scope, receive, answer)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One that programs listen on; what else would be one is refused before it is (403)."""
@@ -143,7 +143,7 @@ class Bounds:
     def _is_program(self, scope: Scope) -> bool:
         return is_under(scope["path"], self._programs)
 
-    def _refusal(self, scope: Scope, status: int, text: str = "") -> Response:
+    def refusal(self, scope: Scope, status: int, text: str = "") -> Response:
         """The last answer on a connection: the rest of the request is not wanted."""
         headers = {"connection": "close"}
         if not self._is_program(scope):
@@ -163,24 +163,24 @@ class Bounds:
         page = page and scope.get("method") == "GET"
         often = self._often_programs if page or self._is_program(scope) else self._often
         if client and not often.spend(client[0]):
-            refusal = self._refusal(scope, 429, "Too many requests. Try again in a minute.")
+            refusal = self.refusal(scope, 429, "Too many requests. Try again in a minute.")
             refusal.headers["retry-after"] = str(round(PER_SECONDS))
             return refusal
         if b"%00" in scope["raw_path"]:  # which no name here has, and no database takes
-            return self._refusal(scope, 404)
+            return self.refusal(scope, 404)
         if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET:
-            return self._refusal(scope, 414)
+            return self.refusal(scope, 414)
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if int(length) > MAX_BODY:  # the parser has let digits through only
-            return self._refusal(scope, 413)
+            return self.refusal(scope, 413)
         return None
 
 
-class _TooLarge(Exception):
+class TooLarge(Exception):
     """More came than was announced as possible."""
 
 
-def _bounded(receive: Receive) -> Receive:
+def bounded(receive: Receive) -> Receive:
     """A body sent in pieces is counted."""
     size = 0
 
@@ -189,7 +189,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         size += len(message.get("body", b""))
         if size > MAX_BODY:
-            raise _TooLarge
+            raise TooLarge
         return message
 
     return counted

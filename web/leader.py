@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 import httpx
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
-from web.bounds import ANSWER_WITHIN, MAX_BODY, is_under
+from web.bounds import ANSWER_WITHIN, MAX_BODY, Bounds, TooLarge, bounded, is_under
 from web.ports import Leader
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ _NOBODY = {
 class Passing:
     """Passes on what is not for `here`. What another passed on is taken as from who asked it."""
 
-    def __init__(self, app: ASGIApp, leader: Leader, here: Sequence[str]) -> None:
+    def __init__(self, app: Bounds, leader: Leader, here: Sequence[str]) -> None:
         self._app, self._leader, self._here = app, leader, here
         # How many there may be at once is for the server that took the requests.
         limits = httpx.Limits(max_connections=None, keepalive_expiry=KEPT)
@@ -62,7 +62,8 @@ class Passing:
             client = headers.get(CLIENT, b"").decode("latin-1")
             scope = {**scope, "client": (client, 0)}
         there = self._leader.where()
-        if there == "" or is_under(scope["path"], self._here):
+        mine = there == "" or is_under(scope["path"], self._here)
+        if mine or int(headers.get(b"content-length", b"0")) > MAX_BODY:  # nobody takes that
             await self._app(scope, receive, send)
         elif there is None or passed_on:  # nobody leads, or two take each other for the one
             await self._nobody(scope, receive, send)
@@ -89,11 +90,15 @@ class Passing:
                 *self._said(scope),
                 (b"host", Headers(scope=scope).get("host", there).encode()),
             ],
-            content=_body(receive) if has_body else None,
+            content=_body(bounded(receive)) if has_body else None,
         )
         try:
-            answer = await self._client.send(request, stream=True)
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(ANSWER_WITHIN + CONNECT_WITHIN):
+                answer = await self._client.send(request, stream=True)
+        except TooLarge:
+            await self._app.refusal(scope, 413)(scope, receive, send)
+            return
+        except (httpx.HTTPError, TimeoutError) as error:
             log.warning("the node that leads cannot be asked: %s", type(error).__name__)
             await self._nobody(scope, receive, send)
             return

@@ -92,6 +92,12 @@ async def test_refusals_come_as_they_are(tmp_path: Path, postgres: Postgres) -> 
         problem(await it("GET", "/nothing"), 404, "path.unknown")
         too_much = await it("POST", "/say", content=b"x" * 70_000)
         assert too_much.status_code == 413
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(70):
+                yield b"x" * 1_000
+
+        problem(await it("POST", "/say", content=pieces()), 413, "request.request_entity_too_large")
         with pytest.raises(InvalidStatus) as refused:
             await connect(f"{it.site.url.replace('https', 'wss')}/v1/ws", ssl=it.site.tls)
         assert refused.value.response.status_code == 401
