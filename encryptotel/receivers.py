@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from encryptotel.outbound import Forbidden, Why, addresses_of, by_number
+from wallet.https import authorities
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,9 @@ class Receivers:
         self._of: Counter[str] = Counter()
         "How many of whom."
         nothing_kept = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        self._client = httpx.AsyncClient(follow_redirects=False, cookies=nothing_kept)
+        self._client = httpx.AsyncClient(
+            follow_redirects=False, cookies=nothing_kept, verify=authorities()
+        )
 
     async def close(self) -> None:
         """Reach nobody any more."""

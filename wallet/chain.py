@@ -16,6 +16,7 @@ from typing import Any
 import base58
 import httpx
 
+from wallet.https import authorities
 from wallet.money import WAVES
 
 MAX_ANSWER = 8_000_000
@@ -61,7 +62,9 @@ class Node:
     """One node. `close` it."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.AsyncClient(base_url=url, timeout=TIMEOUT, follow_redirects=False)
+        self._client = httpx.AsyncClient(
+            base_url=url, timeout=TIMEOUT, follow_redirects=False, verify=authorities()
+        )
 
     async def close(self) -> None:
         """Close its connections."""

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import httpx
 
+from wallet.https import authorities
 from wallet.invoices import InvoiceError
 from wallet.rates import MICRO
 
@@ -56,7 +57,9 @@ class PricesByHttp:
         self._url, self._names, self._clock = url, names, clock
         self._prices: dict[str, int] = {}
         self._at = float("-inf")
-        self._client = httpx.AsyncClient(timeout=httpx.Timeout(15.0), follow_redirects=False)
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(15.0), follow_redirects=False, verify=authorities()
+        )
         self._task: asyncio.Task[None] | None = None
 
     def price(self, asset: str) -> int:
