@@ -16,7 +16,7 @@ soak: .venv/tests-ready     ## the long campaigns
 	@SOAK=1 $(PYTHON) -m pytest tests -m soak
 
 edge: .venv/tests-ready     ## the tests with real phones, through Kamailio and three programs on PostgreSQL
-	@THROUGH_EDGE=1 $(PYTHON) -m pytest -n 3 tests/interop
+	@THROUGH_EDGE=1 $(PYTHON) -m pytest -n 3 tests/interop tests/chat/test_journeys.py
 
 eval: .venv/tests-ready     ## how well people are understood (CORPORA=folder for the public ones)
 	@$(PYTHON) -m nlp.training.evaluate --sentences tests/nlp/sentences/contract \

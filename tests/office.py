@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -58,6 +58,10 @@ class Office:
         self._phones: list[Phone] = []
         self._waking: set[asyncio.Task[None]] = set()
         self._dialogue: Dialogue | None = None
+        self.doors: Mapping[str, str] = app.addresses
+        "Where phones register, by transport."
+        self.beside: list[Office] = []
+        "Other programs of the same exchange."
 
     async def phone(
         self,
@@ -73,7 +77,7 @@ class Office:
         if transport == "udp":
             await phone.listen()
         self._phones.append(phone)
-        host, port = self.app.addresses[transport].rsplit(":", 1)
+        host, port = self.doors[transport].rsplit(":", 1)
         tls = self.app.certificates.client_context() if transport == "tls" else None
         extension = self.app.directory.extension(number)
         assert extension is not None
@@ -87,7 +91,19 @@ class Office:
             tls=tls,
         )
         assert status == 200, status
+        await self._all_know(lambda app: bool(app.exchange.registrar.bindings(number)))
         return phone
+
+    async def at_home(self, number: str) -> None:
+        """Wait until all know where a number is at home."""
+        await self._all_know(lambda app: app.part is None or number in app.part.homes.all)
+
+    async def _all_know(self, knows: Callable[[App], bool]) -> None:
+        """Wait for what the programs of an exchange hear of by the database."""
+        for each in self.beside and (*self.beside, self):
+            async with asyncio.timeout(20):
+                while not knows(each.app):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
 
     def dialogue(self) -> Dialogue:
         """The owner's conversation; what it tells unasked is in `told`."""

@@ -27,18 +27,19 @@ SECONDS = 2 * 8000
 async def telephone_network(office: Office, network: Phone, **options: Any) -> Phone:
     """A carrier that answers as `network` does, as the US line."""
     address = await network.listen()
-    office.app.directory.demo_trunks = [
-        Trunk(
-            name="us",
-            zone="US",
-            host=address[0],
-            port=address[1],
-            **{"numbers": ("+12025550100", "+12025550101"), **options},
-        )
-    ]
-    await office.app.directory.load()
-    office.app.exchange.refresh()
-    await office.until(lambda: office.app.exchange.trunks["us"].up is True)
+    for each in (*office.beside, office):
+        each.app.directory.demo_trunks = [
+            Trunk(
+                name="us",
+                zone="US",
+                host=address[0],
+                port=address[1],
+                **{"numbers": ("+12025550100", "+12025550101"), **options},
+            )
+        ]
+        await each.app.directory.load()
+        each.app.exchange.refresh()
+        await each.until(lambda each=each: each.app.exchange.trunks["us"].up is True)
     return network
 
 

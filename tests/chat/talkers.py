@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from bot.replies import Button, Reply
 from encryptotel.app import App
 from nlp.commands import COMMANDS, Understanding
 from nlp.phrases import label_of_phrase
+from tests.cluster.nodes import behind_edge
 from tests.office import Office, open_office
 from tests.peers import certs, ejabberd, prosody, telegram
 from tests.peers.ports import free_port
@@ -86,9 +88,14 @@ class Stage:
         return self._people[name]
 
 
+def opened(folder: Path, **sections: Any) -> AbstractAsyncContextManager[Office]:
+    """An office; with THROUGH_EDGE=1 behind Kamailio, with others beside it."""
+    return (behind_edge if os.environ.get("THROUGH_EDGE") else open_office)(folder, **sections)
+
+
 @asynccontextmanager
 async def on_console(folder: Path) -> AsyncIterator[Stage]:
-    async with open_office(folder, language=True) as office:
+    async with opened(folder, language=True) as office:
         office.app.operator.offer_way(lambda code: f"Console: type the code {code}")
         talkers: dict[str, ConsoleTalker] = {}
         office.app.reception.open_channel("console", lambda who, r: talkers[who].shows(r))
@@ -124,8 +131,9 @@ async def on_telegram(
             port = free_port()
             section |= {"webhook": "https://pbx.example.org/tg", "webhook_port": port}
             server.webhook_at = f"http://127.0.0.1:{port}/tg"
-        opened = open_office(folder, language=language, telegram=section)
-        office = await stack.enter_async_context(opened)
+        office = await stack.enter_async_context(
+            opened(folder, language=language, telegram=section)
+        )
         if not language:
             office.app.understand = by_phrase  # type: ignore[method-assign]
         async with asyncio.timeout(10):
@@ -172,7 +180,7 @@ async def on_jabber(
         data = folder / "data"
         data.mkdir(exist_ok=True)
         here = server
-        async with open_office(data, language=language, xmpp=section) as office:
+        async with opened(data, language=language, xmpp=section) as office:
             if not language:
                 office.app.understand = by_phrase  # type: ignore[method-assign]
             async with asyncio.timeout(10):

@@ -331,7 +331,10 @@ class Journey:
     async def shows(self, number: str) -> None:
         office = self.stage.office
         section = BroadcastSection(number=number, name="The door", sender="101")
-        office.app.broadcasts.configure([section])
+        for each in (*office.beside, office):
+            each.app.config = each.app.config.model_copy(update={"broadcast": (section,)})
+            each.app.broadcasts.configure([section])
+        await office.at_home(number)
         self.on_line["Alice"] = await office.phone("101", VideoPhone(quiet, "red", video("H264")))
         await self.on_line["Alice"].call(number)
 

@@ -13,7 +13,9 @@ from encryptotel.app import CERTIFICATES
 from encryptotel.cluster.part import Part
 from tests.office import Office, open_office
 from tests.peers import ports
+from tests.peers.edge import HOST
 from tests.peers.postgres import PASSWORD, Postgres
+from tests.peers.several import NODES, edge_before, engine, server
 
 SECONDS = 30.0
 
@@ -61,6 +63,24 @@ async def nodes(
             offices.append(await stack.enter_async_context(one))
         await settled(*offices)
         yield offices
+
+
+@asynccontextmanager
+async def behind_edge(folder: Path, **sections: Any) -> AsyncIterator[Office]:
+    """The one that leads of three behind Kamailio, with sound by rtpengine: what a test that was
+    written for one takes for its office. Phones register at the edge."""
+    cluster, media = {"proxies": (HOST,)}, {"rtpengines": [engine().asked]}
+    sections["web"] = {"port": 0, "sip_host": HOST, **sections.get("web", {})}
+    async with AsyncExitStack() as stack:
+        offices = await stack.enter_async_context(
+            nodes(folder, server(), len(NODES), cluster=cluster, media=media, **sections)
+        )
+        office, *office.beside = offices
+        addresses = [one.app.config.cluster.address for one in offices]
+        url, data = office.app.database.url, office.app.data
+        edge = await stack.enter_async_context(edge_before(addresses, url, data, HOST))
+        office.doors = {name: f"{HOST}:{port}" for name, port in edge.ports.items()}
+        yield office
 
 
 @asynccontextmanager
