@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -50,16 +50,18 @@ async def settled(*offices: Office) -> None:
 
 @asynccontextmanager
 async def nodes(
-    folder: Path, postgres: Postgres, count: int, **sections: Any
+    folder: Path, postgres: Postgres, count: int, *, names: Sequence[str] = (), **sections: Any
 ) -> AsyncIterator[list[Office]]:
-    """So many programs on an empty database, the oldest first."""
+    """So many programs on an empty database, the oldest first; they have `names` if those are
+    given."""
     async with AsyncExitStack() as stack:
         url = stack.enter_context(postgres.database())
         database = {"url": postgres.address(str(url.database)), "password": PASSWORD}
         offices: list[Office] = []
         for number in range(count):
             shared = offices[0].app.data / CERTIFICATES if offices else None
-            one = _node(folder / f"node{number}", database, sections, shared)
+            name = names[number] if names else ""
+            one = _node(folder / f"node{number}", database, sections, shared, name)
             offices.append(await stack.enter_async_context(one))
         await settled(*offices)
         yield offices
@@ -73,7 +75,15 @@ async def behind_edge(folder: Path, **sections: Any) -> AsyncIterator[Office]:
     sections["web"] = {"port": 0, "sip_host": HOST, **sections.get("web", {})}
     async with AsyncExitStack() as stack:
         offices = await stack.enter_async_context(
-            nodes(folder, server(), len(NODES), cluster=cluster, media=media, **sections)
+            nodes(
+                folder,
+                server(),
+                len(NODES),
+                names=NODES,
+                cluster=cluster,
+                media=media,
+                **sections,
+            )
         )
         office, *office.beside = offices
         addresses = [one.app.config.cluster.address for one in offices]
@@ -95,7 +105,11 @@ async def another(folder: Path, beside: Office, **sections: Any) -> AsyncIterato
 
 @asynccontextmanager
 async def _node(
-    folder: Path, database: dict[str, str], sections: dict[str, Any], shared: Path | None
+    folder: Path,
+    database: dict[str, str],
+    sections: dict[str, Any],
+    shared: Path | None,
+    name: str = "",
 ) -> AsyncIterator[Office]:
     """`shared` has the certificates, which are the same on all."""
     port = ports.free_port()
@@ -105,6 +119,8 @@ async def _node(
         "database": database,
     }
     folder.mkdir()  # noqa: ASYNC240
+    if name:
+        (folder / "node").write_text(name)
     if shared is not None:
         shutil.copytree(shared, folder / CERTIFICATES)
     async with open_office(folder, **{**sections, **own}) as office:

@@ -26,8 +26,9 @@ from .rtpengine import Rtpengine, standing
 if TYPE_CHECKING:
     from .exchange import Config
 
-NODES = "six", "one", "three"
-"Names by which 101, 102 and 103 are at home at different programs, 101 at the first."
+NODES = "seven", "eight", "fir"
+"""Names by which 101, 102 and 103 are at home at different programs, 101 and the first three places
+to park in at the first."""
 
 
 @cache
