@@ -179,6 +179,8 @@ class App:
     webhooks: Webhooks | None = None
     "What programs hear of and are told, where the web is served."
     _passing: Passing | None = None
+    _trust: ssl.SSLContext | None = None
+    "For what is passed on to another program of this exchange."
     metrics: Metrics | None = None
     "How the program does, where the web is served."
     tariffs: Tariffs | None = None
@@ -663,8 +665,8 @@ class App:
             deck = await asyncio.to_thread(self._deck, config.money) if self.metering else None
             before = self.directory.accounts()
             await self.directory.load(config)
-            shown.load_into(self._tls)  # tried a moment ago; the last thing that can fail
-            self.config, self.certificates = config, shown
+            self._show(shown)  # tried a moment ago; the last thing that can fail
+            self.config = config
             self.rooms.load(config)
             self.phones.site = await self._site()
             self.gatekeeper.reconfigure(config.limits, config.calls.max_duration)
@@ -983,9 +985,13 @@ class App:
 
     def _leader(self, part: Part) -> Leader:
         """Whom requests of the web are for."""
-        ca = None if self.config.exchange.certificate else self.certificates.ca
-        trust = ssl.create_default_context(cafile=ca)
+        trust = self._trust = ssl.create_default_context()
         trust.check_hostname = False  # nodes are reached by addresses
+        # All show the same certificate, or one of our authority, or of a public one.
+        trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        if not self.config.exchange.certificate:
+            trust.load_verify_locations(self.certificates.ca)
+        trust.load_verify_locations(self.certificates.certificate)
         return Leader(where=part.leader_web, proof=part.proof(), trust=trust)
 
     def _is_node(self, host: str) -> bool:
@@ -1128,6 +1134,13 @@ class App:
         found.server_context()
         return found
 
+    def _show(self, certificates: Certificates) -> None:
+        """From now on; other programs of this exchange do the same. Raises OSError."""
+        certificates.load_into(self._tls)
+        if self._trust is not None:
+            self._trust.load_verify_locations(certificates.certificate)
+        self.certificates = certificates
+
     def _chosen(self, found: Certificates, config: Config) -> Certificates:
         folder = self.config_file.parent if self.config_file else Path()
         section = config.exchange
@@ -1139,8 +1152,7 @@ class App:
             await asyncio.sleep(RENEW_EVERY)
             try:
                 shown = await asyncio.to_thread(self._certificates_for, self.config)
-                shown.load_into(self._tls)
-                self.certificates = shown
+                self._show(shown)
             except (OSError, UserError) as error:
                 self.tell_owner(f"The TLS certificate cannot be renewed: {error}.")
 
