@@ -358,6 +358,7 @@ class Bridge:
             return None
         sounds = both[0].agreed_audio, both[1].agreed_audio
         unlike: Sequence[str] = ()
+        spoken = ""
         if self._unlike or not alike:
             if any(sound is None for sound in sounds) or not self._can_transcode:
                 return None
@@ -365,9 +366,10 @@ class Bridge:
             if takes_events(here) != takes_events(there) or len(both[0].ports) > 1:
                 return None
             unlike = [name.partition("/")[0] for name in names(here)[:1]]
+            spoken = names(there)[0]
         elif any(self._renumbers(index) for index in range(len(both[0].ports))):
             return None
-        outlets = one.outlet(two, unlike), two.outlet(one)
+        outlets = one.outlet(two, unlike, spoken), two.outlet(one)
         return (outlets[0], outlets[1]) if outlets[0] and outlets[1] else None
 
     def _renumbers(self, index: int) -> bool:

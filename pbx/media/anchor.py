@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from pbx.media.bencode import Value
 from pbx.media.counted import Traffic, counted, places
+from pbx.media.negotiate import is_sound, narrowed
 from pbx.media.port import Address
 from pbx.media.rtpengine import EngineError, Rtpengine
 from pbx.media.sdp import Media, NotAcceptable, SdpError, SessionDescription
@@ -156,9 +157,11 @@ class Anchor:
         """Where what is for the far side is to be sent to, by streams."""
         return self._reached
 
-    def outlet(self, other: Anchor, transcode: Sequence[str] = ()) -> Outlet | None:
+    def outlet(
+        self, other: Anchor, transcode: Sequence[str] = (), spoken: str = ""
+    ) -> Outlet | None:
         """The far side of another leg as what is near here, None where that cannot be: sound in
-        its codecs where ours of `transcode` are to be made of it."""
+        the codec `spoken` there where ours of `transcode` are to be made of it."""
         near, theirs = self._near, other._near
         if near is None or theirs is None or len(near.media) > len(other.reached):
             return None
@@ -169,9 +172,9 @@ class Anchor:
             elif place is None or not its.port:
                 return None
             else:
-                spoken = its if transcode and own.kind == "audio" else own
+                said = _spoken(its, spoken) if transcode and own.kind == "audio" else own
                 host, port = place
-                media.append(replace(spoken, host=host, port=port, direction=own.direction))
+                media.append(replace(said, host=host, port=port, direction=own.direction))
         return Outlet(description=replace(near, media=tuple(media)), transcode=tuple(transcode))
 
     async def plug(self, outlet: Outlet | None) -> None:
@@ -442,6 +445,13 @@ def _inside(media: Media) -> str:
     many know no feedback for it."""
     sound = media.is_dtls and media.kind == "audio"
     return "RTP/AVP" if sound else protocol_of(media, secure=False)
+
+
+def _spoken(media: Media, codec: str) -> Media:
+    """A section with one codec of it, and keys: more was offered, and the engine would take what
+    comes for the first of it."""
+    kept = [number for number, name in media.named if name == codec or not is_sound(name)]
+    return narrowed(media, kept)
 
 
 def _is_keyed(media: Media) -> bool:

@@ -102,11 +102,11 @@ def carried(offered: Media, given: Media, codecs: Sequence[Codec]) -> Media | No
     if offered.values(ZRTP) and given.values(ZRTP):
         numbers = {payload: payload for payload in numbers}
     common = [name for payload, name in given.named if payload in numbers]
-    if not any(_is_media(name) for name in common):
+    if not any(is_sound(name) for name in common):
         chosen = own_choice(offered, codecs)
         return replace(chosen, direction=given.direction) if chosen else None
     answer = _renumbered(given, numbers)
-    speaks = codec_named(next(name for name in common if _is_media(name)))
+    speaks = codec_named(next(name for name in common if is_sound(name)))
     if speaks is None or any(name.startswith(_EVENTS) for name in common):
         return answer
     events = _event_payload(offered, speaks.clock)
@@ -126,7 +126,7 @@ def narrowed(media: Media, payloads: Collection[str]) -> Media:
 # ── what was agreed ─────────────────────────────────────────────────────────────────────
 def names(media: Media) -> list[str]:
     """The codecs of a section that carry sound or pictures, in its order, in upper case."""
-    return [name for _, name in media.named if _is_media(name)]
+    return [name for _, name in media.named if is_sound(name)]
 
 
 def takes_events(media: Media) -> bool:
@@ -209,11 +209,12 @@ def renumbering(
     return changed, foreign
 
 
-# ── parts ───────────────────────────────────────────────────────────────────────────────
-def _is_media(name: str) -> bool:
+def is_sound(name: str) -> bool:
+    """Whether a codec carries sound or pictures, and not keys, noise or what repairs them."""
     return not name.startswith((_EVENTS, "CN/", "RED/", "ULPFEC/", "RTX/"))
 
 
+# ── parts ───────────────────────────────────────────────────────────────────────────────
 def _event_payload(media: Media, clock: int) -> str:
     """The payload number of telephone events, on the codec's own clock if there is the choice
     (RFC 4733 §2.1); empty when there is none."""

@@ -105,6 +105,13 @@ async def test_the_sound_of_two_phones_does_not_come_by_us(
             policy is not SrtpPolicy.OFF for policy in srtp
         ]
         await still_talk(alice, bob)
+        for phone in (alice, bob):
+            (side,) = phone.legs
+            port, terms = side.media.audio_port, side.media.audio_terms
+            assert port is not None
+            assert terms is not None
+            # Our phones would understand others as well.
+            assert terms.receives[port.latest[1] & 127] in phone._codecs
         await patched(call)
         leg.hang_up()
         await office.ended()
