@@ -101,7 +101,7 @@ from pbx.media.codecs import WIDE_RATE
 from pbx.media.music import hold_music
 from pbx.media.speech import Speaker
 from pbx.media.tones import tone
-from pbx.nat import split_host_port
+from pbx.nat import numbered, split_host_port
 from pbx.orders import Orders
 from pbx.ports import Account
 from pbx.post import Post
@@ -966,7 +966,7 @@ class App:
                 events=self.feeds,
                 webhooks=self.webhooks,
                 talk=self._talk,
-                ready=lambda: not self._stopping and (self.part is None or self.part.serves),
+                ready=lambda: self.part.serves if self.part is not None else not self._stopping,
                 metrics=self.metrics.text,
                 answered=self.metrics.answered,
             )
@@ -997,7 +997,8 @@ class App:
     def _is_node(self, host: str) -> bool:
         """Whether another program of this exchange is at an address."""
         nodes = self.part.members.nodes.values() if self.part is not None else ()
-        return any(split_host_port(node.address, 0)[0] == host for node in nodes)
+        there = numbered(host)
+        return any(numbered(split_host_port(node.address, 0)[0]) == there for node in nodes)
 
     async def _site(self) -> Site:
         """How phones reach us, and what they must trust to do so."""

@@ -19,7 +19,7 @@ MASKED = "•••"
 # What libraries log at their usual levels holds statements, addresses with tokens, stanzas.
 _QUIET = (
     "alembic", "aiosqlite", "sqlalchemy", "httpx", "httpcore", "telegram", "tornado", "slixmpp",
-    "slixmpp_omemo", "omemo",
+    "slixmpp_omemo", "omemo", "websockets",
 )  # fmt: skip
 _SHORTEST = 6
 "A secret shorter than this would mask ordinary words."

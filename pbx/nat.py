@@ -158,6 +158,16 @@ class PublicAddress:
             del self._waiting[request.transaction_id]
 
 
+def numbered(host: str) -> str:
+    """An address as it is usually written; the IPv4 of one that is mapped into IPv6."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
 def split_host_port(text: str, default: int) -> Address:
     """ "host", "host:port", an IPv6 address alone or "[address]:port". Raises ValueError."""
     if text.count(":") > 1 and not text.startswith("["):

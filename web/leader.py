@@ -8,6 +8,7 @@ import contextlib
 import hmac
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
+from urllib.parse import urlsplit
 
 import httpx
 from starlette.datastructures import Headers
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 PROOF, CLIENT = b"x-encryptotel-node", b"x-encryptotel-client"
 "Headers of what was passed on: that it was, and who asked."
 CONNECT_WITHIN = 3.0
+SILENT = 40.0
+"Seconds without a word after which the leader is gone; who listens hears more often of it."
 KEPT = 2.0
 "Seconds a connection to the leader is kept: less than it keeps one itself."
 _OF_ONE_HOP = frozenset((
@@ -46,7 +49,7 @@ class Passing:
         self._app, self._leader, self._here = app, leader, here
         # How many there may be at once is for the server that took the requests.
         limits = httpx.Limits(max_connections=None, keepalive_expiry=KEPT)
-        wait = httpx.Timeout(ANSWER_WITHIN, connect=CONNECT_WITHIN, read=None)
+        wait = httpx.Timeout(ANSWER_WITHIN, connect=CONNECT_WITHIN, read=SILENT)
         self._client = httpx.AsyncClient(
             verify=leader.trust, limits=limits, timeout=wait, trust_env=False
         )
@@ -63,7 +66,7 @@ class Passing:
             scope = {**scope, "client": (client, 0)}
         there = self._leader.where()
         mine = there == "" or is_under(scope["path"], self._here)
-        if mine or int(headers.get(b"content-length", b"0")) > MAX_BODY:  # nobody takes that
+        if mine or _is_refused_anywhere(scope, headers):
             await self._app(scope, receive, send)
         elif there is None or passed_on:  # nobody leads, or two take each other for the one
             await self._nobody(scope, receive, send)
@@ -98,9 +101,16 @@ class Passing:
         except TooLarge:
             await self._app.refusal(scope, 413)(scope, receive, send)
             return
-        except (httpx.HTTPError, TimeoutError) as error:
+        except _Gone:
+            return
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             log.warning("the node that leads cannot be asked: %s", type(error).__name__)
             await self._nobody(scope, receive, send)
+            return
+        except (httpx.HTTPError, TimeoutError) as error:
+            log.warning("the node that leads has not answered: %s", type(error).__name__)
+            late = "That took too long; look whether it was done."
+            await self._app.refusal(scope, 503, late)(scope, receive, send)
             return
         if answer.headers.get("content-type", "").startswith("text/event-stream"):
             _leave(scope)
@@ -120,16 +130,19 @@ class Passing:
     async def _socket(self, scope: Scope, receive: Receive, send: Send, there: str) -> None:
         await receive()  # the wish to connect
         wanted = [Subprotocol(one) for one in scope["subprotocols"]]
+        address = urlsplit(f"//{there}")
         try:
             upstream = await connect(
                 f"wss://{there}{_target(scope).decode('ascii')}",
+                host=address.hostname,  # whatever the target says
+                port=address.port,
                 ssl=self._leader.trust,
                 additional_headers=[
                     (name.decode("latin-1"), value.decode("latin-1"))
                     for name, value in self._said(scope)
                 ],
                 subprotocols=wanted or None,
-                open_timeout=CONNECT_WITHIN,
+                open_timeout=ANSWER_WITHIN + CONNECT_WITHIN,
                 max_size=MAX_BODY,
                 compression=None,
                 user_agent_header=None,
@@ -151,7 +164,7 @@ class Passing:
             return
         except (OSError, TimeoutError, WebSocketException) as error:
             log.warning("the node that leads cannot be asked: %s", type(error).__name__)
-            await send({"type": "websocket.close"})
+            await self._nobody(scope, receive, send)
             return
         _leave(scope)
         await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol})
@@ -179,6 +192,14 @@ def _kept(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in headers if name not in _OF_ONE_HOP]
 
 
+def _is_refused_anywhere(scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    """What is no path, or too large, is for nobody: whoever it came to says so. A target that is
+    no path could also name another host."""
+    target = _target(scope)
+    no_path = not target.startswith(b"/") or target.startswith(b"//") or b"#" in target
+    return no_path or int(headers.get(b"content-length", b"0")) > MAX_BODY
+
+
 def _leave(scope: Scope) -> None:
     """Whoever listens for long is known to the leader, and no stranger who takes a place here."""
     leave = scope.get("state", {}).get("leave")
@@ -192,24 +213,26 @@ def _target(scope: Scope) -> bytes:
     return path + (b"?" + query if query else b"")
 
 
+class _Gone(Exception):
+    """Whoever asked is gone before the end of their request."""
+
+
 async def _body(receive: Receive) -> AsyncIterator[bytes]:
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return
+            raise _Gone  # half of it is nothing
         more = message.get("more_body", False)
         yield message.get("body", b"")
 
 
 async def _answer(answer: httpx.Response, send: Send) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status_code,
-            "headers": _kept([(n.lower(), v) for n, v in answer.headers.raw]),
-        }
-    )
+    headers = _kept((name.lower(), value) for name, value in answer.headers.raw)
+    if "close" in answer.headers.get("connection", "").lower():  # as bounds want it
+        headers.append((b"connection", b"close"))
+    start = {"type": "http.response.start", "status": answer.status_code, "headers": headers}
+    await send(start)
     async for some in answer.aiter_raw():
         await send({"type": "http.response.body", "body": some, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

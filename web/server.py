@@ -76,6 +76,7 @@ class Connection(H11Protocol):
         super().__init__(config, state, {"leave": on_lost, "arrived": self._arrived})
         self._on_lost = on_lost
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -83,8 +84,18 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._arrived()
+        self._is_read()
         self._on_lost()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Whoever does not read what they asked for makes room for others."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(ARRIVES_WITHIN, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._is_read()
 
     def handle_events(self) -> None:
         super().handle_events()
@@ -107,6 +118,11 @@ class Connection(H11Protocol):
 
     def _expect(self) -> None:
         self._deadline = self.loop.call_later(ARRIVES_WITHIN, self.transport.abort)
+
+    def _is_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _arrived(self) -> None:
         if self._deadline is not None:

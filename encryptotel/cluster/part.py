@@ -81,7 +81,7 @@ class Part:
         """Where the web of the one that leads is, host:port; empty where that is here, None where
         nobody knows."""
         if self.leads:
-            return ""
+            return "" if self.members.sees else None  # others may lead by now
         leader = self.members.nodes.get(self.members.leader)
         return (leader.web or None) if leader is not None else None
 

@@ -251,9 +251,9 @@ class Anchor:
             "call_id": self.id,
             "sdp": said.encode().decode(),
             "flags": flags,
-            "replace": ["origin", "session-connection"],
+            "replace": ["origin", "session-connection", "zero-address"],
             "transport_protocol": self._protocol(side, said),
-            "ICE": "force" if browser and side == NEAR else "remove",
+            "ICE": "force" if browser and side == NEAR and self._wants_ice else "remove",
             "SDES": ["pad", *self._unwanted(side, offer=offer)],
         }
         if browser:
@@ -304,7 +304,7 @@ class Anchor:
     def _is_where_it_says(self, said: SessionDescription) -> bool:
         """Whether the far side's signalling comes from where it listens for its media; browsers
         prove where they are (ICE)."""
-        if _is_browser(said):
+        if _has_ice(said):
             return True
         hosts = {said.host_of(one) for one in said.media if one.port}
         return hosts == {self.signalling_host}
@@ -328,7 +328,7 @@ class Anchor:
             not offer and self.profile is Profile.SECURE
         )
         rtp = media.is_rtp or media.is_dtls
-        fits = rtp and not (secure and self.policy is SrtpPolicy.OFF)
+        fits = rtp and not (media.is_secure and self.policy is SrtpPolicy.OFF)
         fits = fits and (keyed or not (demanded or secure))
         if not offer and media.port and not fits:
             raise NotAcceptable("the other side does not encrypt its media")
@@ -369,6 +369,11 @@ class Anchor:
             return self.profile is Profile.BROWSER
         return _is_browser(self._far)
 
+    @property
+    def _wants_ice(self) -> bool:
+        """Phones know of DTLS that know nothing of ICE."""
+        return self._far is None or _has_ice(self._far)
+
     def _agree(self) -> None:
         if self._far is not None and self._near is not None:
             self._agreed = self._far, self._near
@@ -402,6 +407,11 @@ _OF_BROWSERS_SOUND = (*_OF_BROWSERS, "rtcp-fb")
 
 def _is_browser(said: SessionDescription) -> bool:
     return any(one.is_dtls for one in said.media if one.port)
+
+
+def _has_ice(said: SessionDescription) -> bool:
+    used = [one for one in said.media if one.port and one.is_dtls]
+    return bool(used) and all(one.values("ice-ufrag") for one in used)
 
 
 def _lowered(said: SessionDescription) -> SessionDescription:

@@ -3,6 +3,7 @@ runs so with BY_ANOTHER_NODE=1."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -124,6 +125,47 @@ async def test_whoever_asks_is_counted_as_who_they_are(
         assert seen.count("127.0.0.7") == 3  # a connection, a request here, one at the leader
 
 
+async def test_a_target_that_is_no_path_goes_nowhere(tmp_path: Path, postgres: Postgres) -> None:
+    """It could name another host, which would be told what nodes know each other by."""
+    reached: list[bytes] = []
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.append(await reader.read(100))
+        writer.close()
+
+    stranger = await asyncio.start_server(hear, "127.0.0.1", 0)
+    port = stranger.sockets[0].getsockname()[1]
+    async with stranger, two(tmp_path, postgres) as both:
+        wishes = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        wishes += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        for target in (f"@127.0.0.1:{port}/v1/ws", f"//127.0.0.1:{port}/", "*", "foo", "/a#b"):
+            for headers in (b"", wishes):
+                head = f"GET {target} HTTP/1.1\r\nHost: x\r\n".encode() + headers
+                answer = await both.it.site.sent(head + b"Connection: close\r\n\r\n")
+                assert answer[:12] in (b"HTTP/1.1 404", b"HTTP/1.1 403", b"HTTP/1.1 400", b"")
+        assert not reached
+
+
+async def test_bounds_hold_for_whoever_comes_by_another_node(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    """Who is refused because they ask too often loses the connection."""
+    async with two(tmp_path, postgres) as both:
+        asked = b"GET /setup/nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+        answers = await both.it.site.sent(asked * 100, within=20)
+        assert answers.count(b"HTTP/1.1 404") == 60
+        assert answers.count(b"HTTP/1.1 429") == 1
+        whole = b"POST /v1/say HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello"
+        assert both.leader.app.web is not None
+        before = len(both.leader.app.web._state.connections)
+        _, writer = await asyncio.open_connection(*both.it.site.address, ssl=both.it.site.tls)
+        writer.write(whole)
+        await writer.drain()
+        writer.close()
+        leader = both.leader.app.web
+        await until(lambda: len(leader._state.connections) <= before)
+
+
 async def test_nothing_goes_round(tmp_path: Path, postgres: Postgres) -> None:
     """Two that take each other for the one that leads."""
     async with two(tmp_path, postgres) as both:
@@ -141,3 +183,6 @@ async def test_while_the_leader_cannot_be_asked_that_is_said(
         assert both.leader.app.web is not None
         await both.leader.app.web.stop()
         problem(await both.it("GET", "/me"), 503, "request.no_leader")
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"{both.it.site.url.replace('https', 'wss')}/v1/ws", ssl=both.it.site.tls)
+        assert refused.value.response.status_code == 503
