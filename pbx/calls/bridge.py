@@ -20,6 +20,9 @@ from pbx.media.relay import continued, overheard, renumbered
 from pbx.media.sdp import NotAcceptable, SdpError
 from pbx.ports import CallRefused
 
+RTP_HEAD = 12
+NEAR = 1 << 14
+"How far ahead a packet's number may be to be taken for one that is to come."
 STARS_WITHIN = 1.0
 "Seconds from one star to the next of two."
 GRACE = 2.0
@@ -82,18 +85,21 @@ class Bridge:
         apart = self.waiting is not None or bool(self.muted) or self._announcing
         self.transcoding = self._can_transcode and (self._unlike or apart or not alike)
         joined = self._settle_patch(alike=alike, apart=apart)
+        # Where engines are about to transcode, nothing of ours comes before.
+        engines = joined or (self._patch is not None and self._patch.pending)
+        ours = self.transcoding and not engines
         self._forget_injectors()
         for leg, other in self._both_ways():
             leg.reoffer = self._reoffer_from(leg, other)
             leg.on_media_changed = self.connect
             leg.on_digit = self._keys_from(leg, other)
             leg.on_picture_lost = other.ask_for_picture
-            if not self.transcoding or joined:
+            if not ours:
                 leg.release_audio()
         for leg, other in self._both_ways():
             self._relay(leg, other)
         self.privacy.use(self._flowing)
-        if self.transcoding and not joined:
+        if ours:
             self._transcode()
 
     # ── what one side may ask for ────────────────────────────────────────────────────────
@@ -320,12 +326,12 @@ class Bridge:
         if one is None or two is None:
             return False
         outlets = None
-        if not (apart or self._by_us) and self._may_be_joined(one, two):
+        if not (apart or self._by_us) and self._may_be_joined(one, two, alike=alike):
             outlets = self._outlets(one, two, alike=alike)
         if self._patch is None:
             if outlets is None:
                 return False
-            self._patch = Patch(one, two, self._on_joined)
+            self._patch = Patch(one, two, self._on_settled)
         for leg, anchor in ((self.first, one), (self.second, two)):
             anchor.on_key = partial(self._keyed, leg)
         if outlets is None and self._patch.joined is not None:
@@ -334,16 +340,20 @@ class Bridge:
         self._patch.want(outlets)
         return outlets is not None and self._patch.joined == outlets
 
-    def _on_joined(self) -> None:
-        """The engines have joined both sides: what was on its way to us is lost."""
+    def _on_settled(self) -> None:
+        """The engines have joined both sides, and what was on its way to us is lost; or they
+        cannot, and it is ours to do."""
         self.connect()
         self.ask_for_pictures()
 
-    def _may_be_joined(self, one: Anchor, two: Anchor) -> bool:
-        """Whether nothing more is to be seen of the phones before."""
+    def _may_be_joined(self, one: Anchor, two: Anchor, *, alike: bool) -> bool:
+        """Whether nothing more is to be seen of the phones before, and both go on hearing."""
         if not (self.first.answered and self.second.answered) or self.privacy.begun:
             return False
-        if one.keyed or two.keyed:
+        joined = self._patch is not None and self._patch.joined is not None
+        if not joined and not all(_goes_on(*way, alike=alike) for way in self._both_ways()):
+            return False
+        if one.keyed or two.keyed or not alike:  # the phones can agree on no keys of their own
             return True
         loop = asyncio.get_running_loop()
         if self._grace is None:
@@ -490,3 +500,17 @@ async def _carry(bridge: Bridge, leg: Leg, other: Leg, body: bytes) -> bytes | i
     bridge.connect()
     bridge.ask_for_pictures()
     return answer
+
+
+def _goes_on(source: Leg, target: Leg, *, alike: bool) -> bool:
+    """Whether what `source` sends can take the place of what we sent to `target` last: of another
+    stream with lower numbers some phones play nothing (see `pbx.media.relay.continued`)."""
+    sending, hearing = source.media.audio_port, target.media.audio_port
+    last = hearing.last if hearing is not None else b""
+    if len(last) < RTP_HEAD:
+        return True
+    now = sending.latest if sending is not None else b""
+    if len(now) < RTP_HEAD:
+        return False
+    ahead = (int.from_bytes(now[2:4]) - int.from_bytes(last[2:4])) & 0xFFFF
+    return (alike and now[8:12] == last[8:12]) or 0 < ahead < NEAR

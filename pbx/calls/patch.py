@@ -15,14 +15,15 @@ Outlets = tuple[Outlet, Outlet]
 
 
 class Patch:
-    """Between two anchors. What is wanted last is done; `on_joined` is told when they are."""
+    """Between two anchors. What is wanted last is done; `on_settled` is told when they are joined,
+    or when they cannot be."""
 
-    def __init__(self, one: Anchor, two: Anchor, on_joined: Callable[[], None]) -> None:
+    def __init__(self, one: Anchor, two: Anchor, on_settled: Callable[[], None]) -> None:
         self.ends = one, two
         self.joined: Outlets | None = None
         "How they are joined; None while both come by us."
         self._wanted: Outlets | None = None
-        self._on_joined = on_joined
+        self._on_settled = on_settled
         self._failed = self._changing = False
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -41,8 +42,13 @@ class Patch:
 
     def part(self) -> None:
         """Want it no more, and tell nobody."""
-        self._on_joined = lambda: None
+        self._on_settled = lambda: None
         self.want(None)
+
+    @property
+    def pending(self) -> bool:
+        """Whether they are about to be joined."""
+        return self._wanted is not None and self._wanted != self.joined
 
     async def _work(self) -> None:
         while self._wanted is not None or self.joined is not None:
@@ -54,7 +60,7 @@ class Patch:
         self._task = None
 
     async def _change(self, wanted: Outlets | None) -> None:
-        self._changing = True
+        self._changing, failed_now = True, False
         try:
             one, two = wanted or (None, None)
             await asyncio.gather(self.ends[0].plug(one), self.ends[1].plug(two))
@@ -63,9 +69,10 @@ class Patch:
                 log.warning("media go by us: %s", error)
             self._failed, self._wanted = True, None
             self.joined = wanted  # perhaps by half: to be undone, if there is still something to
+            failed_now = True
         else:
             self.joined = wanted
         finally:
             self._changing = False
-        if not self._failed and wanted is not None and wanted == self._wanted:
-            self._on_joined()
+        if failed_now or (not self._failed and wanted is not None and wanted == self._wanted):
+            self._on_settled()
