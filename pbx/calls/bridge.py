@@ -375,6 +375,9 @@ class Bridge:
             here, there = (sound for sound in sounds if sound is not None)
             if takes_events(here) != takes_events(there) or len(both[0].ports) > 1:
                 return None
+            clocks = {media.codec.clock for media in both if media.codec is not None}
+            if takes_events(here) and len(clocks) > 1:  # keys come out wrong (rtpengine 10)
+                return None
             unlike = [name.partition("/")[0] for name in names(here)[:1]]
             spoken = names(there)[0]
         elif any(self._renumbers(index) for index in range(len(both[0].ports))):
