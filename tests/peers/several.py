@@ -63,7 +63,6 @@ def as_node(config: Config, url: URL) -> Config:
         "cluster": {"address": f"{ports.HOST}:{port}", "proxies": [HOST]},
         "media": {"rtpengines": [engine().asked]},
         "database": {"url": server().address(str(url.database)), "password": PASSWORD},
-        "language": {"at_start": False},  # seconds of each, and most are never spoken to
     }
     extra = dict(config.extra)
     for name, values in own.items():
