@@ -174,7 +174,10 @@ class Linphone:
         self.process.write("terminate")
 
     async def hold(self) -> None:
+        """Until the call has left its port to the next one."""
+        since = len(self.process.lines.items)
         self.process.write("pause")
+        await self.process.wait_line("is now paused", since=since)
 
     async def resume(self) -> None:
         self.process.write("resume")
