@@ -171,9 +171,12 @@ class Journey:
         await self.stage.office.phone("101", Phone(hears, ring_seconds=0.1))
 
     async def room(self) -> None:
-        app = self.stage.office.app
+        office = self.stage.office
         config = Config.model_validate({"room": ({"number": "800", "name": "Team"},)})
-        app.rooms.load(app.config.model_copy(update={"room": config.room}))
+        for each in (*office.beside, office):
+            each.app.config = each.app.config.model_copy(update={"room": config.room})
+            each.app.rooms.load(each.app.config)
+        await office.at_home("800")
 
     async def dials(self, number: str) -> None:
         await self.bob.call(number)
