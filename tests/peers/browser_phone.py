@@ -38,10 +38,6 @@ class BrowserPhone:
     async def hang_up(self) -> None:
         await self.page.evaluate("phone.ended()")
 
-    async def hold(self, *, on: bool) -> None:
-        """Ask for no more sound, or for it again."""
-        await self.page.evaluate("on => phone.hold(on)", on)
-
     async def press(self, key: str) -> None:
         """As an event beside the sound (RFC 4733)."""
         assert await self.page.evaluate("key => phone.press(key)", key)

@@ -120,7 +120,6 @@ async function call(number, domain, video) {
 }
 
 const ended = () => session.state === SessionState.Established ? session.bye() : session.cancel();
-const hold = (on) => session.invite({ sessionDescriptionHandlerOptions: { hold: on, constraints: { audio: true } } });
 const press = (key) => session.sessionDescriptionHandler.sendDtmf(key, { duration: 160, interToneGap: 60 });
 
 // Every peer connection is listened to from its beginning.
@@ -142,4 +141,4 @@ async function told() {
   return JSON.stringify(seen);
 }
 
-window.phone = { told, start, call, ended, hold, press, share, states, heard };
+window.phone = { told, start, call, ended, press, share, states, heard };
