@@ -7,7 +7,8 @@ import asyncio
 import contextlib
 import hmac
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -115,17 +116,12 @@ class Passing:
         if answer.headers.get("content-type", "").startswith("text/event-stream"):
             _leave(scope)
         # Whoever listens for long may go at any time; then there is nobody to pass anything on to.
-        passing = asyncio.ensure_future(_answer(answer, send))
-        gone = asyncio.ensure_future(_gone(receive))
         try:
-            await asyncio.wait((passing, gone), return_when=asyncio.FIRST_COMPLETED)
+            passed = await _while_there(_answer(answer, send), receive)
         finally:
-            for one in (passing, gone):
-                one.cancel()
-            await asyncio.gather(passing, gone, return_exceptions=True)
             await answer.aclose()
-        if not passing.cancelled():
-            passing.result()  # an answer that broke off breaks off here as well
+        if not passed.cancelled():
+            passed.result()  # an answer that broke off breaks off here as well
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send, there: str) -> None:
         await receive()  # the wish to connect
@@ -168,16 +164,9 @@ class Passing:
             return
         _leave(scope)
         await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol})
-        sides = [
-            asyncio.ensure_future(_down(upstream, send)),
-            asyncio.ensure_future(_gone(receive)),
-        ]
         try:
-            await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
+            await _while_there(_down(upstream, send), receive)
         finally:
-            for one in sides:
-                one.cancel()
-            await asyncio.gather(*sides, return_exceptions=True)
             await upstream.close()
 
     def _said(self, scope: Scope) -> list[tuple[bytes, bytes]]:
@@ -236,6 +225,18 @@ async def _answer(answer: httpx.Response, send: Send) -> None:
     async for some in answer.aiter_raw():
         await send({"type": "http.response.body", "body": some, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _while_there(passing: Coroutine[Any, Any, None], receive: Receive) -> asyncio.Task[None]:
+    """Pass on what comes, until it ends or whoever asked is gone; what did so, done."""
+    passed, gone = asyncio.create_task(passing), asyncio.create_task(_gone(receive))
+    try:
+        await asyncio.wait((passed, gone), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        passed.cancel()
+        gone.cancel()
+        await asyncio.gather(passed, gone, return_exceptions=True)
+    return passed
 
 
 async def _gone(receive: Receive) -> None:
