@@ -1,6 +1,7 @@
 """Text messages, kept until they are where they belong.
 
 A message inside reaches the chats of its recipient at once and their phones when one is there.
+Of several programs the one sees to it that is its recipient's.
 One to the telephone network leaves through an SMS gateway or a trunk; it is sent again only when
 it is certain that it did not arrive, for each costs money and a doubled one confuses.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,7 +19,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, delete, func, select
+from sqlmodel import col, delete, func, select, update
 
 from pbx.ports import CallRefused
 from pbx.texts import Delivery, Text
@@ -71,12 +72,14 @@ class Texts:
     def __init__(self, database: Database, ways: Ways, node: str = "") -> None:
         self._database, self._node = database, node
         self._ways = ways
+        self.looks_after: Callable[[str], str] = lambda _: node
+        "The name of the program that looks after an extension's messages."
         self._waiting: set[str] = set()
         "Extensions whose phones do not have everything."
         self._taken: set[str] = set()
-        "Messages on their way that came in this run."
-        self._handing: set[str] = set()
-        "Messages that phones are being given just now."
+        "Messages that this run sees to."
+        self._handing: dict[str, bool] = {}
+        "Extensions whose phones are being given theirs, and whether there is more since."
         self._jobs: set[asyncio.Task[object]] = set()
 
     @property
@@ -92,34 +95,70 @@ class Texts:
     async def start(self) -> None:
         """Go on with what the last run left."""
         await self.forget_old()
-        query = select(TextRow).where(col(TextRow.node) == self._node)
+        await self.look()
+
+    async def look(self, recipients: Collection[str] = ()) -> None:
+        """See to what is ours by now, for some or for all."""
+        ours = select(TextRow).where(col(TextRow.node) == self._node)
+        if recipients:
+            ours = ours.where(col(TextRow.recipient).in_(recipients))
         async with self._database.reading() as session:
-            rows = (await session.execute(query.order_by(col(TextRow.at)))).scalars().all()
-        await self._go_on([row for row in rows if row.id not in self._taken])
+            rows = (await session.execute(ours.order_by(col(TextRow.at)))).scalars().all()
+        self._go_on(rows)
 
     async def adopt(self) -> None:
-        """Go on with what programs that are no more had taken."""
+        """Go on with what programs that are no more had taken, or let those who look after it."""
 
         async def take(session: AsyncSession) -> list[TextRow]:
             orphans = select(TextRow).where(col(TextRow.node) == "").order_by(col(TextRow.at))
             found = await session.execute(orphans.with_for_update(skip_locked=True))
             rows = list(found.scalars())
             for row in rows:
-                row.node = self._node
+                row.node = self._whose(row.recipient)
             return rows
 
-        await self._go_on(await self._database.together(take))
+        rows = await self._database.together(take)
+        self._go_on([row for row in rows if row.node == self._node])
 
-    async def _go_on(self, rows: Sequence[TextRow]) -> None:
+    async def pass_on(self) -> None:
+        """Leave what waits to those who look after it by now."""
+        for recipient in [one for one in self._waiting if self._whose(one) != self._node]:
+            if recipient in self._handing:
+                continue  # later
+            given = partial(_give, recipient, self._node, self._whose(recipient))
+            self._waiting.discard(recipient)
+            try:
+                self._taken -= await self._database.together(given)
+            except BaseException:
+                self._waiting.add(recipient)
+                raise
+
+    def _whose(self, recipient: str) -> str:
+        return self._node if recipient.startswith("+") else self.looks_after(recipient)
+
+    def _go_on(self, rows: Sequence[TextRow]) -> None:
+        inside: dict[str, list[TextRow]] = {}
         for row in rows:
-            text = _text(row)
-            if row.recipient.startswith("+"):
-                self._spawn(self._left_over(text, row))
+            if row.id in self._taken:
                 continue
-            self._waiting.add(row.recipient)
-            if not row.told:
-                self._ways.to_chats(text)
-                await self._change(text, told=True)
+            self._taken.add(row.id)
+            if row.recipient.startswith("+"):
+                self._spawn(self._left_over(_text(row), row))
+            else:
+                inside.setdefault(row.recipient, []).append(row)
+        for recipient, theirs in inside.items():
+            self._spawn(self._deliver(recipient, [_text(row) for row in theirs if not row.told]))
+
+    async def _deliver(self, recipient: str, untold: Sequence[Text]) -> None:
+        """What was kept for somebody by another run."""
+        for text in untold:
+            if await self._change(text):
+                await self._show(text)
+        self._hand_over(recipient)
+
+    async def _show(self, text: Text) -> None:
+        self._ways.to_chats(text)
+        await self._change(text, told=True)
 
     async def close(self) -> None:
         """Stop; what is not sent stays kept."""
@@ -132,19 +171,21 @@ class Texts:
         `CallRefused`, and DBAPIError when it cannot be kept."""
         self._ways.admit(text)
         self._taken.add(text.id)
+        node = self._whose(text.recipient)
         try:
             keep = self._keep_paid if text.recipient.startswith("+") else self._keep
-            if not await keep(text):
+            if not await keep(text, node):
                 return  # it came before
         except BaseException:
             self._taken.discard(text.id)
             raise
         if text.recipient.startswith("+"):
             self._spawn(self._send_out(text, tries=0))
-            return
-        self._ways.to_chats(text)
-        await self._change(text, told=True)
-        self._spawn(self._to_phones(text))
+        elif node == self._node:
+            await self._show(text)
+            self._hand_over(text.recipient)
+        else:  # the database tells them
+            self._taken.discard(text.id)
 
     async def say(self, sender: str, sender_name: str, recipient: str, words: str) -> None:
         """Send what somebody said in a chat. Raises like `take`."""
@@ -159,9 +200,8 @@ class Texts:
 
     def phone_is_there(self, extension: str) -> None:
         """A phone registered: it gets what waited for it."""
-        if extension in self._waiting:
-            self._waiting.discard(extension)
-            self._spawn(self._hand_over(extension))
+        if extension in self._waiting or extension in self._handing:
+            self._hand_over(extension)
 
     async def forget(self, extension: str) -> None:
         """Forget what is for or from an extension."""
@@ -173,28 +213,39 @@ class Texts:
         await self._database.together(forget)
 
     # ── inside ──────────────────────────────────────────────────────────────────────────
-    async def _hand_over(self, extension: str) -> None:
-        async with self._database.reading() as session:
-            found = await session.execute(
-                select(TextRow).where(col(TextRow.recipient) == extension).order_by(col(TextRow.at))
-            )
-            texts = [_text(row) for row in found.scalars()]
-        for text in texts:
-            await self._to_phones(text)
+    def _hand_over(self, recipient: str) -> None:
+        """Give somebody's phones what there is for them, in order."""
+        idle = recipient not in self._handing
+        self._handing[recipient] = True
+        if idle:
+            self._spawn(self._handed_over(recipient))
 
-    async def _to_phones(self, text: Text) -> None:
-        """Give a message to its phones; one that takes it is enough."""
-        if text.id in self._handing:
-            return
-        self._handing.add(text.id)
+    async def _handed_over(self, recipient: str) -> None:
         try:
-            deliveries = await self._ways.to_phones(text)
+            while self._handing[recipient]:
+                self._handing[recipient] = False
+                self._waiting.discard(recipient)
+                await self._to_phones(recipient)
+        except BaseException:
+            self._waiting.add(recipient)
+            raise
         finally:
-            self._handing.discard(text.id)
-        if any(_settled(one) for one in deliveries):
-            await self._drop(text)
-        else:
-            self._waiting.add(text.recipient)
+            del self._handing[recipient]
+
+    async def _to_phones(self, recipient: str) -> None:
+        """Of several phones one that takes a message is enough."""
+        ours = (col(TextRow.recipient) == recipient) & (col(TextRow.node) == self._node)
+        shown = select(TextRow).where(ours, col(TextRow.told)).order_by(col(TextRow.at))
+        async with self._database.reading() as session:
+            texts = [_text(row) for row in (await session.execute(shown)).scalars()]
+        for text in texts:
+            deliveries = await self._ways.to_phones(text)
+            if any(_settled(one) for one in deliveries):
+                await self._drop(text)
+                continue
+            self._waiting.add(recipient)
+            if not deliveries:
+                return
 
     # ── outside ─────────────────────────────────────────────────────────────────────────
     async def _send_out(self, text: Text, tries: int) -> None:
@@ -228,7 +279,7 @@ class Texts:
         await self._ways.give_back(text)
         self._ways.failed(text, reason)
 
-    async def _keep_paid(self, text: Text) -> bool:
+    async def _keep_paid(self, text: Text, node: str) -> bool:
         """Keep a message to outside and take its price, both or neither; False if it came before.
         Raises `CallRefused`."""
         waiting = select(func.count()).where(col(TextRow.recipient) == text.recipient)
@@ -241,32 +292,33 @@ class Texts:
                 done = await self._ways.charge(session, text)
                 if done is None:
                     return False
-                session.add(_row(text, self._node))
+                session.add(_row(text, node))
             done()
         return True
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
-    async def _keep(self, text: Text) -> bool:
-        return await self._database.together(partial(_keep, row=_row(text, self._node)))
+    async def _keep(self, text: Text, node: str) -> bool:
+        return await self._database.together(partial(_keep, row=_row(text, node)))
 
     async def _change(self, text: Text, **changes: object) -> bool:
-        """Note something of a message; False if it is gone."""
+        """Note something of a message; False if it is gone, or not ours any more."""
 
         async def change(session: AsyncSession) -> bool:
             row = await session.get(TextRow, text.id)
-            for name, value in changes.items() if row is not None else ():
+            if row is None or row.node != self._node:
+                return False
+            for name, value in changes.items():
                 setattr(row, name, value)
-            return row is not None
+            return True
 
         return await self._database.together(change)
 
     async def _drop(self, text: Text) -> None:
-        self._taken.discard(text.id)
-
         async def drop(session: AsyncSession) -> None:
             await session.execute(delete(TextRow).where(col(TextRow.id) == text.id))
 
         await self._database.together(drop)
+        self._taken.discard(text.id)
 
     async def forget_old(self) -> None:
         """Give up what waited for long enough."""
@@ -296,6 +348,13 @@ async def _keep(session: AsyncSession, row: TextRow) -> bool:
     session.add(row)
     await keep_newest(session, TextRow, col(TextRow.recipient) == row.recipient, MAX_WAITING)
     return True
+
+
+async def _give(recipient: str, giver: str, to: str, session: AsyncSession) -> set[str]:
+    """Leave a recipient's messages to another program; their ids."""
+    theirs = (col(TextRow.recipient) == recipient) & (col(TextRow.node) == giver)
+    rows = update(TextRow).where(theirs).values(node=to)
+    return set((await session.execute(rows.returning(col(TextRow.id)))).scalars())
 
 
 async def _guarded(job: Awaitable[object]) -> None:

@@ -45,11 +45,21 @@ class Homes:
         self._numbers, self._with_leader, self._busy = numbers, with_leader, busy
         self.all: dict[str, str] = {}
         "The name of the node where each number is at home."
+        self._led: Collection[str] = ()
+        "Those whose home is to be the leader, as of the last look."
 
     def node(self, number: str) -> Node | None:
         """Where a number is at home; None where that is here, or it has none."""
         name = self.all.get(number, "")
         return None if name == self._members.name else self._members.nodes.get(name)
+
+    def writes_to(self, number: str) -> str:
+        """The name of the node where somebody's chats are and their phones are written to: their
+        home, but for those who are still in a call away from the leader."""
+        if number in self._led:
+            return self._members.leader
+        node = self.node(number)
+        return node.name if node is not None else self._members.name
 
     async def load(self, changed: Collection[str] = ()) -> set[str]:
         """Read all, or those of which there is word; those who have come home here."""
@@ -88,7 +98,8 @@ class Homes:
 
     def wanted(self) -> dict[str, str]:
         """Where everybody should be."""
-        return place(self._numbers(), self._members.nodes, self._with_leader())
+        self._led = frozenset(self._with_leader())
+        return place(self._numbers(), self._members.nodes, self._led)
 
     async def leave(self, session: AsyncSession, gone: Node, left: Mapping[str, Node]) -> None:
         """Find other homes for all of a node that is no more."""

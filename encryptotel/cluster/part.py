@@ -119,6 +119,7 @@ class Part:
         others.where, others.has_moved = self.where, self.has_moved
         app.exchange.share(self._secret)
         app.exchange.parking.is_here = lambda place: self.where(place) is None
+        app.texts.looks_after = self.homes.writes_to
         self._phones = PhonesElsewhere(self._database, app.exchange, self._phones_changed)
         self._changes = Changes(self._database.url, self.name, self._takers(self._phones))
         self._others = self.members.nodes
@@ -159,7 +160,7 @@ class Part:
             await self.members.stop()
             return
         try:
-            await self.members.close(self.homes.leave)
+            await self.members.close(self._bequeath)
         except (DBAPIError, OSError) as error:
             log.warning("this node could not say good-bye: %s", type(error).__name__)
 
@@ -226,6 +227,7 @@ class Part:
             self._orphans = False
             await self._app.texts.adopt()
         await self._arrived(await self.homes.spread())
+        await self._app.texts.pass_on()
 
     def _members_changed(self) -> None:
         for name in self._others.keys() - self.members.nodes.keys():
@@ -244,9 +246,13 @@ class Part:
         await settle(session, started=self._app.now(), alive=alive, nodes={dead.name})
         if self._app.metering is not None:
             await self._app.metering.charging.settle(session, alive, {dead.name})
-        orphans = update(TextRow).where(col(TextRow.node) == dead.name)
-        await session.execute(orphans.values(node=""))
-        await self.homes.leave(session, dead, left)
+        await self._bequeath(session, dead, left)
+
+    async def _bequeath(self, session: AsyncSession, gone: Node, left: Mapping[str, Node]) -> None:
+        """Leave the messages and the people of a node that is no more to others."""
+        theirs = update(TextRow).where(col(TextRow.node) == gone.name)
+        await session.execute(theirs.values(node=""))
+        await self.homes.leave(session, gone, left)
 
     # ── what others change ──────────────────────────────────────────────────────────────
     def _takers(self, phones: PhonesElsewhere) -> dict[str, Take]:
@@ -255,6 +261,7 @@ class Part:
             "home": self._homes_changed,
             "binding": phones.load,
             "balance": self._balances_changed,
+            "text": app.texts.look,
         }
         for tables, read in (
             (("extension", "device", "trunk", "route"), self._directory_changed),
