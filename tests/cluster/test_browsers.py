@@ -184,3 +184,23 @@ async def test_without_an_engine_a_browser_is_told_so(tmp_path: Path, postgres: 
         with pytest.raises(CallRefused) as refused:
             await bob.call(one)
         assert refused.value.status == 488
+
+
+async def test_a_browser_puts_a_call_on_hold_and_goes_on(
+    tmp_path: Path, postgres: Postgres, rtpengine: Rtpengine
+) -> None:
+    async with town(tmp_path, postgres, rtpengine) as here:
+        one, other = apart(here.offices)
+        bob = await here.at_desk(other, 620.0)
+        alice = await here.in_browser(one, 440.0)
+        await alice.call(other)
+        await talk(alice, bob)
+        (held,) = bob.legs
+        await alice.hold()
+        assert held.media.remote is not None
+        assert held.media.remote.on_hold
+        await alice.hold(False)
+        assert held.media.remote.two_way
+        await talk(alice, bob)
+        held.hang_up()  # and it is still reached
+        await alice.reached("Terminated")

@@ -38,6 +38,11 @@ class BrowserPhone:
     async def hang_up(self) -> None:
         await self.page.evaluate("phone.ended()")
 
+    async def hold(self, held: bool = True) -> None:
+        """Put the other side on hold, or go on with them; what they answered has been taken."""
+        async with asyncio.timeout(20):
+            await self.page.evaluate("held => phone.hold(held).then(() => {})", held)
+
     async def press(self, key: str) -> None:
         """As an event beside the sound (RFC 4733)."""
         assert await self.page.evaluate("key => phone.press(key)", key)

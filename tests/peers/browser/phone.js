@@ -37,7 +37,11 @@ function picture() {
 }
 
 // ── what is heard ────────────────────────────────────────────────────────────────────────
+const known = new WeakSet(); // a track is told of again when it goes on after a hold
+
 async function listen(track) {
+  if (known.has(track)) return;
+  known.add(track);
   if (track.kind === "audio") {
     const speaker = new Audio(); // what nobody plays is not decoded
     speaker.srcObject = new MediaStream([track]);
@@ -120,6 +124,15 @@ async function call(number, domain, video) {
 }
 
 const ended = () => session.state === SessionState.Established ? session.bye() : session.cancel();
+
+// Puts the other side on hold, or goes on with them.
+function hold(held) {
+  return new Promise((resolve, reject) => session.invite({
+    sessionDescriptionHandlerOptions: { hold: held },
+    requestDelegate: { onAccept: resolve, onReject: ({ message }) => reject(message.statusCode) },
+  }).catch(reject));
+}
+
 const press = (key) => session.sessionDescriptionHandler.sendDtmf(key, { duration: 160, interToneGap: 60 });
 
 // Every peer connection is listened to from its beginning.
@@ -141,4 +154,4 @@ async function told() {
   return JSON.stringify(seen);
 }
 
-window.phone = { told, start, call, ended, press, share, states, heard };
+window.phone = { told, start, call, ended, hold, press, share, states, heard };
