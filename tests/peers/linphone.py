@@ -104,7 +104,7 @@ class Linphone:
         write_tone(folder / "in.wav", self._tone, 60)
         rc = _RC.format(
             verify=1 if self._ca else 0, ca=self._ca or "/etc/ssl/certs/ca-certificates.crt",
-            rtp=ports.free_port(),
+            rtp=ports.free_range(4 * 2),  # each further call takes the next two
         ) + (f"config-uri={self._fetches}\n" if self._fetches else _ACCOUNT.format(
             encryption=self._encryption, mandatory=int(self._encryption == "srtp"),
             number=self.number, password=self._password, host=self.server[0],
