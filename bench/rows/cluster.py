@@ -14,7 +14,7 @@ from bench import sipp
 from bench.asterisk import Asterisk, installed
 from bench.city import City, City1, number_of
 from bench.exchange import SECRET
-from bench.process import BenchError
+from bench.process import BenchError, awake
 from bench.report import Row
 from bench.rows import Options
 from bench.rows.beside import CALL_SECOND, in_turn, per_call_second
@@ -185,10 +185,11 @@ def _twice(options: Options) -> list[Row]:
     """One node and two with a share of a core each; and what the model says of both."""
     row = Row("cluster-two", "calls a second two nodes hold, beside one", "× one node's")
     found: list[Held] = []
-    for kind in (Small1, Small):
-        with loads(kind, options.folder / f"cluster-{kind.nodes}") as all_of_it:
-            all_of_it.run(RATES[0])
-            found.append(_most(all_of_it))
+    with awake(options.folder):
+        for kind in (Small1, Small):
+            with loads(kind, options.folder / f"cluster-{kind.nodes}") as all_of_it:
+                all_of_it.run(RATES[0])
+                found.append(_most(all_of_it))
     one, two = found
     row.against(two.rate / max(1, one.rate), GOAL_TWICE, at_least=True)
     row.detail = f"nodes of {SHARE:.0%} of a core; one: {_told(one)}; two: {_told(two)}"
