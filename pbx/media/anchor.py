@@ -14,6 +14,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pbx.media.bencode import Value
+from pbx.media.browsers import (
+    BROWSER,
+    BY_ENGINE,
+    OF_BROWSERS,
+    OF_BROWSERS_SOUND,
+    as_answer,
+    has_ice,
+    is_browser,
+    lowered,
+    phones_profile,
+    with_browser,
+)
 from pbx.media.counted import Traffic, counted, places
 from pbx.media.negotiate import is_sound, narrowed
 from pbx.media.port import Address
@@ -78,7 +90,7 @@ class Anchor:
     async def inward(self, body: bytes, *, offer: bool) -> bytes:
         """The far side's description, as if the engine were the far side. Raises `SdpError`,
         `NotAcceptable`, `EngineError`."""
-        said = _lowered(SessionDescription.parse(body))
+        said = lowered(SessionDescription.parse(body))
         taken = replace(said, media=tuple(self._admitted(one, offer=offer) for one in said.media))
         if not any(one.port for one in taken.media):
             demanded = self.policy is SrtpPolicy.REQUIRE
@@ -188,7 +200,7 @@ class Anchor:
             codecs: list[Value] = [*outlet.transcode] if outlet is not None else []
             self._outlet = outlet  # also when it fails halfway: then it is to be told anew
             await self._tell(NEAR, description, offer=True, transcode=codecs)
-            await self._tell(FAR, _as_answer(there), offer=False)
+            await self._tell(FAR, as_answer(there), offer=False)
 
     @property
     def plugged(self) -> bool:
@@ -242,7 +254,7 @@ class Anchor:
         flags: list[Value] = ["port latching", "no-rtcp-attribute"]
         if side == FAR:
             flags.append("strict source")
-        browser = _is_browser(said) if side == FAR else self._is_browser
+        browser = is_browser(said) if side == FAR else self._is_browser
         if side == NEAR or self._is_where_it_says(said):
             flags.append("endpoint-learning-off")
         else:  # behind NAT: the first packet tells
@@ -257,7 +269,7 @@ class Anchor:
             "SDES": ["pad", *self._unwanted(side, offer=offer)],
         }
         if browser:
-            values |= _with_browser(side, offer=offer)
+            values |= with_browser(far=side == FAR, offer=offer)
         elif offer:
             values["DTLS"] = "off"
         if transcode:
@@ -304,7 +316,7 @@ class Anchor:
     def _is_where_it_says(self, said: SessionDescription) -> bool:
         """Whether the far side's signalling comes from where it listens for its media; browsers
         prove where they are (ICE)."""
-        if _has_ice(said):
+        if has_ice(said):
             return True
         hosts = {said.host_of(one) for one in said.media if one.port}
         return hosts == {self.signalling_host}
@@ -316,7 +328,7 @@ class Anchor:
         secure = side == NEAR and (
             self.profile is not Profile.PLAIN if self._far is None else self.keyed
         )
-        feedback = any(_inside(one).endswith("F") for one in said.media if one.port)
+        feedback = any(phones_profile(one).endswith("F") for one in said.media if one.port)
         return ("RTP/SAVP" if secure else "RTP/AVP") + ("F" if feedback else "")
 
     def _admitted(self, media: Media, *, offer: bool) -> Media:
@@ -340,8 +352,10 @@ class Anchor:
             return said.refused()
         hop = (*OF_ONE_HOP, ZRTP) if _is_keyed(said) else OF_ONE_HOP
         if said.is_dtls:
-            hop = (*hop, *(_OF_BROWSERS_SOUND if said.kind == "audio" else _OF_BROWSERS))
-        return replace(said.without(*hop), port=seen.port, host=seen.host, protocol=_inside(said))
+            hop = (*hop, *(OF_BROWSERS_SOUND if said.kind == "audio" else OF_BROWSERS))
+        return replace(
+            said.without(*hop), port=seen.port, host=seen.host, protocol=phones_profile(said)
+        )
 
     def _outer(self, said: Media, seen: Media, known: Media | None, mid: str) -> Media:
         """A section of ours, by the engine's address and with its keys, in the protocol that is
@@ -350,7 +364,7 @@ class Anchor:
         if not said.port or not seen.port:
             protocol = known.protocol if known is not None else BROWSER
             return replace(said.refused(), protocol=protocol) if browser else said.refused()
-        wanted = _BY_ENGINE if browser else ("crypto",)
+        wanted = BY_ENGINE if browser else ("crypto",)
         keys = [item for item in seen.attributes if item[0] in wanted]
         secure = self.profile is Profile.SECURE or self.keyed
         protocol = known.protocol if known is not None else protocol_of(said, secure=secure)
@@ -367,12 +381,12 @@ class Anchor:
         """Whether the far side is one, or is about to be offered what one wants."""
         if self._far is None:
             return self.profile is Profile.BROWSER
-        return _is_browser(self._far)
+        return is_browser(self._far)
 
     @property
     def _wants_ice(self) -> bool:
         """Phones know of DTLS that know nothing of ICE."""
-        return self._far is None or _has_ice(self._far)
+        return self._far is None or has_ice(self._far)
 
     def _agree(self) -> None:
         if self._far is not None and self._near is not None:
@@ -392,69 +406,6 @@ _SUITES = (
 _KEPT_OF_HOP = frozenset(("crypto", "rtcp"))
 _ENDED_HERE = tuple(name for name in OF_ONE_HOP if name not in _KEPT_OF_HOP)
 "What engines would take up and we do not offer: ICE, DTLS, multiplexing."
-
-
-BROWSER = "UDP/TLS/RTP/SAVPF"
-_BY_ENGINE = frozenset((
-    "ice-ufrag", "ice-pwd", "ice-options", "candidate", "end-of-candidates", "fingerprint",
-    "setup", "tls-id", "rtcp-mux",
-))  # fmt: skip
-"What a browser is told by the engine, for that is whom it meets."
-_OF_BROWSERS = ("extmap", "extmap-allow-mixed", "rtcp-rsize", "ssrc", "ssrc-group")
-"What browsers say among themselves."
-_OF_BROWSERS_SOUND = (*_OF_BROWSERS, "rtcp-fb")
-
-
-def _is_browser(said: SessionDescription) -> bool:
-    return any(one.is_dtls for one in said.media if one.port)
-
-
-def _has_ice(said: SessionDescription) -> bool:
-    used = [one for one in said.media if one.port and one.is_dtls]
-    return bool(used) and all(one.values("ice-ufrag") for one in used)
-
-
-def _lowered(said: SessionDescription) -> SessionDescription:
-    """What browsers say once for all is said in each section."""
-    shared = [item for item in said.attributes if item[0] in _BY_ENGINE]
-    return replace(
-        said,
-        media=tuple(
-            one.having(*(item for item in shared if not one.values(item[0])))
-            if one.is_dtls
-            else one
-            for one in said.media
-        ),
-    )
-
-
-def _with_browser(side: str, *, offer: bool) -> dict[str, Value]:
-    """How a browser's description is taken, or how ours is made for it: one port for all of a
-    stream (RFC 8834), no keys in the text, and we are who waits for its handshake."""
-    if side == FAR:
-        return {"rtcp_mux": ["demux"]} if offer else {}
-    if offer:
-        return {"SDES": ["off"], "rtcp_mux": ["offer"]}
-    return {"SDES": ["off"], "DTLS": "passive"}
-
-
-def _as_answer(said: SessionDescription) -> SessionDescription:
-    """An offer as it is told again as an answer: who left open which side begins the handshake
-    does (RFC 8842 §5.3)."""
-    media = (
-        one.without("setup").having(("setup", "active"))
-        if one.is_dtls and "actpass" in one.values("setup")
-        else one
-        for one in said.media
-    )
-    return replace(said, media=tuple(media))
-
-
-def _inside(media: Media) -> str:
-    """The profile of a section without its keys; sound of browsers is offered to phones, of which
-    many know no feedback for it."""
-    sound = media.is_dtls and media.kind == "audio"
-    return "RTP/AVP" if sound else protocol_of(media, secure=False)
 
 
 def _spoken(media: Media, codec: str) -> Media:

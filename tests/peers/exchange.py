@@ -114,6 +114,8 @@ class Exchange:
         self.config = config
         self._others, self._database = AsyncExitStack(), AsyncExitStack()
         self.ready: dict[str, Any] = {}
+        self.own_udp: Address = ("", 0)
+        "Where it is itself, also behind an edge."
         self.process: Process
         self._folder = tempfile.TemporaryDirectory(prefix="exchange-", ignore_cleanup_errors=True)
         self.data = Path(self._folder.name) / "data"
@@ -167,6 +169,7 @@ class Exchange:
         try:
             line = await self.process.wait_line(r'^\{.*"ready"', START)
             self.ready = json.loads(line.string)
+            self.own_udp = self.udp
         except BaseException:
             await self.process.stop()
             raise
