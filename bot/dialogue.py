@@ -42,6 +42,7 @@ from bot.ports import (
     OperatorError,
     Person,
     Progress,
+    Sent,
     State,
     Step,
     Talk,
@@ -125,7 +126,7 @@ class Dialogue:
         person: Person,
         operator: Operator,
         understand: Understand,
-        push: Callable[[Reply], None],
+        push: Callable[[Reply], Sent],
         learn: Callable[[str, str, str], None] | None = None,
         *,
         trust_contacts: bool = False,
@@ -521,12 +522,12 @@ class Dialogue:
         left = len(found) - len(lines)
         return "\n".join([*lines, f"… and {left} more"] if left else lines)
 
-    def _on_progress(self, progress: Progress) -> None:
+    def _on_progress(self, progress: Progress) -> Sent:
         if progress.step is Step.MOVED:
             self.person = replace(self.person, timezone=progress.about)
-            return
+            return None
         self._asked_yes_elsewhere |= not progress.call_id and progress.step is Step.QUESTION
-        self._push(self._news.take(progress))
+        return self._push(self._news.take(progress))
 
 
 def _whom(

@@ -233,6 +233,11 @@ class Progress:
     "The id of a voice message or of what rang; of a consent who wants it."
 
 
+Sent = Awaitable[object] | None
+"""What telling somebody gives: done when it is sent or never will be, cancelled when we stopped
+before."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ActiveCall:
     """A call going on, for people to choose from."""
@@ -1078,7 +1083,7 @@ class Operator(Protocol):
     def watch(self, look: Callable[[str], None]) -> Callable[[], None]:
         """Tell of every extension whose availability changed; the result stops it."""
 
-    def follow(self, person: Person, tell: Callable[[Progress], None]) -> Callable[[], None]:
+    def follow(self, person: Person, tell: Callable[[Progress], Sent]) -> Callable[[], None]:
         """Tell of the person's calls from now on; the result stops it."""
 
 

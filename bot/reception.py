@@ -10,13 +10,13 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bot.bounded import Bounded, Hourly
 from bot.dialogue import Dialogue
 from bot.heard import Heard
-from bot.ports import Account, People, Person, Role
+from bot.ports import Account, People, Person, Role, Sent
 from bot.replies import Reply
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,8 @@ INTERRUPTED = (
 TROUBLE = "Something went wrong here, and I noted it as {id}. Please try again."
 _CODE = re.compile(r"(?:/start\s+|code:?\s+)?([A-Za-z0-9_-]{16})")
 
-Sent = Awaitable[object] | None
 Send = Callable[[str, Reply], Sent]
-"""To an address of a front end; it never blocks and never raises. What it gives is done when the
-reply is sent, or never will be."""
+"To an address of a front end; it never blocks and never raises."
 
 
 @dataclass
@@ -85,7 +83,7 @@ class Reception:
     def __init__(
         self,
         people: People,
-        converse: Callable[[Person, Callable[[Reply], None]], Dialogue],
+        converse: Callable[[Person, Callable[[Reply], Sent]], Dialogue],
         *,
         confirm: bool = True,
     ) -> None:
@@ -225,9 +223,10 @@ class Reception:
         room.accounts += [account for account in accounts if account not in room.accounts]
         return room
 
-    def _tell(self, person_id: str, reply: Reply) -> None:
-        for account in self._rooms[person_id].accounts:
-            self._send(account, reply)
+    def _tell(self, person_id: str, reply: Reply) -> Sent:
+        sent = [self._send(account, reply) for account in self._rooms[person_id].accounts]
+        under_way = [asyncio.ensure_future(one) for one in sent if one is not None]
+        return asyncio.gather(*under_way) if under_way else None
 
     def _send(self, account: Account, reply: Reply) -> Sent:
         send = self._channels.get(account.channel)

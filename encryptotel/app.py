@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.exc import DBAPIError
 
 from bot.dialogue import Dialogue, describe
-from bot.ports import FrontEnd, OperatorError, Person, Role, Talk, asking_program
+from bot.ports import FrontEnd, OperatorError, Person, Role, Sent, Talk, asking_program
 from bot.reception import Reception
 from bot.replies import Reply
 from encryptotel import certificates
@@ -73,6 +73,7 @@ from encryptotel.sessions import Sessions
 from encryptotel.sms import SmsGateway
 from encryptotel.tariffs import Tariffs
 from encryptotel.texts import Texts
+from encryptotel.unread import Unread
 from encryptotel.verifications import Verifications
 from encryptotel.wallets import Wallets, most_of
 from encryptotel.webhooks import Webhooks
@@ -196,11 +197,9 @@ class App:
     "What this program is among others, where they are one exchange."
 
     def __init__(self, config: Config, data: Path, config_file: Path | None = None) -> None:
-        self.config = config
-        self.config_file = config_file
+        self.config, self.config_file, self.data = config, config_file, data
         if config_file is not None and str(config_file.parent) not in sys.path:
             sys.path.insert(0, str(config_file.parent))  # scripts lie beside the configuration
-        self.data = data
         self.addresses: dict[str, str] = {}
         self.notes: list[str] = []
         "What the person who started it should know, such as ports that were taken."
@@ -241,6 +240,7 @@ class App:
             None if self.ear.engine is Engine.POCKETSPHINX else self.ear.write,
         )
         self.followers = Followers(self.directory, self.contacts, self.mailbox)
+        self.unread = Unread(self.database, self.followers)
         self.wishes = WishBook(self.database, self.contacts, self._has_answerphone)
         self.recordings = Recordings(
             self.database,
@@ -343,6 +343,7 @@ class App:
             self.followers,
             self.presence,
             self.texts,
+            self.unread,
             self.recordings,
             self.broadcasts,
             self.phones,
@@ -387,6 +388,7 @@ class App:
     async def begin_duties(self) -> None:
         """Begin what is done once for the whole exchange: chats, texts and what is planned."""
         await self._open_chats()
+        await self.unread.start()
         await self.operator.start()
         if self.payments is not None:
             self.payments.start()
@@ -466,7 +468,7 @@ class App:
             self.directory,
             self.gatekeeper,
             self.wishes.is_blocked,
-            show=self.followers.take_text,
+            unread=self.unread,
             excuse=self.followers.announce,
         )
         if self.config.sms.url:
@@ -592,6 +594,7 @@ class App:
             await chat.stop()
         await self._close_web()
         await self.reception.close()
+        await self.unread.close()
         for phone in self.demo_phones.values():
             await phone.stop()
         await self.alarm.stop()
@@ -727,12 +730,12 @@ class App:
         self.news.append(text)
         self.followers.announce(self.person.extension, text, question=question)
 
-    def dialogue(self, push: Callable[[Reply], None]) -> Dialogue:
+    def dialogue(self, push: Callable[[Reply], Sent]) -> Dialogue:
         """A conversation of the owner; `push` gets what happens later."""
         return self._converse(self.person, push)
 
     def _converse(
-        self, person: Person, push: Callable[[Reply], None], *, follow: bool = True
+        self, person: Person, push: Callable[[Reply], Sent], *, follow: bool = True
     ) -> Dialogue:
         learn = self.lessons.keep if self.config.language.learn else None
         trust = not self.config.chat.confirm_contacts

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bot.ports import Person, Placed, Progress, Step
+from bot.ports import Person, Placed, Progress, Sent, Step
 from bot.replies import Attachment
 from encryptotel.contacts import Contacts
 from encryptotel.mailbox import Mailbox
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 OWN_EYES = (Step.CODE, Step.APPROVE)
 "What no program of the person's is told."
-Tell = Callable[[Progress], None]
+Tell = Callable[[Progress], Sent]
 
 
 @dataclass
@@ -106,16 +106,16 @@ class Followers:
         """Whether any chat would hear what happens to an extension."""
         return bool(self._tells.get(extension))
 
-    def spread(self, extension: str, progress: Progress) -> None:
+    def spread(self, extension: str, progress: Progress) -> list[Sent]:
         """Tell everybody who follows a person; one who cannot be told is nobody's trouble."""
-        tells = list(self._tells.get(extension, ()))
+        sent = self.show(extension, progress)
         if progress.step not in OWN_EYES:
-            tells += self._programs.get(extension, ())
-        for tell in tells:
-            try:
-                tell(progress)
-            except Exception:
-                log.exception("somebody could not be told of %s", progress.step)
+            _told_of(progress, self._programs.get(extension, ()))
+        return sent
+
+    def show(self, extension: str, progress: Progress) -> list[Sent]:
+        """Tell a person's chats."""
+        return _told_of(progress, self._tells.get(extension, ()))
 
     def tell_programs(self, extension: str, progress: Progress) -> None:
         """Tell a person's programs what is nothing for their chats."""
@@ -243,11 +243,10 @@ class Followers:
         progress = Progress(call_id=event.call_id, step=Step.NAMED, file=voice(sound))
         self.spread(event.extension, progress)
 
-    def take_text(self, text: Text) -> None:
-        """Give words to whom they are for."""
+    def of_text(self, text: Text) -> Progress:
+        """Words as whom they are for is told of them."""
         seen: dict[str, Any] = self._seen_by(text.recipient, text.sender)
-        progress = Progress(call_id="", step=Step.TEXT, text=text.words, **seen)
-        self.spread(text.recipient, progress)
+        return Progress(call_id="", step=Step.TEXT, text=text.words, **seen)
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
     def _started(self, event: CallStarted) -> None:
@@ -316,3 +315,13 @@ def voice(sound: bytes, *, sealed: bool = False) -> Attachment:
     if sealed:
         return Attachment("voice-message.ogg.age", "application/octet-stream", sound)
     return Attachment("voice-message.ogg", "audio/ogg", sound)
+
+
+def _told_of(progress: Progress, tells: Iterable[Tell]) -> list[Sent]:
+    sent: list[Sent] = []
+    for tell in list(tells):
+        try:
+            sent.append(tell(progress))
+        except Exception:
+            log.exception("somebody could not be told of %s", progress.step)
+    return sent

@@ -30,6 +30,7 @@ from bot.ports import (
     Progress,
     Recording,
     Role,
+    Sent,
     SetupLink,
     Shown,
     State,
@@ -68,6 +69,7 @@ from encryptotel.sessions import Sessions
 from encryptotel.tariffs import Tariffs
 from encryptotel.texts import Texts
 from encryptotel.tracking import Tracking
+from encryptotel.unread import Unread
 from encryptotel.wallets import Wallets
 from encryptotel.webhooks import Webhooks
 from encryptotel.when_free import WhenFree
@@ -140,6 +142,7 @@ class Operator:
         followers: Followers,
         presence: Presence,
         texts: Texts,
+        unread: Unread,
         recordings: Recordings,
         broadcasts: Broadcasts,
         phones: Phones,
@@ -171,7 +174,7 @@ class Operator:
         self._addresses = addresses
         self._followers = followers
         self._presence = presence
-        self._texts = texts
+        self._texts, self._unread = texts, unread
         self._parties = Parties(exchange.directory, contacts)
         self.agenda = Agenda(database, alarm, people, followers, self._sides_of, self.call)
         habits = Habits(database, people, alarm.now)
@@ -184,6 +187,7 @@ class Operator:
             texts,
             presence,
             exchange.speaker,
+            unread,
         )
         self.reminding = Reminding(
             database, alarm, exchange.directory, people, self._parties, followers, habits, ringer
@@ -831,7 +835,7 @@ class Operator:
         """Tell of every extension whose availability changed; the result stops it."""
         return self._presence.watch(look)
 
-    def follow(self, person: Person, tell: Callable[[Progress], None]) -> Callable[[], None]:
+    def follow(self, person: Person, tell: Callable[[Progress], Sent]) -> Callable[[], None]:
         """Tell of the person's calls from now on; the result stops it."""
         return self._followers.follow(person, tell)
 
@@ -935,6 +939,7 @@ class Operator:
         await self.past.forget(person.extension)
         await self._mailbox.forget(person.extension)
         await self._texts.forget(person.extension)
+        await self._unread.forget(person.extension)
         await self.agenda.forget(person.extension)
         await self.reminding.forget(person.extension)
         await self.calendars.forget(person.extension)

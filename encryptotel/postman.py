@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from encryptotel.gatekeeper import Gatekeeper
 from encryptotel.metering import Metering
 from encryptotel.sms import SmsGateway
+from encryptotel.unread import Unread
 from pbx.calls.numbers import spoken
 from pbx.calls.router import Refuse, dial_out
 from pbx.ports import CallRefused, Directory, Trunk
@@ -46,8 +47,8 @@ def _key_of(text: Text) -> str:
 
 
 class Postman:
-    """`blocks` says whether an extension does not want to hear of a sender; `show` and `excuse`
-    reach people's chats."""
+    """`blocks` says whether an extension does not want to hear of a sender; `excuse` reaches
+    people's chats."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class Postman:
         directory: Directory,
         gatekeeper: Gatekeeper,
         blocks: Callable[[str, str], bool],
-        show: Callable[[Text], None],
+        unread: Unread,
         excuse: Callable[[str, str], None],
     ) -> None:
         self._post = post
@@ -66,7 +67,7 @@ class Postman:
         self.sms: SmsGateway | None = None
         self.metering: Metering | None = None
         "Where texts to outside are paid for."
-        self.to_chats = show
+        self._unread = unread
         self._excusing: set[asyncio.Task[object]] = set()
 
     def way_out(self, number: str) -> Trunk | None:
@@ -107,6 +108,10 @@ class Postman:
         """A text came to nothing: it costs nothing."""
         if self.metering is not None:
             await self.metering.charging.give_back(_key_of(text))
+
+    async def to_chats(self, session: AsyncSession, text: Text) -> Callable[[], None]:
+        """Keep for the chats of whose extension it is for; what shows it there."""
+        return await self._unread.keep_text(session, text)
 
     async def to_phones(self, text: Text) -> Sequence[Delivery]:
         """Send to all phones of an extension."""

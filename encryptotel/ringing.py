@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.moments import minutes
 from bot.ports import Availability, Person, Progress, Step
@@ -18,6 +21,7 @@ from encryptotel.habits import Habits
 from encryptotel.people import PeopleOfExchange
 from encryptotel.presence import Presence
 from encryptotel.texts import Texts
+from encryptotel.unread import Unread
 from pbx.calls.apps.excuse import MOMENT
 from pbx.calls.apps.tell import tell
 from pbx.calls.leg import Leg, LegOver
@@ -53,10 +57,11 @@ class Ringer:
         texts: Texts,
         presence: Presence,
         voice: Voice,
+        unread: Unread,
     ) -> None:
         self._section, self._people, self._followers = section, people, followers
         self._habits, self._orders, self._texts = habits, orders, texts
-        self._presence, self._voice = presence, voice
+        self._presence, self._voice, self._unread = presence, voice, unread
         self._calls = asyncio.Semaphore(section.calls_at_once)
 
     async def deliver(self, ring: RingRow) -> Result:
@@ -198,13 +203,19 @@ class Ringer:
 
     def _announced(self, ring: RingRow, text: str, **result: Any) -> Result:
         """Told whoever ordered it, with nothing left to answer."""
-        return Result(then=lambda: self._followers.announce(ring.extension, text), **result)
+        news = Progress(call_id="", step=Step.NOTICE, text=text)
+        return Result(keep=partial(self._kept, ring.extension, news), **result)
 
     def _shown_to(self, extension: str, ring: RingRow, text: str, state: str = "open") -> Result:
         """In the chats of somebody, with buttons."""
         step = Step.REMINDER_AGAIN if ring.repeats else Step.REMINDER
         news = Progress(call_id="", step=step, text=text, about=ring.id)
-        return Result(state=state, then=lambda: self._followers.spread(extension, news))
+        return Result(state=state, keep=partial(self._kept, extension, news))
+
+    async def _kept(
+        self, extension: str, news: Progress, session: AsyncSession
+    ) -> Callable[[], None]:
+        return await self._unread.keep(session, extension, news)
 
     def ask_consent(self, person: Person, to: str) -> None:
         """Ask somebody of ours in their chat whether another may remind them."""

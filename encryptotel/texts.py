@@ -59,8 +59,8 @@ class Ways(Protocol):
     async def outside(self, text: Text) -> Delivery:
         """Send to +E.164."""
 
-    def to_chats(self, text: Text) -> None:
-        """Show to the person whose extension it is for."""
+    async def to_chats(self, session: AsyncSession, text: Text) -> Callable[[], None]:
+        """Keep for the chats of whose extension it is for; what shows it there."""
 
     def failed(self, text: Text, reason: str) -> None:
         """Tell its sender that it did not arrive, or that nobody knows."""
@@ -152,13 +152,22 @@ class Texts:
     async def _deliver(self, recipient: str, untold: Sequence[Text]) -> None:
         """What was kept for somebody by another run."""
         for text in untold:
-            if await self._change(text):
-                await self._show(text)
+            await self._show(text)
         self._hand_over(recipient)
 
     async def _show(self, text: Text) -> None:
-        self._ways.to_chats(text)
-        await self._change(text, told=True)
+        """Leave it to the chats of its recipient, if it is still ours."""
+
+        async def show(session: AsyncSession) -> Callable[[], None] | None:
+            row = await session.get(TextRow, text.id)
+            if row is None or row.node != self._node:
+                return None
+            row.told = True
+            return await self._ways.to_chats(session, text)
+
+        tell = await self._database.together(show)
+        if tell is not None:
+            tell()
 
     async def close(self) -> None:
         """Stop; what is not sent stays kept."""

@@ -65,16 +65,20 @@ class Moment:
     lead: int
 
 
+Keep = Callable[[AsyncSession], Awaitable[Callable[[], None]]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What came of a try: how the ring stands (of a snoozed one the tries begin anew, with a
     stopped one its reminder ends), and after what time it is tried `again`, if it is; that it
-    could not be tried at all does not count. `then` is called once that is noted."""
+    could not be tried at all does not count. `keep` writes beside that what people are told, and
+    gives what tells them once all of it is noted."""
 
     state: str = "open"
     again: timedelta | None = None
     counts: bool = True
-    then: Callable[[], None] = lambda: None
+    keep: Keep | None = None
 
 
 Row = TypeVar("Row", ReminderRow, RingRow)
@@ -348,8 +352,10 @@ class Reminders:
         self.tries[result.state] += 1
         due = None if result.again is None else self.now() + result.again
         state = {"snoozed": "open", "stopped": "done"}.get(result.state, result.state)
+        tell: Callable[[], None] = lambda: None  # noqa: E731
 
         async def note(session: AsyncSession) -> None:
+            nonlocal tell
             mine = (col(RingRow.id) == ring.id) & (col(RingRow.by_whom) == self._alarm.node)
             changes: dict[str, Any] = {"state": state, "due": due, "by_whom": ""}
             if result.state == "snoozed":
@@ -359,11 +365,13 @@ class Reminders:
             await session.execute(update(RingRow).where(mine).values(**changes))
             if result.state == "stopped":
                 await _drop([ring.reminder], session)
+            if result.keep is not None:
+                tell = await result.keep(session)
 
         if await self._noted(note, ring):
             if due is not None:
                 await self._expect(due)
-            result.then()
+            tell()
 
     async def _noted(self, note: Callable[[AsyncSession], Awaitable[None]], ring: RingRow) -> bool:
         """Write what came of a try, again and again: what nobody noted is tried once more when its

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-HEAD = "0025"
+HEAD = "0026"
 "The newest migration; a test keeps this equal to what Alembic says."
 CONNECT_SECONDS = 10
 "How long a server may take to answer at all."

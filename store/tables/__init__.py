@@ -32,6 +32,7 @@ from store.tables.recordings import RecordingRow
 from store.tables.registrations import BindingRow
 from store.tables.reminders import CalendarRow, ConsentRow, HabitRow, ReminderRow, RingRow
 from store.tables.texts import TextRow
+from store.tables.unread import UnreadRow
 from store.tables.vaults import ScenarioRow, SendingRow, VaultRow
 from store.tables.wishes import ListedRow, RelayRow, RuleRow, WishRow
 
@@ -77,6 +78,7 @@ __all__ = [
     "TextRow",
     "TraceRow",
     "TrunkRow",
+    "UnreadRow",
     "VaultRow",
     "VerificationRow",
     "VoicemailRow",
