@@ -151,8 +151,12 @@ class Texts:
 
     async def _deliver(self, recipient: str, untold: Sequence[Text]) -> None:
         """What was kept for somebody by another run."""
-        for text in untold:
-            await self._show(text)
+        try:
+            for text in untold:
+                await self._show(text)
+        except BaseException:
+            self._taken.difference_update(text.id for text in untold)  # to be looked at again
+            raise
         self._hand_over(recipient)
 
     async def _show(self, text: Text) -> None:
@@ -180,21 +184,32 @@ class Texts:
         `CallRefused`, and DBAPIError when it cannot be kept."""
         self._ways.admit(text)
         self._taken.add(text.id)
-        node = self._whose(text.recipient)
         try:
-            keep = self._keep_paid if text.recipient.startswith("+") else self._keep
-            if not await keep(text, node):
-                return  # it came before
+            if text.recipient.startswith("+"):
+                if await self._keep_paid(text):
+                    self._spawn(self._send_out(text, tries=0))
+            else:
+                await self._take_inside(text)
         except BaseException:
             self._taken.discard(text.id)
             raise
-        if text.recipient.startswith("+"):
-            self._spawn(self._send_out(text, tries=0))
-        elif node == self._node:
-            await self._show(text)
-            self._hand_over(text.recipient)
-        else:  # the database tells them
+
+    async def _take_inside(self, text: Text) -> None:
+        node = self.looks_after(text.recipient)
+        if node != self._node:  # the database tells them
             self._taken.discard(text.id)
+
+        async def keep(session: AsyncSession) -> Callable[[], None] | None:
+            row = _row(text, node)
+            if not await _keep(session, row) or node != self._node:
+                return None
+            row.told = True
+            return await self._ways.to_chats(session, text)
+
+        tell = await self._database.together(keep)
+        if tell is not None:
+            tell()
+            self._hand_over(text.recipient)
 
     async def say(self, sender: str, sender_name: str, recipient: str, words: str) -> None:
         """Send what somebody said in a chat. Raises like `take`."""
@@ -288,7 +303,7 @@ class Texts:
         await self._ways.give_back(text)
         self._ways.failed(text, reason)
 
-    async def _keep_paid(self, text: Text, node: str) -> bool:
+    async def _keep_paid(self, text: Text) -> bool:
         """Keep a message to outside and take its price, both or neither; False if it came before.
         Raises `CallRefused`."""
         waiting = select(func.count()).where(col(TextRow.recipient) == text.recipient)
@@ -301,14 +316,11 @@ class Texts:
                 done = await self._ways.charge(session, text)
                 if done is None:
                     return False
-                session.add(_row(text, node))
+                session.add(_row(text, self._node))
             done()
         return True
 
     # ── parts ───────────────────────────────────────────────────────────────────────────
-    async def _keep(self, text: Text, node: str) -> bool:
-        return await self._database.together(partial(_keep, row=_row(text, node)))
-
     async def _change(self, text: Text, **changes: object) -> bool:
         """Note something of a message; False if it is gone, or not ours any more."""
 
@@ -352,6 +364,7 @@ class Texts:
 
 
 async def _keep(session: AsyncSession, row: TextRow) -> bool:
+    """Keep a message; False if it came before."""
     if await session.get(TextRow, row.id) is not None:
         return False
     session.add(row)
