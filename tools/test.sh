@@ -26,8 +26,9 @@ group() {
     fi
     return "$status"
 }
-group 4 tests/nlp tests/pbx tests/chat tests/program tests/scheduler tests/calendars tests/calls tests/wallet \
-    tests/web "$@"
+# The longest first, so that nobody waits for one of them at the end.
+group 4 tests/web tests/chat tests/calls tests/program tests/scheduler tests/wallet tests/calendars tests/nlp \
+    tests/pbx "$@"
 group 3 tests/conformance tests/interop tests/cluster "$@" # each with exchanges and phones of its own
 group 2 tests/endurance "$@"
 group 0 tests/attack tests/bench "$@"
