@@ -7,19 +7,19 @@ import asyncio
 import contextlib
 import hmac
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Sequence
 from urllib.parse import urlsplit
 
 import httpx
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from web.bounds import ANSWER_WITHIN, MAX_BODY, Bounds, TooLarge, bounded, is_under
+from web.listeners import while_there
 from web.ports import Leader
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Passing:
             _leave(scope)
         # Whoever listens for long may go at any time; then there is nobody to pass anything on to.
         try:
-            passed = await _while_there(_answer(answer, send), receive)
+            passed = await while_there(_answer(answer, send), receive)
         finally:
             await answer.aclose()
         if not passed.cancelled():
@@ -165,7 +165,7 @@ class Passing:
         _leave(scope)
         await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol})
         try:
-            await _while_there(_down(upstream, send), receive)
+            await while_there(_down(upstream, send), receive)
         finally:
             await upstream.close()
 
@@ -225,25 +225,6 @@ async def _answer(answer: httpx.Response, send: Send) -> None:
     async for some in answer.aiter_raw():
         await send({"type": "http.response.body", "body": some, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _while_there(passing: Coroutine[Any, Any, None], receive: Receive) -> asyncio.Task[None]:
-    """Pass on what comes, until it ends or whoever asked is gone; what did so, done."""
-    passed, gone = asyncio.create_task(passing), asyncio.create_task(_gone(receive))
-    try:
-        await asyncio.wait((passed, gone), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        passed.cancel()
-        gone.cancel()
-        await asyncio.gather(passed, gone, return_exceptions=True)
-    return passed
-
-
-async def _gone(receive: Receive) -> None:
-    """Wait until whoever asked is gone; what else they say on a socket is not wanted."""
-    message: Message = {"type": ""}
-    while not message["type"].endswith("disconnect"):
-        message = await receive()
 
 
 async def _down(upstream: ClientConnection, send: Send) -> None:

@@ -16,6 +16,7 @@ from starlette.websockets import WebSocketState
 from web.api.caller import At, admitted, allowed, desk_of
 from web.api.problems import Refusal, documented, refused_now
 from web.api.shapes import Shape
+from web.listeners import while_there
 from web.ports import HERE, Desk, Happened, Program, TooMany
 
 router = APIRouter(tags=["events"])
@@ -90,22 +91,10 @@ async def socket(socket: WebSocket, last: Annotated[str, Query(max_length=40)] =
         await socket.send_denial_response(refused_now(refusal))
         return
     await socket.accept()
-    sending = asyncio.ensure_future(_send(socket, stream, desk, program))
-    gone = asyncio.ensure_future(_gone(socket))
-    try:
-        await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        sending.cancel()
-        gone.cancel()
-        await asyncio.gather(sending, gone, return_exceptions=True)
+    await while_there(_send(socket, stream, desk, program), socket.receive)
     if socket.application_state is not WebSocketState.DISCONNECTED:
         with contextlib.suppress(RuntimeError):  # it went in this moment
             await socket.close(status.WS_1001_GOING_AWAY)
-
-
-async def _gone(socket: WebSocket) -> None:
-    while (await socket.receive())["type"] != "websocket.disconnect":
-        pass
 
 
 async def _send(
