@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import psycopg
 import pytest
 
-from tests.cluster.town import WITHIN, Fault, Harm, Town, town
+from tests.cluster.town import IDLE, WITHIN, Fault, Harm, Town, town
 from tests.endurance.disks import Disk, small_disk
 from tests.peers.network import why_not
 
@@ -101,9 +101,11 @@ async def database_is_full(town: Town) -> AsyncIterator[Harm]:
     town.disks["database"].fill(0)
     writing = asyncio.ensure_future(_write_on(town))
     yield Harm()
+    calling = asyncio.ensure_future(_call_on(town))
     await town.told(r"journal cannot be written: the (disk is full|database server is away)", since)
-    writing.cancel()
-    await asyncio.wait((writing,))
+    for one in (writing, calling):
+        one.cancel()
+    await asyncio.wait((writing, calling))
     town.disks["database"].free(0)
     await _kept_running(town)
     await town.told("journal is written again; nothing was lost", since)
@@ -120,6 +122,15 @@ async def _write_on(town: Town) -> None:
                     await server.execute("SELECT pg_switch_wal()")
                     await server.execute("SELECT pg_create_restore_point('more')")
         await asyncio.sleep(0.1)  # until it serves again
+
+
+async def _call_on(town: Town) -> None:
+    """Let there be something for the journal, also while the server serves for a moment."""
+    while True:
+        leg = await town.calls(*IDLE)
+        if leg is not None:
+            leg.hang_up()
+        await asyncio.sleep(1)  # as fast as somebody dials
 
 
 async def _kept_running(town: Town) -> None:
