@@ -101,11 +101,13 @@ async def database_is_full(town: Town) -> AsyncIterator[Harm]:
     town.disks["database"].fill(0)
     writing = asyncio.ensure_future(_write_on(town))
     yield Harm()
-    calling = asyncio.ensure_future(_call_on(town))
+    told = asyncio.Event()
+    calling = asyncio.ensure_future(_call_on(town, told))
     await town.told(r"journal cannot be written: the (disk is full|database server is away)", since)
-    for one in (writing, calling):
-        one.cancel()
-    await asyncio.wait((writing, calling))
+    told.set()
+    await calling
+    writing.cancel()
+    await asyncio.wait((writing,))
     town.disks["database"].free(0)
     await _kept_running(town)
     await town.told("journal is written again; nothing was lost", since)
@@ -124,13 +126,14 @@ async def _write_on(town: Town) -> None:
         await asyncio.sleep(0.1)  # until it serves again
 
 
-async def _call_on(town: Town) -> None:
+async def _call_on(town: Town, enough: asyncio.Event) -> None:
     """Let there be something for the journal, also while the server serves for a moment."""
-    while True:
+    while not enough.is_set():
         leg = await town.calls(*IDLE)
         if leg is not None:
             leg.hang_up()
-        await asyncio.sleep(1)  # as fast as somebody dials
+        with suppress(TimeoutError):
+            await asyncio.wait_for(enough.wait(), 1)  # as fast as somebody dials
 
 
 async def _kept_running(town: Town) -> None:
