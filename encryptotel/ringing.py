@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.moments import minutes
 from bot.ports import Availability, Person, Progress, Step
@@ -28,7 +25,7 @@ from pbx.calls.leg import Leg, LegOver
 from pbx.media.speech import Voice
 from pbx.orders import Orders
 from pbx.ports import CallRefused
-from scheduler.reminders import Result
+from scheduler.reminders import Keep, Result
 from store.tables import RingRow
 
 AGENDA = "*34"
@@ -204,18 +201,16 @@ class Ringer:
     def _announced(self, ring: RingRow, text: str, **result: Any) -> Result:
         """Told whoever ordered it, with nothing left to answer."""
         news = Progress(call_id="", step=Step.NOTICE, text=text)
-        return Result(keep=partial(self._kept, ring.extension, news), **result)
+        return Result(keep=self._kept(ring.extension, news), **result)
 
     def _shown_to(self, extension: str, ring: RingRow, text: str, state: str = "open") -> Result:
         """In the chats of somebody, with buttons."""
         step = Step.REMINDER_AGAIN if ring.repeats else Step.REMINDER
         news = Progress(call_id="", step=step, text=text, about=ring.id)
-        return Result(state=state, keep=partial(self._kept, extension, news))
+        return Result(state=state, keep=self._kept(extension, news))
 
-    async def _kept(
-        self, extension: str, news: Progress, session: AsyncSession
-    ) -> Callable[[], None]:
-        return await self._unread.keep(session, extension, news)
+    def _kept(self, extension: str, news: Progress) -> Keep:
+        return lambda session: self._unread.keep(session, extension, news)
 
     def ask_consent(self, person: Person, to: str) -> None:
         """Ask somebody of ours in their chat whether another may remind them."""

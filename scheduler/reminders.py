@@ -66,6 +66,7 @@ class Moment:
 
 
 Keep = Callable[[AsyncSession], Awaitable[Callable[[], None]]]
+"Writes something in a transaction; what it gives is called once that is committed."
 
 
 @dataclass(frozen=True, kw_only=True)
