@@ -18,14 +18,6 @@ from tests.office import Office
 from tests.peers.telegram import Refused, TelegramServer, User
 
 
-async def until_tried(server: TelegramServer) -> None:
-    """Telegram was asked to show something, and could not."""
-    some = len(server.trouble)
-    async with asyncio.timeout(10):
-        while len(server.trouble) == some:  # noqa: ASYNC110  # a request tells nobody
-            await asyncio.sleep(0.01)
-
-
 async def until_kept(office: Office, count: int) -> None:
     """Wait until so much is not read."""
     async with asyncio.timeout(10):
@@ -51,7 +43,7 @@ async def test_what_telegram_could_not_be_told_is_told_after_a_restart(tmp_path:
             await until_kept(stage.office, 0)
             server.trouble += [Refused(500, "Internal Server Error")] * 1000
             assert (await bob.write("101", "see you at five")).status == 202
-            await until_tried(server)
+            await server.gave_trouble()
             app = stage.office.app
             when = When(at=datetime.now(UTC) + timedelta(milliseconds=100))
             order = Remind(text="drink water", when=when, by="message")
@@ -79,6 +71,6 @@ async def test_whoever_is_forgotten_leaves_nothing_unread(tmp_path: Path) -> Non
         bob = await stage.office.phone("102", Writer())
         server.trouble += [Refused(500, "Internal Server Error")] * 1000
         await bob.write("101", "hello")
-        await until_tried(server)
+        await server.gave_trouble()
         await stage.office.app.operator.forget(stage.office.app.person)
         await until_kept(stage.office, 0)

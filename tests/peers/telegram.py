@@ -189,6 +189,13 @@ class TelegramServer:
             self._calling.cancel()
         await self._runner.cleanup()
 
+    async def gave_trouble(self) -> None:
+        """Wait until we wanted to show something, and could not."""
+        some = len(self.trouble)
+        async with asyncio.timeout(10):
+            while len(self.trouble) == some:  # noqa: ASYNC110  # a request tells nobody
+                await asyncio.sleep(0.01)
+
     def user(self, id: int, name: str) -> User:
         return self.users.setdefault(id, User(self, id, name))
 
